@@ -1,0 +1,1 @@
+"""Engines run Programs. Importing this package imports none of them: see `engine.py`."""

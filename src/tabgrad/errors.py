@@ -1,0 +1,68 @@
+"""The exceptions tabgrad raises, and nothing else.
+
+Every exception here is a `TabgradError`, so one `except` catches them all; each is also the
+built-in exception a Python programmer would expect in its place::
+
+    Exception
+    └── TabgradError                what was expected, what was received, what to do
+        ├── ShapeError              (ValueError)           shapes or axes that do not fit
+        ├── DtypeError              (TypeError)            a dtype that is not accepted here
+        ├── ArgumentError           (ValueError)           any other bad argument: names, ranges
+        ├── CaptureError            (RuntimeError)         a value was read while capturing
+        ├── EngineError             (RuntimeError)         an engine failed: memory, trap, handle
+        ├── FormatError             (ValueError)           a file that is damaged or too new
+        └── NotSupportedError       (NotImplementedError)  known, but not available here
+
+`code` is a short stable word ("trap", "out-of-memory", ...) where programs have a reason to tell
+failures of one kind apart. The player's `TabgradError` in JavaScript carries the same words.
+"""
+
+from __future__ import annotations
+
+
+class TabgradError(Exception):
+    """Base of all errors raised by tabgrad.
+
+    Args:
+        message: what was expected, what was received and what to do about it.
+        code: a short stable word for programs, or None.
+
+    Example:
+        >>> try:
+        ...     raise TabgradError("no such entry", code="entry")
+        ... except TabgradError as error:
+        ...     print(error.code)
+        entry
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ShapeError(TabgradError, ValueError):
+    """Shapes, ranks or axes do not fit together."""
+
+
+class DtypeError(TabgradError, TypeError):
+    """A dtype (or a Python type) is not accepted here."""
+
+
+class ArgumentError(TabgradError, ValueError):
+    """An argument other than a shape or a dtype is wrong; the message lists what is valid."""
+
+
+class CaptureError(TabgradError, RuntimeError):
+    """A value was read while a function was being captured, when no value exists yet."""
+
+
+class EngineError(TabgradError, RuntimeError):
+    """An engine could not do its work: out of memory, a trap, a handle that was freed."""
+
+
+class FormatError(TabgradError, ValueError):
+    """A file or a serialised object is damaged, truncated or of a version that is too new."""
+
+
+class NotSupportedError(TabgradError, NotImplementedError):
+    """Something tabgrad knows about but cannot do in this place or on this engine."""
