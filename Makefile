@@ -1,0 +1,28 @@
+# What a person types. Each target first makes the checkout ready (tools/setup.sh: .venv,
+# node_modules, a browser), which is quick when nothing has changed.
+VENV_PYTHON := .venv/bin/python
+SETUP := @$(SHELL) tools/setup.sh
+
+.PHONY: help demo test lint bench
+
+help:
+	@echo "make demo    train on this machine and in a browser page, side by side"
+	@echo "make test    every test (ARGS='-k name' to choose)"
+	@echo "make lint    ruff, mypy and tsc"
+	@echo "make bench   seed page and training against TensorFlow.js"
+
+demo:
+	$(SETUP) demo
+	@$(VENV_PYTHON) examples/demo.py
+
+test:
+	$(SETUP) test
+	@$(VENV_PYTHON) -m pytest --quiet --numprocesses 2 --dist loadfile $(ARGS)
+
+lint:
+	$(SETUP) lint
+	@$(VENV_PYTHON) tools/lint.py
+
+bench:
+	$(SETUP) bench
+	@$(VENV_PYTHON) bench/run.py
