@@ -1,0 +1,1 @@
+"""Targets: each sub-package turns kernels into one machine's code and runs nothing."""

@@ -1,0 +1,1 @@
+"""The WebAssembly target: encoder, typed builder, math library, register-tiled microkernel."""
