@@ -7,7 +7,6 @@ import fcntl
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,15 +40,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     Tests share a lock that `alone` takes exclusively. All pass a turnstile first, where a waiting
     `alone` test holds up the tests that would otherwise keep the lock shared for ever.
     """
-    worker = getattr(item.config, "workerinput", None)
-    if worker is None:
+    if not hasattr(item.config, "workerinput"):
         return (yield)
-    stem = Path(tempfile.gettempdir()) / f"tabgrad-tests-{worker['testrunuid']}"
+    locks = ROOT / "build" / "test-locks"
+    locks.mkdir(parents=True, exist_ok=True)
     alone = item.get_closest_marker("alone") is not None
     with ExitStack() as held:
-        with _locked(stem.with_suffix(".turnstile"), fcntl.LOCK_EX):
+        with _locked(locks / "turnstile", fcntl.LOCK_EX):
             kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-            held.enter_context(_locked(stem.with_suffix(".lock"), kind))
+            held.enter_context(_locked(locks / "running", kind))
         return (yield)
 
 

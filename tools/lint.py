@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {
-    "ruff": [sys.executable, "-m", "ruff", "check", "."],
+    "ruff": [sys.executable, "-m", "ruff", "check", "--output-format", "concise", "."],
     "mypy": [sys.executable, "-m", "mypy"],
     "tsc": [str(ROOT / "node_modules" / ".bin" / "tsc"), "--project", "tsconfig.json"],
 }

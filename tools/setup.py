@@ -22,6 +22,7 @@ from tools.browser import HOW_TO_INSTALL, NoBrowserError, find_browser
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+STAMPS = VENV  # so that they go when the environment goes
 CONSTRAINTS = ROOT / "tools" / "constraints.txt"
 # The Pythons for which the versions in constraints.txt were chosen.
 NEWEST_CONSTRAINED_PYTHON = (3, 14)
@@ -129,7 +130,7 @@ def install_python_packages(extra: str) -> None:
         run(sys.executable, "-m", "venv", "--clear", VENV)
     # The checkout's path counts, because an editable install points to it.
     source = (ROOT / "pyproject.toml", CONSTRAINTS, str(ROOT), platform.python_version())
-    stamps = {name: VENV / f".tabgrad-{name}" for name in ("demo", "dev")}
+    stamps = {name: STAMPS / f".tabgrad-{name}" for name in ("demo", "dev")}
     # "dev" holds everything that "demo" does.
     for name in dict.fromkeys((extra, "dev")):
         if stamp_is_current(stamps[name], digest_of(*source, name)):
