@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from tabgrad.errors import EngineError
+
 Handle: TypeAlias = int
 """A buffer of one engine: a positive integer, never 0. On WASM it is the buffer's address."""
 
@@ -143,5 +145,23 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give all memory back. Every later call raises."""
+        """Give all memory back. Later calls raise, but for `free`, which has nothing left to do."""
         ...
+
+
+def flat_bytes(data: Bytes) -> memoryview:
+    """The bytes of anything with a contiguous buffer, without a copy.
+
+    Raises:
+        EngineError: when the buffer is not contiguous in row-major order.
+    """
+    view = memoryview(data)
+    if view.nbytes == 0:  # a view with a zero in its shape cannot be cast
+        return memoryview(b"")
+    if not view.c_contiguous:
+        raise EngineError(
+            f"expected bytes in row-major order, received a strided view of shape {view.shape}; "
+            "copy it first",
+            code="range",
+        )
+    return view.cast("B")
