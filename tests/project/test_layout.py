@@ -1,0 +1,163 @@
+"""Imports go downwards only, and the package needs nothing but Python to be imported.
+
+The arrows are those of ARCHITECTURE.md. They are read from the source, so an import inside a
+function or under TYPE_CHECKING counts as one at the top of the file does.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+PACKAGE = SOURCE / "tabgrad"
+
+# Which part a module belongs to, by its first name below `tabgrad`. Whatever is not named here is
+# a user module: layers, models, training, losses, formats, web and so on.
+PARTS = {
+    "": "package",
+    "errors": "base",
+    "config": "base",
+    "dtypes": "base",
+    "trees": "base",
+    "ir": "ir",
+    "compiler": "compiler",
+    "targets": "targets",
+    "engines": "engines",
+    "realize": "realize",
+    "tensor": "reading",
+    "variable": "reading",
+    "jit": "reading",
+    "ops": "building",
+    "random": "building",
+    "grad": "building",
+}
+MAY_IMPORT = {
+    "base": {"base"},
+    "ir": {"base", "ir"},
+    # The compiler is handed its target and its engine.
+    "compiler": {"base", "ir", "compiler"},
+    "targets": {"base", "ir", "compiler", "targets"},
+    "engines": {"base", "ir", "compiler", "engines"},
+    # The one seam between nodes and whatever compiles and runs them.
+    "realize": {"base", "ir", "compiler", "targets", "engines"},
+    # What builds nodes and never needs a value,
+    "building": {"base", "ir", "building", "reading"},
+    # and what gets at values.
+    "reading": {"base", "ir", "building", "reading", "realize"},
+    "user": {"base", "building", "reading", "user"},
+    "package": {"base", "building", "reading", "user"},
+}
+# These two run wherever Python does, with no package installed.
+STANDARD_LIBRARY_ONLY = {"base", "ir", "compiler"}
+
+MODULES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def part_of(name):
+    """The part that a module, or a name imported from one, belongs to."""
+    first = name.split(".")[1] if "." in name else ""
+    if first not in PARTS and f"tabgrad.{first}" not in MODULES:
+        return "package"  # something that tabgrad/__init__.py defines
+    return PARTS.get(first, "user")
+
+
+def imported_names(module, path):
+    """Every dotted name that `module` imports, with the line where it does."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            for alias in node.names:
+                yield f"{base}.{alias.name}", node.lineno
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name in {"import_module", "__import__"} and isinstance(node.args[0], ast.Constant):
+                yield node.args[0].value, node.lineno
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_downwards(module):
+    allowed = MAY_IMPORT[part_of(module)]
+    wrong = [
+        f"{MODULES[module].relative_to(SOURCE)}:{line} imports {name}"
+        for name, line in imported_names(module, MODULES[module])
+        if name.split(".")[0] == "tabgrad" and part_of(name) not in allowed
+    ]
+    assert not wrong, f"{part_of(module)} may import {sorted(allowed)} only:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if part_of(m) in STANDARD_LIBRARY_ONLY])
+def test_compiling_needs_the_standard_library_only(module):
+    known = sys.stdlib_module_names | {"tabgrad"}
+    wrong = [
+        f"{MODULES[module].relative_to(SOURCE)}:{line} imports {name}"
+        for name, line in imported_names(module, MODULES[module])
+        if name.split(".")[0] not in known
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_named_part_exists():
+    """A renamed module does not slip out of the table."""
+    names = {module.split(".")[1] for module in MODULES if "." in module}
+    assert set(PARTS) - {""} <= names
+
+
+def test_the_player_imports_only_itself():
+    """The player's files are copied beside a page as they are: they reach nothing outside."""
+    player = PACKAGE / "player"
+    pattern = re.compile(r"""(?:\bfrom|\bimport)\s*\(?\s*["']([^"'\n]+)["']""")
+    scripts = sorted(player.rglob("*.js"))
+    assert scripts
+    wrong = []
+    for script in scripts:
+        for specifier in pattern.findall(script.read_text(encoding="utf-8")):
+            target = (script.parent / specifier).resolve()
+            inside = specifier.startswith(("./", "../"))
+            # Node's own modules are for running the player outside a browser.
+            if specifier.startswith("node:") or (
+                inside and target.is_relative_to(player) and target.is_file()
+            ):
+                continue
+            wrong.append(f"{script.relative_to(SOURCE)} imports {specifier}")
+    assert not wrong, "\n".join(wrong)
+
+
+def run_python(*arguments):
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+IMPORT_AND_BUILD = f"""
+import sys
+sys.path.insert(0, {str(SOURCE)!r})
+import tabgrad as tg
+model = tg.Sequential([tg.Input((1,)), tg.layers.Dense(1)])
+model.compile(optimizer="sgd", loss="mean_squared_error")
+"""
+
+
+def test_imports_with_the_standard_library_alone():
+    """-I and -S leave out site-packages altogether, which is what Pyodide starts with."""
+    run_python("-I", "-S", "-W", "error", "-c", IMPORT_AND_BUILD)
+
+
+def test_importing_loads_neither_numpy_nor_an_engine():
+    loaded = run_python("-c", "import tabgrad, sys; print(*sys.modules)").split()
+    assert "tabgrad" in loaded
+    assert not {"numpy", "wasmtime", "wgpu", "jax", "js"} & set(loaded)
