@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import wasmtime
 
-from tabgrad.targets.wasm.builder import I32, Function, Module
+from tabgrad.targets.wasm.builder import I32, Function, Module, Value
+
+PAGE = 65536
+OUTPUT = 1024
 
 
 class Machine:
@@ -40,25 +43,26 @@ class Machine:
         return np.frombuffer(data, dtype).reshape(shape)
 
 
-def run(write: Callable[[Function], None], *arrays: Any, shape: Any, dtype: Any) -> Any:
-    """Run one function body over arrays stored from address 1024 on, 64 KiB apart.
-
-    The body finds array i at `inputs(i)` and leaves its result at address 0 of `output()`.
-    """
+def run(write: Callable[..., None], *arrays: Any, shape: Any = (4,), dtype: Any = None) -> Any:
+    """Run `write(f, *addresses, output)` over arrays in memory and return what it stored."""
     module = Module()
-    write(module.function("run", export=True))
-    machine = Machine(module, pages=2 + len(arrays))
+    f = module.function("run", export=True)
+    addresses = [I32.const(PAGE * (1 + i)) for i in range(len(arrays))]
+    write(f, *addresses, I32.const(OUTPUT))
+    machine = Machine(module, pages=1 + len(arrays))
     for i, array in enumerate(arrays):
-        machine.write(INPUT + SPACING * i, array)
+        machine.write(PAGE * (1 + i), array)
     machine.call("run")
-    return machine.read(OUTPUT, shape, dtype)
+    return machine.read(OUTPUT, shape, arrays[0].dtype if dtype is None else dtype)
 
 
-SPACING = 65536
-INPUT = 65536
-OUTPUT = 1024
+def each(expressions: Sequence[Callable[..., Value[Any]]], kind: Any, *arrays: Any) -> list[Any]:
+    """Each expression of one vector (or scalar) of every array, as the 16 bytes it stores."""
 
+    def write(f: Function, *addresses: I32) -> None:
+        for i, expression in enumerate(expressions):
+            operands = [f.let(kind.load(a)) for a in addresses[:-1]]
+            f.store(addresses[-1] + 16 * i, expression(*operands))
 
-def address(index: int) -> I32:
-    """Where `run` puts array `index`."""
-    return I32.const(INPUT + SPACING * index)
+    stored = run(write, *arrays, shape=(len(expressions), 16), dtype=np.uint8)
+    return [row.tobytes() for row in stored]

@@ -123,8 +123,9 @@ class Label:
 class Scope:
     """The locals made since the scope began."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, outer: Scope | None) -> None:
         self._function = function
+        self._outer = outer
         self.made: list[Value[Any]] = []
 
     def keep(self, value: V) -> V:
@@ -132,7 +133,8 @@ class Scope:
         if not any(value is made for made in self.made):
             value = self._function.let(value)
         self.made = [made for made in self.made if made is not value]
-        self._function.adopt(value)
+        if self._outer:
+            self._outer.made.append(value)
         return value
 
 
@@ -170,7 +172,8 @@ class Function(encoder.FunctionCode):
             index = len(self.param_types) + len(self.local_types)
             self.local_types.append(kind.TYPE)
         value = kind(b"\x20" + uleb(index), LocalSlot(self.code, index))
-        self.adopt(value)
+        if self._scopes:
+            self._scopes[-1].made.append(value)
         return value if initial is None else value.set(initial)
 
     def let(self, value: V) -> V:
@@ -183,15 +186,10 @@ class Function(encoder.FunctionCode):
         self.code += code + b"\x21" + uleb(local.slot.index)
         return local
 
-    def adopt(self, local: Value[Any]) -> None:
-        """Let the innermost open scope own a local."""
-        if self._scopes:
-            self._scopes[-1].made.append(local)
-
     @contextmanager
     def scope(self) -> Iterator[Scope]:
         """Locals made inside are reused after it; `scope.keep(value)` hands one on."""
-        scope = Scope(self)
+        scope = Scope(self, self._scopes[-1] if self._scopes else None)
         self._scopes.append(scope)
         yield scope
         self._scopes.pop()
