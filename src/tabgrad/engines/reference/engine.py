@@ -1,0 +1,176 @@
+"""The reference as an engine: byte buffers, and Programs run by interpreting their graphs.
+
+It implements the protocol of `tabgrad.engines.engine` and uses no kernel at all: it needs
+Programs as the compiler hands them over in memory, which carry the graph of every entry. Programs
+read back from a file have no graphs and cannot run here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tabgrad.engines.engine import Bytes, Handle, MemoryUse
+from tabgrad.engines.reference.interpret import evaluate, numpy
+from tabgrad.errors import EngineError, TabgradError
+from tabgrad.ir.graph import Node
+
+
+class _Loaded:
+    """A Program this engine may run, until it is unloaded."""
+
+    def __init__(self, program: Any) -> None:
+        self.program: Any = program
+
+
+class ReferenceEngine:
+    """Runs Programs with NumPy, one node at a time; slow, and right by definition.
+
+    Raises EngineError with the codes of the protocol: "handle", "range", "compile" (a Program
+    without graphs), "trap" (an entry that failed), "unloaded".
+
+    Example:
+        >>> engine = ReferenceEngine()
+        >>> handle = engine.alloc(2)
+        >>> engine.write(handle, b"ab")
+        >>> engine.read(handle, 1, offset=1)
+        b'b'
+    """
+
+    kind = "reference"
+    features: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        numpy()
+        self._buffers: dict[Handle, bytearray] = {}
+        self._next = 1
+        self._live = 0
+        self._peak = 0
+        self._closed = False
+
+    def alloc(self, nbytes: int) -> Handle:
+        """Make a buffer of `nbytes` bytes and return its handle."""
+        self._check_open()
+        if nbytes < 0:
+            raise EngineError(f"a buffer has 0 or more bytes, received {nbytes}", code="range")
+        handle, self._next = self._next, self._next + 1
+        self._buffers[handle] = bytearray(nbytes)
+        self._live += nbytes
+        self._peak = max(self._peak, self._live)
+        return handle
+
+    def free(self, handle: Handle) -> None:
+        """Give a buffer back."""
+        self._live -= len(self._buffer(handle))
+        del self._buffers[handle]
+
+    def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
+        """Copy `data` into a buffer at byte `offset`."""
+        raw = memoryview(data).cast("B")
+        self._span(handle, offset, len(raw))[:] = raw
+
+    def read(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
+        """A copy of `nbytes` bytes of a buffer."""
+        return bytes(self._span(handle, offset, nbytes))
+
+    async def read_async(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
+        """Like `read`; there is nothing to wait for."""
+        return self.read(handle, nbytes, offset)
+
+    def copy_rows(self, dst: Handle, src: Handle, row_bytes: int, indices: Sequence[int]) -> None:
+        """Copy rows `indices` of `src` to rows 0, 1, ... of `dst`."""
+        rows = [self.read(src, row_bytes, row_bytes * index) for index in indices]
+        self.write(dst, b"".join(rows))
+
+    def load(self, program: Any) -> Any:
+        """Keep a Program; it must carry the graphs of its entries."""
+        self._check_open()
+        graphs = getattr(program, "graphs", None)
+        if not graphs or len(graphs) != len(program.entries):
+            raise EngineError(
+                "the reference engine runs Programs with the graph of every entry; this one has "
+                "none, because it was read from a file; compile it again",
+                code="compile",
+            )
+        return _Loaded(program)
+
+    def unload(self, loaded: Any) -> None:
+        """Forget a Program."""
+        loaded.program = None
+
+    def run(self, loaded: Any, entry: int, args: Sequence[int], rows: int = 0) -> None:
+        """Run entry number `entry`: read inputs and state, evaluate, write state and outputs."""
+        self._check_open()
+        if loaded.program is None:
+            raise EngineError("this Program was unloaded; load it again", code="unloaded")
+        graph, header = loaded.program.graphs[entry], loaded.program.entries[entry]
+        np = numpy()
+        n_inputs, n_state = len(graph.inputs), len(graph.state)
+        expected = n_inputs + n_state + len(graph.outputs)
+        if len(args) != expected:
+            raise EngineError(
+                f"the entry {header.name!r} takes {expected} slots, received {len(args)}",
+                code="range",
+            )
+        leaves: dict[Node, Any] = {}
+        for position, (node, word) in enumerate(
+            zip([*graph.inputs, *graph.state], args, strict=False)
+        ):
+            scalar = position < n_inputs and header.inputs[position].scalar
+            raw = (word & 0xFFFFFFFF).to_bytes(4, "little") if scalar else None
+            leaves[node] = self._array(np, node, word, raw)
+        if graph.rows_node is not None:
+            leaves[graph.rows_node] = np.asarray(rows, dtype=np.int32)
+        updated = [node for _, node in graph.updates]
+        try:
+            results = evaluate([*graph.outputs, *updated], leaves)
+        except TabgradError:
+            raise
+        except Exception as error:
+            raise EngineError(
+                f"the entry {header.name!r} failed while running: {error}", code="trap"
+            ) from error
+        targets = [*args[n_inputs + n_state :], *(args[n_inputs + at] for at, _ in graph.updates)]
+        for handle, array in zip(targets, results, strict=True):
+            self.write(handle, array.tobytes())
+
+    def sync(self) -> None:
+        """Return at once: `run` has finished when it returns."""
+        self._check_open()
+
+    def memory_use(self) -> MemoryUse:
+        """Bytes in live buffers now and at most."""
+        return MemoryUse(live=self._live, peak=self._peak, capacity=self._live)
+
+    def close(self) -> None:
+        """Drop all buffers."""
+        self._buffers.clear()
+        self._live = 0
+        self._closed = True
+
+    def _array(self, np: Any, node: Node, handle: Handle, raw: bytes | None) -> Any:
+        data = self.read(handle, node.nbytes) if raw is None else raw
+        return np.frombuffer(data, dtype=node.dtype.name, count=node.size).reshape(node.shape)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineError("this engine was closed; make a new one", code="handle")
+
+    def _buffer(self, handle: Handle) -> bytearray:
+        self._check_open()
+        try:
+            return self._buffers[handle]
+        except KeyError:
+            raise EngineError(
+                f"{handle} is no live buffer: it was freed, or never allocated", code="handle"
+            ) from None
+
+    def _span(self, handle: Handle, offset: int, nbytes: int) -> memoryview:
+        buffer = self._buffer(handle)
+        if offset < 0 or nbytes < 0 or offset + nbytes > len(buffer):
+            raise EngineError(
+                f"bytes {offset} to {offset + nbytes} are outside the buffer {handle} of "
+                f"{len(buffer)} bytes",
+                code="range",
+            )
+        return memoryview(buffer)[offset : offset + nbytes]
