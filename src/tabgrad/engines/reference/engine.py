@@ -13,7 +13,7 @@ from typing import Any
 from tabgrad.engines.engine import Bytes, Handle, MemoryUse
 from tabgrad.engines.reference.interpret import evaluate, numpy
 from tabgrad.errors import EngineError, TabgradError
-from tabgrad.ir.graph import Node
+from tabgrad.ir.graph import Node, make
 
 
 class _Loaded:
@@ -103,24 +103,26 @@ class ReferenceEngine:
         self._check_open()
         if loaded.program is None:
             raise EngineError("this Program was unloaded; load it again", code="unloaded")
-        graph, header = loaded.program.graphs[entry], loaded.program.entries[entry]
+        graph = loaded.program.graphs[entry]
         np = numpy()
         n_inputs, n_state = len(graph.inputs), len(graph.state)
         expected = n_inputs + n_state + len(graph.outputs)
         if len(args) != expected:
             raise EngineError(
-                f"the entry {header.name!r} takes {expected} slots, received {len(args)}",
+                f"the entry {graph.name!r} takes {expected} slots, received {len(args)}",
                 code="range",
             )
-        leaves: dict[Node, Any] = {}
-        for position, (node, word) in enumerate(
-            zip([*graph.inputs, *graph.state], args, strict=False)
-        ):
-            scalar = position < n_inputs and header.inputs[position].scalar
-            raw = (word & 0xFFFFFFFF).to_bytes(4, "little") if scalar else None
-            leaves[node] = self._array(np, node, word, raw)
-        if graph.rows_node is not None:
-            leaves[graph.rows_node] = np.asarray(rows, dtype=np.int32)
+        leaves: dict[Node, Any] = {make("rows"): np.asarray(rows, dtype=np.int32)}
+        for argument, word in zip(graph.arguments, args, strict=False):
+            # The word of a host scalar is its value's bits, not a handle.
+            data = (
+                (word & 0xFFFFFFFF).to_bytes(4, "little")
+                if argument.scalar
+                else self.read(word, argument.node.nbytes)
+            )
+            leaves[argument.node] = self._array(np, argument.node, data)
+        for node, handle in zip(graph.state, args[n_inputs:], strict=False):
+            leaves[node] = self._array(np, node, self.read(handle, node.nbytes))
         updated = [node for _, node in graph.updates]
         try:
             results = evaluate([*graph.outputs, *updated], leaves)
@@ -128,7 +130,7 @@ class ReferenceEngine:
             raise
         except Exception as error:
             raise EngineError(
-                f"the entry {header.name!r} failed while running: {error}", code="trap"
+                f"the entry {graph.name!r} failed while running: {error}", code="trap"
             ) from error
         targets = [*args[n_inputs + n_state :], *(args[n_inputs + at] for at, _ in graph.updates)]
         for handle, array in zip(targets, results, strict=True):
@@ -148,8 +150,7 @@ class ReferenceEngine:
         self._live = 0
         self._closed = True
 
-    def _array(self, np: Any, node: Node, handle: Handle, raw: bytes | None) -> Any:
-        data = self.read(handle, node.nbytes) if raw is None else raw
+    def _array(self, np: Any, node: Node, data: bytes) -> Any:
         return np.frombuffer(data, dtype=node.dtype.name, count=node.size).reshape(node.shape)
 
     def _check_open(self) -> None:
