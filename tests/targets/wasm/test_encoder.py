@@ -574,7 +574,7 @@ def test_scopes_reuse_locals_and_hand_values_on() -> None:
         for i in range(4):
             total.inc(f.let(I32.const(i)))
         total = scope.keep(total + kept)
-    assert len(f.local_types) == 6
+    assert len(f.local_types) == 7
     f.return_(total + kept)
     assert Machine(module).call("f") == 0 + 1 + 2 + 3 + 2 + 2
     with pytest.raises(ValueError, match="after the scope"):
