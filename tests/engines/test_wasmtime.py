@@ -9,6 +9,7 @@ import array
 import asyncio
 import random
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy
@@ -28,12 +29,16 @@ class Entry:
     arena: int = 0
     scratch: int = 0
     constants: list[bytes] = field(default_factory=list)
+    inputs: Sequence[str] = ()
+    state: Sequence[str] = ()
+    outputs: Sequence[str] = ("total", "step")
 
 
 @dataclass
 class Program:
     binary: bytes
     entries: list[Entry]
+    features: tuple[str, ...] = ()
 
 
 def program(run: str, *entries: Entry, rest: str = "") -> Program:
@@ -228,8 +233,8 @@ def test_run_passes_the_frame(engine):
     loaded = engine.load(
         program(
             copy,
-            Entry(arena=5000, scratch=300, constants=[b"zero"]),
-            Entry(arena=70, scratch=3000, constants=[b"one", b"zero", b"two"]),
+            Entry(5000, 300, [b"zero"], ["x"], ["v"], ["y"]),
+            Entry(70, 3000, [b"one", b"zero", b"two"], ["x"], ["v"], ["y"]),
         )
     )
     out = engine.alloc(96)
@@ -257,7 +262,7 @@ def test_programs_share_buffers_and_temporary_memory(engine):
     double = engine.load(
         program(
             f"(i32.store {word(16)} (i32.mul (i32.const 2) (i32.load {word(16)})))",
-            Entry(arena=900),
+            Entry(arena=900, outputs=["total"]),
         )
     )
     assert engine.memory_use().live == live
@@ -301,9 +306,10 @@ def test_a_trap_poisons_nothing_else(engine):
     }
     for name, code in bad.items():
         loaded = engine.load(program(code, rest="(func $deep (call $deep))"))
+        unused = engine.alloc(4)
         for _ in range(2):
             with pytest.raises(EngineError, match="failed while running entry 0") as caught:
-                engine.run(loaded, 0, [])
+                engine.run(loaded, 0, [unused, unused])
             assert caught.value.code == "trap", name
         engine.run(good, 0, [total, step])
     assert values(engine, total) == [11]
@@ -332,13 +338,25 @@ RELAXED = """
 
 def test_deterministic_engines_refuse_relaxed_simd(engine):
     out = engine.alloc(16)
-    engine.run(engine.load(program(RELAXED)), 0, [out])
+    engine.run(engine.load(program(RELAXED)), 0, [out, out])
     assert struct.unpack("<4f", engine.read(out, 16)) == (7, 7, 7, 7)
     deterministic = WasmtimeEngine(deterministic=True)
     assert deterministic.features == frozenset()
     with pytest.raises(EngineError, match="relaxed"):
         deterministic.load(program(RELAXED))
+    honest = program(RELAXED)
+    honest.features = ("relaxed-simd",)
+    with pytest.raises(EngineError, match="uses relaxed-simd") as caught:
+        deterministic.load(honest)
+    assert caught.value.code == "compile"
     deterministic.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_number_of_arguments_is_checked(engine, count):
+    loaded = engine.load(program(ACCUMULATE))
+    with pytest.raises(EngineError, match=f"takes 2 arguments .* received {count}"):
+        engine.run(loaded, 0, [engine.alloc(4)] * count)
 
 
 def test_unload(engine):

@@ -10,7 +10,7 @@ Not here: choosing an engine (`realize.py`) and the layout of Programs (`compile
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -33,8 +33,14 @@ class MemoryUse:
 
 
 class EntryLike(Protocol):
-    """What an engine needs of a Program's entry: sizes, and constants already as bytes."""
+    """What an engine needs of a Program's entry: how many slots of each sort, sizes, constants."""
 
+    @property
+    def inputs(self) -> Sized: ...
+    @property
+    def state(self) -> Sized: ...
+    @property
+    def outputs(self) -> Sized: ...
     @property
     def arena(self) -> int: ...
     @property
@@ -44,8 +50,10 @@ class EntryLike(Protocol):
 
 
 class ProgramLike(Protocol):
-    """What an engine needs of a Program: its entries and its code."""
+    """What an engine needs of a Program: its entries, its code and what that code makes use of."""
 
+    @property
+    def features(self) -> Sequence[str]: ...
     @property
     def entries(self) -> Sequence[EntryLike]: ...
     @property
@@ -147,6 +155,30 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give all memory back. Later calls raise, but for `free`, which has nothing left to do."""
         ...
+
+
+def check_features(program: ProgramLike, features: frozenset[str]) -> None:
+    """Refuse a Program that uses what an engine does not have. Raises EngineError, "compile"."""
+    missing = sorted(set(program.features) - features)
+    if missing:
+        raise EngineError(
+            f"this Program uses {', '.join(missing)}, which this engine does not have; "
+            f"compile it for the features {sorted(features)}",
+            code="compile",
+        )
+
+
+def argument_counts(program: ProgramLike) -> list[int]:
+    """How many arguments `run` takes for each entry."""
+    return [len(e.inputs) + len(e.state) + len(e.outputs) for e in program.entries]
+
+
+def wrong_count(entry: int, expected: int, received: int) -> EngineError:
+    """The error of a call with too many or too few arguments."""
+    return EngineError(
+        f"entry {entry} takes {expected} arguments (inputs, state, outputs), received {received}",
+        code="range",
+    )
 
 
 def flat_bytes(data: Bytes) -> memoryview:

@@ -19,7 +19,16 @@ from typing import Any
 import wasmtime
 
 from tabgrad.engines.allocator import Allocator
-from tabgrad.engines.engine import Bytes, Handle, MemoryUse, ProgramLike, flat_bytes
+from tabgrad.engines.engine import (
+    Bytes,
+    Handle,
+    MemoryUse,
+    ProgramLike,
+    argument_counts,
+    check_features,
+    flat_bytes,
+    wrong_count,
+)
 from tabgrad.errors import EngineError
 
 PAGE = 65536
@@ -80,6 +89,7 @@ class Loaded:
     module: wasmtime.Module
     constants: list[Handle]  # to free
     entries: list[tuple[Handle, ...]]  # of each entry: the words of its constants
+    counts: list[int]  # of each entry: how many arguments `run` takes
     unloaded: bool = False
     store: int = 0  # number of the store that `call` belongs to; 0 is none
     call: Callable[[wasmtime.Store], Any] | None = field(default=None, repr=False)
@@ -197,6 +207,7 @@ class WasmtimeEngine:
 
     def load(self, program: ProgramLike) -> Loaded:
         self._check_open()
+        check_features(program, self.features)
         try:
             module = wasmtime.Module(self._engine, program.binary)
         except wasmtime.WasmtimeError as error:
@@ -207,7 +218,7 @@ class WasmtimeEngine:
                 f"expected a Program's module to export 'run', it exports {sorted(names)}",
                 code="compile",
             )
-        loaded = Loaded(module, [], [])
+        loaded = Loaded(module, [], [], argument_counts(program))
         try:
             self._place_constants(loaded, program)
             for entry in program.entries:
@@ -236,6 +247,8 @@ class WasmtimeEngine:
         # instead of a frame would cost 63 us, `Memory.write` for the frame 4.5 us.
         if loaded.store != self._store_number:
             self._instantiate(loaded)
+        if len(args) != loaded.counts[entry]:
+            raise wrong_count(entry, loaded.counts[entry], len(args))
         words = (*args, *loaded.entries[entry])
         if len(words) > MAX_SLOTS:
             raise EngineError(
