@@ -82,6 +82,14 @@ class _Signature:
         return getattr(self._of, name)
 
 
+@dataclass(slots=True)
+class _Area:
+    """Temporary memory that all Programs share."""
+
+    address: Handle
+    nbytes: int = 0
+
+
 @dataclass(eq=False, slots=True)
 class Loaded:
     """A Program that `WasmtimeEngine.load` has compiled; opaque to everyone else."""
@@ -120,10 +128,8 @@ class WasmtimeEngine:
         self._store_number = 0
         self._open_store(pages=2)
         # Temporary memory, shared by all Programs because they run one at a time.
-        self._arena = self.alloc(0)
-        self._scratch = self.alloc(0)
-        self._arena_bytes = 0
-        self._scratch_bytes = 0
+        self._arena = _Area(self.alloc(0))
+        self._scratch = _Area(self.alloc(0))
 
     # Memory
 
@@ -176,6 +182,8 @@ class WasmtimeEngine:
         elif count >= NUMPY_ROWS and "numpy" in sys.modules:
             self._take(dst, src, row_bytes, rows, indices)
         else:
+            if hasattr(indices, "tolist"):  # NumPy's narrow integers would overflow below
+                indices = indices.tolist()
             _check_rows(min(indices), max(indices), rows)
             view = self._view
             to = dst
@@ -222,7 +230,8 @@ class WasmtimeEngine:
         try:
             self._place_constants(loaded, program)
             for entry in program.entries:
-                self._reserve(entry.arena, entry.scratch)
+                self._reserve(self._arena, entry.arena)
+                self._reserve(self._scratch, entry.scratch)
             self._instantiate(loaded)
         except EngineError:
             self.unload(loaded)
@@ -256,8 +265,9 @@ class WasmtimeEngine:
                 code="range",
             )
         view = self._view
+        scratch = self._scratch
         _HEAD.pack_into(
-            view, FRAME, entry, rows, 0, self._arena, self._scratch, self._scratch_bytes
+            view, FRAME, entry, rows, 0, self._arena.address, scratch.address, scratch.nbytes
         )
         _slots(len(words)).pack_into(view, SLOTS, *words)
         try:
@@ -331,23 +341,17 @@ class WasmtimeEngine:
                 words.append(placed[content])
             loaded.entries.append(tuple(words))
 
-    def _reserve(self, arena: int, scratch: int) -> None:
-        if arena > self._arena_bytes:
-            self._arena = self._enlarge(self._arena, self._arena_bytes, arena)
-            self._arena_bytes = arena
-        if scratch > self._scratch_bytes:
-            self._scratch = self._enlarge(self._scratch, self._scratch_bytes, scratch)
-            self._scratch_bytes = scratch
-
-    def _enlarge(self, old: Handle, old_bytes: int, nbytes: int) -> Handle:
+    def _reserve(self, area: _Area, nbytes: int) -> None:
+        if nbytes <= area.nbytes:
+            return
         # Temporaries hold nothing between runs, so the old block goes before the new is made; if
         # that fails, Programs already loaded get a block of the old size again.
-        self.free(old)
+        self.free(area.address)
         try:
-            return self.alloc(nbytes)
+            area.address = self.alloc(nbytes)
+            area.nbytes = nbytes
         except EngineError:
-            again = self.alloc(old_bytes)
-            assert again == old
+            area.address = self.alloc(area.nbytes)
             raise
 
     def _open_store(self, pages: int) -> None:
