@@ -1,0 +1,15 @@
+"""tabgrad: neural networks in Python that train and run in the browser."""
+
+from tabgrad import dtypes, errors, ops, random
+from tabgrad.dtypes import (
+    bool_ as bool, float16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32,
+    uint64,
+)  # fmt: skip
+from tabgrad.errors import TabgradError
+from tabgrad.grad import grad, value_and_grad
+from tabgrad.jit import compile
+from tabgrad.realize import set_engine
+from tabgrad.tensor import Tensor, tensor
+from tabgrad.variable import Variable
+
+__version__ = "0.1.0"

@@ -1,0 +1,15 @@
+"""The graph every other part speaks: nodes, primitives by family, gradients, text, checks.
+
+Importing this package registers all primitives. Nothing here imports NumPy, an engine or a target.
+"""
+
+from tabgrad.ir import (  # noqa: F401  (imported for their registrations)
+    contract,
+    control,
+    elementwise,
+    indexing,
+    leaf,
+    movement,
+    reduce,
+    window,
+)

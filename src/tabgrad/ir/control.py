@@ -1,0 +1,165 @@
+"""Control primitives over closed sub-graphs, and the projection that picks one of several outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabgrad.errors import ShapeError
+from tabgrad.ir import build as b
+from tabgrad.ir.graph import Aval, Graph, Node, Primitive, Rows, RowsMixedError, register
+from tabgrad.ir.reverse import cotangents
+
+
+@register
+class Proj(Primitive):
+    """Output `index` of a node with several."""
+
+    name = "proj"
+    family = "control"
+
+    def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
+        return (params["aval"],)
+
+    def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
+        raise AssertionError("gradients reach a projection's source by index")
+
+    def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
+        return srcs[0], ()
+
+
+def projections(node: Node) -> list[Node]:
+    """All outputs of a node, as single-output nodes."""
+    if len(node.outs) == 1:
+        return [node]
+    return [b.proj(node, i) for i in range(len(node.outs))]
+
+
+@register
+class Scan(Primitive):
+    """`length` turns of `body(*consts, *carry, *x) -> (*carry, *y)`, x and y being slices on axis 0.
+
+    Sources: constants, initial carries, stacked xs. Outputs: final carries, stacked ys. `reverse`
+    walks from the last slice to the first.
+    """
+
+    name = "scan"
+    family = "control"
+
+    def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
+        body: Graph = params["body"]
+        n_const, n_carry, length = params["n_const"], params["n_carry"], params["length"]
+        want = [node.outs[0] for node in body.inputs]
+        xs = srcs[n_const + n_carry :]
+        slices = [Aval(x.shape[1:], x.dtype) for x in xs if x.shape[:1] == (length,)]
+        have = [*srcs[: n_const + n_carry], *slices]
+        outs = [node.outs[0] for node in body.outputs]
+        carry = want[n_const : n_const + n_carry]
+        if have != want or len(slices) != len(xs):
+            raise ShapeError(
+                f"scan expected sources {[_show(a) for a in want]} (xs with a leading axis of "
+                f"{length}); received {[_show(a) for a in srcs]}"
+            )
+        if outs[:n_carry] != carry:
+            raise ShapeError(
+                f"scan expected the body to return carries {[_show(a) for a in carry]}; it "
+                f"returns {[_show(a) for a in outs[:n_carry]]}"
+            )
+        return (*carry, *(Aval((length, *y.shape), y.dtype) for y in outs[n_carry:]))
+
+    def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
+        return _scan_vjp(node, grads)
+
+    def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
+        if any(r is not None for r in srcs):
+            raise RowsMixedError("scan over a batch of run-time size")
+        return None, ()
+
+
+def _show(aval: Aval) -> str:
+    return f"{aval.dtype.name} {list(aval.shape)}"
+
+
+def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
+    """Run the scan again keeping every carry, then walk back through the turns.
+
+    Each backward turn recomputes its forward turn from the carry that entered it: one carry a turn
+    is kept instead of every intermediate value.
+    """
+    p = node.params
+    body: Graph = p["body"]
+    n_const, n_carry, length = p["n_const"], p["n_carry"], p["length"]
+    consts, carry, xs = (
+        node.srcs[:n_const],
+        node.srcs[n_const : n_const + n_carry],
+        node.srcs[n_const + n_carry :],
+    )
+    keeping = Graph(body.inputs, [*body.outputs, *body.inputs[n_const : n_const + n_carry]])
+    kept = projections(b.make("scan", *node.srcs, **{**p, "body": keeping}))
+    entered = kept[len(body.outputs) :]
+
+    n_x = len(xs)
+    float_carry = [i for i in range(n_carry) if carry[i].dtype.is_float]
+    float_const = [i for i in range(n_const) if consts[i].dtype.is_float]
+    float_x = [i for i in range(n_x) if xs[i].dtype.is_float]
+    wanted = [
+        *(body.inputs[n_const + i] for i in float_carry),
+        *(body.inputs[i] for i in float_const),
+        *(body.inputs[n_const + n_carry + i] for i in float_x),
+    ]
+    # The backward body. Consts: the forward consts. Carry: cotangents of the carries, running sums
+    # for the consts. xs: the carries that entered, the forward xs, cotangents of the ys.
+    g_carry = [b.input(carry[i].shape, carry[i].dtype) for i in float_carry]
+    sums = [b.input(consts[i].shape, consts[i].dtype) for i in float_const]
+    y_nodes = body.outputs[n_carry:]
+    float_y = [
+        i for i, y in enumerate(y_nodes) if y.dtype.is_float and grads[n_carry + i] is not None
+    ]
+    g_y = [b.input(y_nodes[i].shape, y_nodes[i].dtype) for i in float_y]
+    outs = [*(body.outputs[i] for i in float_carry), *(y_nodes[i] for i in float_y)]
+    found = cotangents(outs, [*g_carry, *g_y], wanted)
+    result = [g if g is not None else b.like(w, 0) for g, w in zip(found, wanted, strict=True)]
+    nc, ns = len(float_carry), len(float_const)
+    back = Graph(
+        [
+            *body.inputs[:n_const],
+            *g_carry,
+            *sums,
+            *body.inputs[n_const : n_const + n_carry],
+            *body.inputs[n_const + n_carry :],
+            *g_y,
+        ],
+        [
+            *result[:nc],
+            *(b.add(s, r) for s, r in zip(sums, result[nc : nc + ns], strict=True)),
+            *result[nc + ns :],
+        ],
+    )
+    first = [
+        grads[i] if grads[i] is not None else b.like(carry[i], 0) for i in float_carry
+    ]
+    zeros = [b.like(consts[i], 0) for i in float_const]
+    g_ys = [grads[n_carry + i] for i in float_y]
+    back_node = b.make(
+        "scan",
+        *consts,
+        *(g for g in first if g is not None),
+        *zeros,
+        *entered,
+        *xs,
+        *(g for g in g_ys if g is not None),
+        body=back,
+        n_const=n_const,
+        n_carry=nc + ns,
+        length=length,
+        reverse=not p["reverse"],
+    )
+    outputs = projections(back_node)
+    answer: list[Node | None] = [None] * len(node.srcs)
+    for place, i in enumerate(float_carry):
+        answer[n_const + i] = outputs[place]
+    for place, i in enumerate(float_const):
+        answer[i] = outputs[nc + place]
+    for place, i in enumerate(float_x):
+        answer[n_const + n_carry + i] = outputs[nc + ns + place]
+    return answer

@@ -1,0 +1,312 @@
+"""The graph: frozen, hash-consed nodes, their primitives, and iterative traversal.
+
+A `Node` is one application of a `Primitive` to source nodes with static parameters. Equal nodes are
+the same object, so common subexpressions never exist twice. What the primitives mean is in the
+files of their families (leaf, elementwise, movement, reduce, window, contract, indexing, control);
+this file knows nothing of tensors, values, engines or compilation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakValueDictionary
+
+from tabgrad import config
+from tabgrad.dtypes import DType
+from tabgrad.errors import NotSupportedError, TabgradError
+
+Shape = tuple[int, ...]
+
+
+class Aval(NamedTuple):
+    """What is known of a value without computing it."""
+
+    shape: Shape
+    dtype: DType
+
+
+class Rows(NamedTuple):
+    """Where the batch rows are in a value: index `i` on `axis` belongs to row `i // inner`."""
+
+    axis: int
+    inner: int = 1
+
+
+class RowsMixedError(TabgradError):
+    """A primitive lets one row influence another in a way that a row mask cannot undo."""
+
+
+class Primitive:
+    """The meaning of a kind of node. One subclass per primitive, registered under its name."""
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+
+    def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
+        """Shapes and dtypes of the outputs; raises ShapeError or DtypeError on illegal sources."""
+        raise NotImplementedError
+
+    def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
+        """Cotangents of the sources, given those of the outputs; None where none flows."""
+        raise NotSupportedError(
+            f"the gradient of {self.name} is not defined; wrap its inputs in stop_gradient"
+        )
+
+    def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
+        """Where the rows of the outputs are, given those of the sources, and which sources must be
+        masked because rows are folded together. Raises RowsMixedError where neither is possible."""
+        if any(srcs):
+            raise RowsMixedError(f"{self.name} mixes the rows of a batch")
+        return None, ()
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+def register(cls: type[Primitive]) -> type[Primitive]:
+    """Class decorator: makes the one instance of a primitive known under its name."""
+    PRIMITIVES[cls.name] = cls()
+    return cls
+
+
+class Origin(NamedTuple):
+    """Where a node was made: the layer path, and the user's Python line when it was recorded."""
+
+    layer: str
+    line: str
+
+
+class Node:
+    """One application of a primitive. Never changed, but for `become_leaf` (see there)."""
+
+    __slots__ = (
+        "__weakref__", "_key", "buffer", "depth", "held", "origin", "outs", "params", "prim", "srcs",
+    )  # fmt: skip
+
+    prim: Primitive
+    srcs: tuple[Node, ...]
+    params: Mapping[str, Any]
+    outs: tuple[Aval, ...]
+    origin: Origin
+    depth: int  # longest chain of pending nodes below
+    held: int  # upper bound of the bytes that pending nodes keep alive below
+    buffer: Any  # the engine buffer holding this node's value once it is realised, else None
+    _key: tuple[Any, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the only output."""
+        return self._only().shape
+
+    @property
+    def dtype(self) -> DType:
+        """Dtype of the only output."""
+        return self._only().dtype
+
+    def _only(self) -> Aval:
+        if len(self.outs) != 1:
+            raise TabgradError(f"internal: {self.prim.name} has {len(self.outs)} outputs; use proj")
+        return self.outs[0]
+
+    @property
+    def size(self) -> int:
+        """Number of elements of the only output."""
+        total = 1
+        for n in self.shape:
+            total *= n
+        return total
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all outputs."""
+        total = 0
+        for shape, dtype in self.outs:
+            count = 1
+            for n in shape:
+                count *= n
+            total += count * dtype.itemsize
+        return total
+
+    def become_leaf(self) -> None:
+        """Forget the sources of a realised node, so that they can be freed.
+
+        The value is in `buffer`; earlier consumers find it there. The node leaves the hash-consing
+        table: an equal expression built later is a new node.
+        """
+        _table.pop(self._key, None)
+        self.prim = PRIMITIVES["value"]
+        self.srcs = ()
+        self.params = MappingProxyType(
+            {"id": next(_serial), "shape": self.outs[0].shape, "dtype": self.outs[0].dtype}
+        )
+        self.depth, self.held = 0, self.nbytes
+        self._key = ("value", self.params["id"])
+
+    def __repr__(self) -> str:
+        outs = ", ".join(f"{dtype}{list(shape)}" for shape, dtype in self.outs)
+        return f"<{self.prim.name} {outs}>"
+
+
+_table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+_serial = itertools.count()
+_layer_path: list[str] = [""]
+_PACKAGE = __name__.partition(".")[0]
+
+
+@contextmanager
+def layer_scope(name: str) -> Iterator[None]:
+    """Nodes made inside carry this layer name (below the names of the scopes around it)."""
+    outer = _layer_path[-1]
+    _layer_path.append(f"{outer}/{name}" if outer else name)
+    try:
+        yield
+    finally:
+        _layer_path.pop()
+
+
+def _origin() -> Origin:
+    if config.debug < 1:
+        return Origin(_layer_path[-1], "")
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return Origin(_layer_path[-1], f"{frame.f_code.co_filename}:{frame.f_lineno}")
+
+
+def _hashable(value: Any) -> Any:
+    if type(value) is float:
+        return struct.pack("<d", value)  # tells -0.0 from 0.0 and finds an equal NaN
+    if type(value) is bool:
+        return ("bool", value)  # True == 1 in Python, not in a graph
+    return value
+
+
+def make(name: str, *srcs: Node, **params: Any) -> Node:
+    """The node applying primitive `name` to `srcs`; checks shapes and dtypes."""
+    prim = PRIMITIVES[name]
+    key = (name, tuple(map(id, srcs)), tuple([(k, _hashable(params[k])) for k in sorted(params)]))
+    found = _table.get(key)
+    if found is not None:
+        return found
+    outs = tuple(prim.infer([src.outs[0] for src in srcs], params))
+    node = Node.__new__(Node)
+    node.prim, node.srcs, node.outs, node._key = prim, srcs, outs, key
+    node.params = MappingProxyType(params)
+    node.buffer = None
+    if srcs:
+        node.depth = 1 + max([src.depth for src in srcs])
+        node.held = sum([src.held for src in srcs])
+    else:
+        node.depth, node.held = 0, node.nbytes if name == "value" else 0
+    node.origin = _origin()
+    _table[key] = node
+    return node
+
+
+def fresh_id() -> int:
+    """A number no other leaf has: tells inputs and values of equal shape apart."""
+    return next(_serial)
+
+
+def remake(node: Node, srcs: Sequence[Node]) -> Node:
+    """The same primitive and parameters on other sources, keeping the origin."""
+    if all(map(lambda a, b: a is b, srcs, node.srcs)):
+        return node
+    _layer_path.append(node.origin.layer)
+    try:
+        return make(node.prim.name, *srcs, **node.params)
+    finally:
+        _layer_path.pop()
+
+
+def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
+    """All nodes under `roots`, sources before users, without recursion; `stop` cuts below a node."""
+    order: list[Node] = []
+    done: set[int] = set()
+    for root in roots:
+        stack: list[tuple[Node, bool]] = [(root, False)]
+        while stack:
+            node, expanded = stack.pop()
+            if id(node) in done:
+                continue
+            if expanded or not node.srcs or (stop is not None and stop(node)):
+                done.add(id(node))
+                order.append(node)
+                continue
+            stack.append((node, True))
+            for src in reversed(node.srcs):
+                if id(src) not in done:
+                    stack.append((src, False))
+    return order
+
+
+def rewrite(
+    roots: Sequence[Node], rule: Callable[[Node, tuple[Node, ...]], Node]
+) -> list[Node]:
+    """Rebuild the graph bottom-up: `rule(old, new sources)` gives the replacement of each node."""
+    new: dict[int, Node] = {}
+    for node in toposort(roots):
+        new[id(node)] = rule(node, tuple([new[id(src)] for src in node.srcs]))
+    return [new[id(root)] for root in roots]
+
+
+def substitute(roots: Sequence[Node], replacement: Mapping[Node, Node]) -> list[Node]:
+    """The roots with some nodes (usually inputs) replaced by others."""
+    if not replacement:
+        return list(roots)
+    return rewrite(roots, lambda old, srcs: replacement.get(old) or remake(old, srcs))
+
+
+def structure(roots: Sequence[Node], stop: Callable[[Node], bool] | None = None) -> tuple[
+    tuple[Any, ...], list[Node]
+]:
+    """A hashable description of the graph in which leaves are numbered by first appearance, and
+    those leaves: equal descriptions are the same computation on different leaves."""
+    position: dict[int, int] = {}
+    leaves: list[Node] = []
+    lines: list[Any] = []
+    for node in toposort(roots, stop):
+        position[id(node)] = len(position)
+        if node.prim.name in ("input", "value") or (stop is not None and stop(node)):
+            leaves.append(node)
+            lines.append((len(leaves), node.outs))
+        else:
+            lines.append((node._key[0], node._key[2], tuple([position[id(s)] for s in node.srcs])))
+    return (tuple(lines), tuple([position[id(root)] for root in roots])), leaves
+
+
+class Graph:
+    """A closed function: inputs (nodes of the primitive `input`) and outputs. Compared by structure."""
+
+    __slots__ = ("_key", "inputs", "outputs")
+
+    def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        key, leaves = structure(self.outputs)
+        number = {id(node): i for i, node in enumerate(self.inputs)}
+        stray = [leaf for leaf in leaves if id(leaf) not in number]
+        if stray:
+            raise TabgradError(
+                f"internal: a closed graph uses {stray[0]!r}, which is none of its inputs"
+            )
+        avals = tuple(node.outs for node in self.inputs)
+        self._key = (key, tuple(number[id(leaf)] for leaf in leaves), avals)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __call__(self, *args: Node) -> list[Node]:
+        """The outputs with the inputs replaced by `args`."""
+        return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)))

@@ -1,0 +1,285 @@
+"""Shapes and places: reshape, transpose, join, split, pad, repeat. None of these copies by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.ir import build as b
+from tabgrad.ir.graph import Node, make
+from tabgrad.ops.arguments import axes_of, axis_of, broadcast_shapes, common, node_of, scalar, spread
+from tabgrad.tensor import Tensor
+
+
+def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
+    """x under another shape; one size may be -1, to be computed."""
+    node = node_of(x)
+    shape = [newshape] if isinstance(newshape, int) else [int(n) for n in newshape]
+    if shape.count(-1) > 1:
+        raise ShapeError(f"reshape expected at most one -1; received {shape}")
+    if -1 in shape:
+        known = 1
+        for n in shape:
+            known *= 1 if n == -1 else n
+        if known == 0 or node.size % known:
+            raise ShapeError(f"reshape cannot compute -1 in {shape} for shape {list(node.shape)}")
+        shape[shape.index(-1)] = node.size // known
+    return Tensor(b.reshape(node, shape))
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
+    """Axes in another order, by default reversed."""
+    node = node_of(x)
+    rank = len(node.shape)
+    order = range(rank - 1, -1, -1) if axes is None else [axis_of("transpose", a, rank) for a in axes]
+    return Tensor(b.permute(node, tuple(order)))
+
+
+def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
+    """Axes in the order `axes`."""
+    return transpose(x, axes)
+
+
+def matrix_transpose(x: Any) -> Tensor:
+    """The last two axes exchanged."""
+    return swapaxes(x, -1, -2)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged."""
+    node = node_of(x)
+    order = list(range(len(node.shape)))
+    i, j = (axis_of("swapaxes", a, len(order)) for a in (axis1, axis2))
+    order[i], order[j] = order[j], order[i]
+    return Tensor(b.permute(node, order))
+
+
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes moved to other places, the others staying in order."""
+    node = node_of(x)
+    rank = len(node.shape)
+    src = [axis_of("moveaxis", a, rank) for a in ([source] if isinstance(source, int) else source)]
+    dst = [
+        axis_of("moveaxis", a, rank)
+        for a in ([destination] if isinstance(destination, int) else destination)
+    ]
+    if len(src) != len(dst):
+        raise ShapeError(f"moveaxis expected as many sources as destinations; received {src}, {dst}")
+    order = [a for a in range(rank) if a not in src]
+    for to, frm in sorted(zip(dst, src, strict=True)):
+        order.insert(to, frm)
+    return Tensor(b.permute(node, order))
+
+
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
+    """New axes of size 1 at `axis` of the result."""
+    node = node_of(x)
+    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    rank = len(node.shape) + len(given)
+    where = axes_of("expand_dims", given, rank)
+    rest = iter(node.shape)
+    return Tensor(b.reshape(node, [1 if d in where else next(rest) for d in range(rank)]))
+
+
+def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Axes of size 1 removed, by default all of them."""
+    node = node_of(x)
+    if axis is None:
+        where: tuple[int, ...] = tuple(d for d, n in enumerate(node.shape) if n == 1)
+    else:
+        where = axes_of("squeeze", axis, len(node.shape))
+        if any(node.shape[d] != 1 for d in where):
+            raise ShapeError(
+                f"squeeze expected axes of size 1; received axes {axis} of {list(node.shape)}"
+            )
+    return Tensor(b.reshape(node, [n for d, n in enumerate(node.shape) if d not in where]))
+
+
+def ravel(x: Any) -> Tensor:
+    """x as one axis."""
+    return reshape(x, (-1,)) if node_of(x).size else reshape(x, (0,))
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
+    """x repeated to `shape` by NumPy's rule."""
+    node = node_of(x)
+    want = tuple(shape)
+    if broadcast_shapes("broadcast_to", node.shape, want) != want:
+        raise ShapeError(f"broadcast_to cannot take {list(node.shape)} to {list(want)}")
+    return Tensor(spread(node, want))
+
+
+def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
+    """Arrays joined along an axis (flattened first when it is None)."""
+    if not xs:
+        raise ArgumentError("concatenate expected at least one array; received none")
+    nodes = common("concatenate", *[convert(x) for x in xs])
+    if axis is None:
+        nodes, axis = [b.reshape(node, (node.size,)) for node in nodes], 0
+    where = axis_of("concatenate", axis, len(nodes[0].shape))
+    return Tensor(make("concatenate", *nodes, axis=where) if len(nodes) > 1 else nodes[0])
+
+
+concat = concatenate
+
+
+def convert(x: Any) -> Tensor:
+    """Anything array-like as a Tensor."""
+    return Tensor(node_of(x))
+
+
+def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
+    """Arrays of one shape joined along a new axis."""
+    return concatenate([expand_dims(item, axis) for item in x], axis)
+
+
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Equal parts, or parts between the given indices."""
+    node = node_of(x)
+    where = axis_of("split", axis, len(node.shape))
+    n = node.shape[where]
+    if isinstance(indices_or_sections, int):
+        if n % indices_or_sections:
+            raise ShapeError(
+                f"split expected a size divisible by {indices_or_sections}; received {n}"
+            )
+        size = n // indices_or_sections
+        edges = list(range(0, n + 1, size)) if size else [0] * (indices_or_sections + 1)
+    else:
+        edges = [0, *indices_or_sections, n]
+    return [
+        Tensor(cut(node, where, lo, max(lo, hi)))
+        for lo, hi in zip(edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def cut(node: Node, axis: int, start: int, stop: int) -> Node:
+    """The slice start:stop on one axis, of a node."""
+    starts, stops = [0] * len(node.shape), list(node.shape)
+    starts[axis], stops[axis] = start, stop
+    one = (1,) * len(starts)
+    return make("slice", node, start=tuple(starts), stop=tuple(stops), step=one)
+
+
+def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Reversed along `axis`, by default along all."""
+    node = node_of(x)
+    axes = axes_of("flip", axis, len(node.shape))
+    return Tensor(make("flip", node, axes=axes) if axes else node)
+
+
+def pad(
+    x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None
+) -> Tensor:
+    """x surrounded by a constant (0 by default), its edge or its reflection.
+
+    `pad_width` is a number, (before, after), or one such pair for each axis.
+    """
+    node = node_of(x)
+    rank = len(node.shape)
+    if isinstance(pad_width, int):
+        pairs = [(pad_width, pad_width)] * rank
+    elif isinstance(pad_width[0], int):
+        pairs = [tuple(pad_width)] * rank
+    else:
+        pairs = [tuple(p) for p in pad_width]
+        pairs = pairs * rank if len(pairs) == 1 else pairs
+    if len(pairs) != rank or any(lo < 0 or hi < 0 for lo, hi in pairs):
+        raise ShapeError(f"pad expected {rank} pairs of non-negative widths; received {pad_width}")
+    if mode == "constant":
+        fill = scalar(0 if constant_values is None else constant_values, node.dtype)
+        return Tensor(
+            make(
+                "pad",
+                node,
+                fill,
+                low=tuple(lo for lo, _ in pairs),
+                high=tuple(hi for _, hi in pairs),
+                interior=(0,) * rank,
+            )
+        )
+    if mode not in ("edge", "reflect", "symmetric"):
+        raise ArgumentError(
+            f"pad expected mode constant, edge, reflect or symmetric; received {mode!r}"
+        )
+    for axis, (lo, hi) in enumerate(pairs):
+        if lo or hi:
+            node = _extend(node, axis, lo, hi, mode)
+    return Tensor(node)
+
+
+def _extend(node: Node, axis: int, lo: int, hi: int, mode: str) -> Node:
+    n = node.shape[axis]
+    if mode == "edge":
+        shape = list(node.shape)
+
+        def border(at: int, count: int) -> Node:
+            shape[axis] = count
+            return b.broadcast(cut(node, axis, at, at + 1), tuple(shape), range(len(shape)))
+
+        before, after = border(0, lo), border(n - 1, hi)
+    else:
+        skip = 1 if mode == "reflect" else 0
+        if max(lo, hi) > n - skip:
+            raise ShapeError(f"pad by {mode} expected widths of at most {n - skip}; received {lo}, {hi}")
+        before = make("flip", cut(node, axis, skip, lo + skip), axes=(axis,))
+        after = make("flip", cut(node, axis, n - hi - skip, n - skip), axes=(axis,))
+    parts = [part for part, size in ((before, lo), (node, 1), (after, hi)) if size]
+    return make("concatenate", *parts, axis=axis)
+
+
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
+    """Each element `repeats` times along an axis (flattened first when it is None)."""
+    node = node_of(x)
+    if axis is None:
+        node, axis = b.reshape(node, (node.size,)), 0
+    where = axis_of("repeat", axis, len(node.shape))
+    shape = node.shape
+    wide = (*shape[: where + 1], repeats, *shape[where + 1 :])
+    dims = [d if d <= where else d + 1 for d in range(len(shape))]
+    out = (*shape[:where], shape[where] * repeats, *shape[where + 1 :])
+    return Tensor(b.reshape(b.broadcast(node, wide, dims), out))
+
+
+def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
+    """x laid side by side `repeats` times on each axis."""
+    node = node_of(x)
+    counts = [repeats] if isinstance(repeats, int) else list(repeats)
+    rank = max(len(counts), len(node.shape))
+    shape = (1,) * (rank - len(node.shape)) + node.shape
+    counts = [1] * (rank - len(counts)) + counts
+    node = b.reshape(node, shape)
+    wide = [m for pair in zip(counts, shape, strict=True) for m in pair]
+    out = [c * n for c, n in zip(counts, shape, strict=True)]
+    return Tensor(b.reshape(b.broadcast(node, wide, range(1, 2 * rank, 2)), out))
+
+
+def roll(x: Any, shift: int, axis: int | None = None) -> Tensor:
+    """Elements moved by `shift` along an axis, those falling off coming in at the other end."""
+    node = node_of(x)
+    if axis is None:
+        flat = b.reshape(node, (node.size,))
+        return Tensor(b.reshape(roll(Tensor(flat), shift, 0).node, node.shape))
+    where = axis_of("roll", axis, len(node.shape))
+    n = node.shape[where]
+    if n == 0 or shift % n == 0:
+        return Tensor(node)
+    at = n - shift % n
+    return Tensor(
+        make("concatenate", cut(node, where, at, n), cut(node, where, 0, at), axis=where)
+    )
+
+
+def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
+    """Coordinate arrays of the grid spanned by 1-d arrays."""
+    nodes = [node_of(v) for v in x]
+    if indexing not in ("xy", "ij"):
+        raise ArgumentError(f"meshgrid expected indexing 'xy' or 'ij'; received {indexing!r}")
+    order = list(range(len(nodes)))
+    if indexing == "xy" and len(order) > 1:
+        order[0], order[1] = 1, 0
+    shape = [0] * len(nodes)
+    for i, node in enumerate(nodes):
+        shape[order[i]] = node.size
+    return [Tensor(b.broadcast(node, shape, (order[i],))) for i, node in enumerate(nodes)]

@@ -1,0 +1,110 @@
+"""Gives Tensor and Variable their operators and the few methods people expect on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tabgrad.ops import activation, elementwise, indexing, linear, manipulation, reduction
+from tabgrad.tensor import Tensor
+from tabgrad.variable import Variable
+
+_BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
+    "add": elementwise.add,
+    "sub": elementwise.subtract,
+    "mul": elementwise.multiply,
+    "truediv": elementwise.divide,
+    "floordiv": elementwise.floor_divide,
+    "mod": elementwise.mod,
+    "pow": elementwise.power,
+    "matmul": linear.matmul,
+    "and": elementwise.bitwise_and,
+    "or": elementwise.bitwise_or,
+    "xor": elementwise.bitwise_xor,
+    "lshift": elementwise.bitwise_left_shift,
+    "rshift": elementwise.bitwise_right_shift,
+}
+_COMPARE: dict[str, Callable[[Any, Any], Tensor]] = {
+    "lt": elementwise.less,
+    "le": elementwise.less_equal,
+    "gt": elementwise.greater,
+    "ge": elementwise.greater_equal,
+    "eq": elementwise.equal,
+    "ne": elementwise.not_equal,
+}
+_UNARY: dict[str, Callable[[Any], Tensor]] = {
+    "neg": elementwise.negative,
+    "pos": elementwise.convert_to_tensor,
+    "abs": elementwise.abs,
+    "invert": elementwise.bitwise_invert,
+}
+_METHODS: dict[str, Callable[..., Any]] = {
+    "sum": reduction.sum,
+    "mean": reduction.mean,
+    "max": reduction.max,
+    "min": reduction.min,
+    "argmax": reduction.argmax,
+    "astype": elementwise.cast,
+    "relu": activation.relu,
+    "exp": elementwise.exp,
+    "log": elementwise.log,
+    "tanh": elementwise.tanh,
+    "sqrt": elementwise.sqrt,
+    "__getitem__": indexing.getitem,
+}
+
+
+def _forward(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Any]:
+    def operator(self: Any, other: Any) -> Any:
+        return function(self, other)
+
+    return operator
+
+
+def _backward(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Any]:
+    def operator(self: Any, other: Any) -> Any:
+        return function(other, self)
+
+    return operator
+
+
+def _equality(function: Callable[[Any, Any], Tensor], otherwise: bool) -> Callable[[Any, Any], Any]:
+    def operator(self: Any, other: Any) -> Any:
+        # Comparing with None or a string must not raise: containers and tests do it.
+        return otherwise if other is None or isinstance(other, str) else function(self, other)
+
+    return operator
+
+
+def _reshape(self: Any, *shape: Any) -> Tensor:
+    return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+
+def _transpose(self: Any, *axes: Any) -> Tensor:
+    return manipulation.transpose(self, (axes[0] if len(axes) == 1 else axes) if axes else None)
+
+
+def install(cls: type) -> None:
+    """Attach all operators and methods to a class."""
+    for name, function in _BINARY.items():
+        setattr(cls, f"__{name}__", _forward(function))
+        setattr(cls, f"__r{name}__", _backward(function))
+    for name, function in _COMPARE.items():
+        special = {"eq": False, "ne": True}
+        operator = (
+            _equality(function, special[name]) if name in special else _forward(function)
+        )
+        setattr(cls, f"__{name}__", operator)
+    for name, unary in _UNARY.items():
+        setattr(cls, f"__{name}__", lambda self, unary=unary: unary(self))
+    for name, method in _METHODS.items():
+        setattr(cls, name, lambda self, *a, _method=method, **k: _method(self, *a, **k))
+    cls.reshape = _reshape  # type: ignore[attr-defined]
+    cls.transpose = _transpose  # type: ignore[attr-defined]
+    cls.T = property(manipulation.transpose)  # type: ignore[attr-defined]
+    # NumPy must ask us instead of looping over elements.
+    cls.__array_priority__ = 1000  # type: ignore[attr-defined]
+
+
+install(Tensor)
+install(Variable)

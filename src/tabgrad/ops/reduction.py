@@ -1,0 +1,156 @@
+"""Reductions: sums, means, extrema, along any axes. Means divide by the true number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tabgrad import dtypes
+from tabgrad.dtypes import bool_, int32
+from tabgrad.ir import build as b
+from tabgrad.ir.graph import Node, make
+from tabgrad.ops import elementwise as e
+from tabgrad.ops.arguments import axes_of, axis_of, common, node_of
+from tabgrad.ops.manipulation import expand_dims
+from tabgrad.tensor import Tensor
+
+Axis = int | Sequence[int] | None
+
+
+def _fold(name: str, node: Node, axis: Axis, keepdims: bool) -> Tensor:
+    axes = axes_of(name.removeprefix("reduce_"), axis, len(node.shape))
+    out = b.reduce(name, node, axes)
+    return Tensor(_keep(out, node, axes) if keepdims else out)
+
+
+def _keep(out: Node, node: Node, axes: Sequence[int]) -> Node:
+    return b.reshape(out, [1 if d in axes else n for d, n in enumerate(node.shape)])
+
+
+def _countable(x: Any) -> Node:
+    node = node_of(x)
+    small = node.dtype.kind == "b" or (node.dtype.is_integer and node.dtype.itemsize < 4)
+    return b.cast(node, dtypes.uint32 if node.dtype.kind == "u" else int32) if small else node
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Sum; bools and small integers add up in 32 bits."""
+    return _fold("reduce_sum", _countable(x), axis, keepdims)
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Product."""
+    return _fold("reduce_prod", _countable(x), axis, keepdims)
+
+
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Largest element; NaN if any is."""
+    return _fold("reduce_max", node_of(x), axis, keepdims)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Smallest element; NaN if any is."""
+    return _fold("reduce_min", node_of(x), axis, keepdims)
+
+
+amax, amin = max, min
+
+
+def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """True where any element is non-zero."""
+    return _logical("reduce_max", x, axis, keepdims)
+
+
+def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """True where every element is non-zero."""
+    return _logical("reduce_min", x, axis, keepdims)
+
+
+def _logical(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
+    return _fold(name, b.cast(node_of(x), bool_), axis, keepdims)
+
+
+def count(x: Any, axis: Axis = None) -> Tensor:
+    """Number of elements along `axis` as a 0-d int32.
+
+    Where a batch axis is among them this is the true number of rows at run time, which an exported
+    page may make smaller than the batch size it was compiled for.
+    """
+    node = node_of(x)
+    return Tensor(make("size", node, axes=axes_of("count", axis, len(node.shape))))
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Arithmetic mean, always floating point."""
+    (node,) = common("mean", x, floating=True)
+    total = sum(Tensor(node), axis, keepdims)
+    return e.divide(total, e.cast(count(Tensor(node), axis), node.dtype))
+
+
+def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Mean squared distance from the mean (population variance)."""
+    (node,) = common("var", x, floating=True)
+    centred = e.subtract(Tensor(node), mean(Tensor(node), axis, True))
+    return mean(e.square(centred), axis, keepdims)
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Square root of the variance."""
+    return e.sqrt(var(x, axis, keepdims))
+
+
+def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    node = node_of(x)
+    if node.dtype is bool_:
+        node = b.cast(node, int32)
+    shape = node.shape
+    if axis is None:
+        out = make(name, b.reshape(node, (node.size,)), axis=0)
+        return Tensor(b.reshape(out, (1,) * len(shape)) if keepdims else out)
+    where = axis_of(name, axis, len(shape))
+    out = Tensor(make(name, node, axis=where))
+    return expand_dims(out, where) if keepdims else out
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Index of the first largest element (of the first NaN if any), int32; flat without axis."""
+    return _arg("argmax", x, axis, keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Index of the first smallest element (of the first NaN if any), int32; flat without axis."""
+    return _arg("argmin", x, axis, keepdims)
+
+
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) without overflow."""
+    (node,) = common("logsumexp", x, floating=True)
+    t = Tensor(node)
+    peak = max(t, axis, True)
+    # An infinite maximum must not become inf - inf.
+    peak = e.stop_gradient(e.where(e.isfinite(peak), peak, 0.0))
+    total = e.log(sum(e.exp(e.subtract(t, peak)), axis, True))
+    result = e.add(total, peak)
+    axes = axes_of("logsumexp", axis, len(node.shape))
+    if keepdims:
+        return result
+    return Tensor(b.reshape(result.node, [n for d, n in enumerate(node.shape) if d not in axes]))
+
+
+def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Euclidean norm."""
+    return e.sqrt(sum(e.square(x), axis, keepdims))
+
+
+def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
+    """Number of non-zero elements, int32."""
+    return sum(e.not_equal(x, 0), axis)
+
+
+
+
+def moments(x: Any, axes: Sequence[int], keepdims: bool = False) -> tuple[Tensor, Tensor]:
+    """Mean and variance along `axes`."""
+    return mean(x, axes, keepdims), var(x, axes, keepdims)
+
+

@@ -1,0 +1,338 @@
+"""The one seam between graphs and machines: values of nodes, engines, compiled Programs.
+
+`realize` computes pending nodes on the current engine; `upload` and `read` move bytes. Everything
+above (tensors, variables, compiled functions) goes through this file; nothing below it knows nodes
+have values. Compilation itself is `compiler/driver.py`, running is the engine's.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+from tabgrad import config
+from tabgrad.compiler import driver
+from tabgrad.compiler.program import Argument, EntryGraph, Program, Result
+from tabgrad.dtypes import DType
+from tabgrad.errors import ArgumentError, CaptureError, TabgradError
+from tabgrad.ir.graph import Node, fresh_id, make, remake, structure, toposort
+
+# A loop that never reads its result must not grow for ever (DESIGN section 4).
+MAX_PENDING_DEPTH = 2_000
+MAX_PENDING_BYTES = 256 << 20
+MAX_CACHED_PROGRAMS = 2_000
+
+
+class Buffer:
+    """Bytes in an engine's memory, given back when the last reference goes."""
+
+    __slots__ = ("__weakref__", "engine", "handle", "nbytes")
+
+    def __init__(self, engine: Any, nbytes: int) -> None:
+        self.engine, self.nbytes = engine, nbytes
+        self.handle = engine.alloc(nbytes)
+
+    def __del__(self) -> None:
+        handle = getattr(self, "handle", None)
+        if handle is not None and not sys.is_finalizing():
+            self.engine.free(handle)
+
+    def copy(self, engine: Any) -> Buffer:
+        """The same bytes in a new buffer, possibly of another engine."""
+        twin = Buffer(engine, self.nbytes)
+        if engine is self.engine and self.nbytes:
+            engine.copy_rows(twin.handle, self.handle, self.nbytes, (0,))
+        else:
+            engine.write(twin.handle, self.engine.read(self.handle, self.nbytes))
+        return twin
+
+
+class Scalar:
+    """A 0-d value kept on the host: the 32 bits that go into a Program's frame."""
+
+    __slots__ = ("bits",)
+    nbytes = 4
+
+    def __init__(self, raw: bytes) -> None:
+        self.bits = struct.unpack("<I", raw)[0]
+
+    @property
+    def raw(self) -> bytes:
+        """The value as four bytes."""
+        return struct.pack("<I", self.bits)
+
+
+class _Session:
+    """The current engine and the Programs compiled for it."""
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.programs: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()
+        self.grad_depth = 0
+        self.captures = 0
+        self.kept: WeakSet[Node] = WeakSet()
+
+
+_session = _Session()
+
+
+def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
+    """Choose what computes: "auto" and "wasm" (WebAssembly: wasmtime on the laptop, the player in a
+    page) or "reference" (NumPy, slow, the definition all engines are compared with).
+
+    Args:
+        name: the engine.
+        deterministic: use no instruction whose result may differ between machines, so that the same
+            program gives the same bits everywhere.
+
+    Raises:
+        ArgumentError: an unknown name, with the list of known ones.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.set_engine("wasm", deterministic=True)
+        >>> tg.set_engine("auto")
+    """
+    _session.engine = _make_engine(name, deterministic)
+
+
+def _make_engine(name: str, deterministic: bool) -> Any:
+    if name == "reference":
+        from tabgrad.engines.reference import ReferenceEngine
+
+        return ReferenceEngine()
+    if name not in ("auto", "wasm"):
+        raise ArgumentError(f"expected an engine 'auto', 'wasm' or 'reference'; received {name!r}")
+    if sys.platform == "emscripten":
+        from tabgrad.engines.page import PageEngine
+
+        return PageEngine(deterministic=deterministic)
+    from tabgrad.engines.wasmtime import WasmtimeEngine
+
+    return WasmtimeEngine(deterministic=deterministic)
+
+
+def engine() -> Any:
+    """The current engine, made on first use."""
+    if _session.engine is None:
+        _session.engine = _make_engine("auto", False)
+    return _session.engine
+
+
+@contextmanager
+def using(chosen: Any) -> Iterator[None]:
+    """Make `chosen` the current engine inside."""
+    before, _session.engine = _session.engine, chosen
+    try:
+        yield
+    finally:
+        _session.engine = before
+
+
+# Values ------------------------------------------------------------------------------------------
+
+
+def value_node(buffer: Any, shape: Sequence[int], dtype: DType) -> Node:
+    """A leaf holding a buffer."""
+    node = make("value", id=fresh_id(), shape=tuple(shape), dtype=dtype)
+    node.buffer = buffer
+    return node
+
+
+def upload(raw: bytes, shape: Sequence[int], dtype: DType) -> Node:
+    """A leaf with these row-major bytes; single numbers stay on the host until they are used."""
+    if not shape and dtype.itemsize == 4:
+        return value_node(Scalar(raw), shape, dtype)
+    buffer = Buffer(engine(), len(raw))
+    buffer.engine.write(buffer.handle, raw)
+    return value_node(buffer, shape, dtype)
+
+
+def handle_of(node: Node) -> Buffer:
+    """The buffer of a realised node on the current engine, moved there when it is elsewhere."""
+    current = engine()
+    buffer = node.buffer
+    if isinstance(buffer, Scalar):
+        moved = Buffer(current, 4)
+        current.write(moved.handle, buffer.raw)
+        return moved
+    if buffer.engine is not current:
+        node.buffer = buffer = buffer.copy(current)
+    return buffer  # type: ignore[no-any-return]
+
+
+def read(node: Node) -> bytes:
+    """The bytes of a node, computing it first if needed."""
+    if node.buffer is None:
+        realize([node])
+    buffer = node.buffer
+    if isinstance(buffer, Scalar):
+        return buffer.raw
+    return bytes(buffer.engine.read(buffer.handle, node.nbytes))
+
+
+async def read_async(node: Node) -> bytes:
+    """`read` that waits without blocking where the engine can."""
+    if node.buffer is None:
+        realize([node])
+    buffer = node.buffer
+    if isinstance(buffer, Scalar):
+        return buffer.raw
+    return bytes(await buffer.engine.read_async(buffer.handle, node.nbytes))
+
+
+def _has_value(node: Node) -> bool:
+    return node.buffer is not None
+
+
+def is_abstract(node: Node) -> bool:
+    """True when the node depends on an input of a function being captured."""
+    if node.buffer is not None:
+        return False
+    return any(
+        n.prim.name == "input" for n in toposort([node], _has_value) if n.buffer is None
+    )
+
+
+# Pending graphs ----------------------------------------------------------------------------------
+
+
+def watch(node: Node) -> None:
+    """Called for every new tensor: computes a pending graph that has grown too long or too heavy."""
+    if node.depth < MAX_PENDING_DEPTH and node.held < MAX_PENDING_BYTES:
+        return
+    if _session.captures or _session.grad_depth or node.buffer is not None:
+        return
+    if is_abstract(node):
+        return
+    if node.depth < MAX_PENDING_DEPTH:
+        # `held` counts shared sources once for each path to them; look at what is really held.
+        leaves = {id(n): n for n in toposort([node], _has_value) if n.buffer is not None}
+        node.held = sum(n.nbytes for n in leaves.values())
+        if node.held < MAX_PENDING_BYTES:
+            return
+    realize([node])
+
+
+@contextmanager
+def gradient_scope() -> Iterator[None]:
+    """Inside, nodes that are realised keep their sources, for the gradient to walk along."""
+    _session.grad_depth += 1
+    try:
+        yield
+    finally:
+        _session.grad_depth -= 1
+        if not _session.grad_depth:
+            for node in list(_session.kept):
+                node.become_leaf()
+            _session.kept.clear()
+
+
+@contextmanager
+def capture_scope() -> Iterator[None]:
+    """Inside, a function is being captured: nothing is realised by itself."""
+    _session.captures += 1
+    try:
+        yield
+    finally:
+        _session.captures -= 1
+
+
+def capturing() -> bool:
+    """True while a function is being captured."""
+    return _session.captures > 0
+
+
+def realize(nodes: Sequence[Node]) -> None:
+    """Compute these nodes in one Program; afterwards each holds its buffer."""
+    pending = list({id(n): n for n in nodes if n.buffer is None}.values())
+    if not pending:
+        return
+    current = engine()
+    key, leaves = structure(pending, _has_value)
+    for leaf in leaves:
+        if leaf.buffer is None:
+            raise CaptureError(
+                f"a tensor of shape {list(pending[0].shape)} was read while tg.compile is "
+                "capturing, when no value exists yet. Return it and read it outside, or choose "
+                "with tg.where"
+            )
+    scalars = tuple(isinstance(leaf.buffer, Scalar) for leaf in leaves)
+    program, loaded = _compiled((current, key, scalars), pending, leaves, scalars)
+    keep_alive: list[Buffer] = []
+    args: list[int] = []
+    for leaf, scalar in zip(leaves, scalars, strict=True):
+        if scalar:
+            args.append(leaf.buffer.bits)
+        else:
+            keep_alive.append(handle_of(leaf))
+            args.append(keep_alive[-1].handle)
+    results = [Buffer(current, node.nbytes) for node in pending]
+    args += [buffer.handle for buffer in results]
+    current.run(loaded, 0, args, 0)
+    for node, buffer in zip(pending, results, strict=True):
+        node.buffer = buffer
+        if _session.grad_depth:
+            _session.kept.add(node)
+        else:
+            node.become_leaf()
+
+
+def _compiled(
+    key: Any, pending: Sequence[Node], leaves: Sequence[Node], scalars: Sequence[bool]
+) -> tuple[Program, Any]:
+    found = _session.programs.get(key)
+    if found is not None:
+        _session.programs.move_to_end(key)
+        return found
+    inputs = {
+        id(leaf): make("input", index=fresh_id(), shape=leaf.shape, dtype=leaf.dtype)
+        for leaf in leaves
+    }
+    new: dict[int, Node] = dict(inputs)
+    for node in toposort(pending, _has_value):
+        if id(node) not in new:
+            new[id(node)] = remake(node, [new[id(src)] for src in node.srcs])
+    graph = EntryGraph(
+        name="eager",
+        arguments=[
+            Argument(inputs[id(leaf)], f"x{i}", scalar=scalar)
+            for i, (leaf, scalar) in enumerate(zip(leaves, scalars, strict=True))
+        ],
+        states=[],
+        results=[Result(new[id(node)], f"y{i}") for i, node in enumerate(pending)],
+    )
+    compiled = load([graph])
+    _session.programs[key] = compiled
+    if len(_session.programs) > MAX_CACHED_PROGRAMS:
+        (old_engine, *_), (_, old) = _session.programs.popitem(last=False)
+        old_engine.unload(old)
+    return compiled
+
+
+def load(graphs: Sequence[EntryGraph]) -> tuple[Program, Any]:
+    """Compile entries for the current engine and load them; used by eager code and `tg.compile`."""
+    current = engine()
+    program = driver.compile(graphs, target_of(current))
+    if config.validate and current.kind != "reference":
+        from tabgrad.engines.validate import check_program
+
+        check_program(program)
+    return program, current.load(program)
+
+
+def target_of(chosen: Any) -> Any:
+    """The target whose kernels an engine runs; None for the reference engine, which runs graphs."""
+    if chosen.kind == "reference":
+        return None
+    if chosen.kind == "wasm":
+        from tabgrad.targets.wasm.target import WasmTarget
+
+        return WasmTarget(chosen.features)
+    raise TabgradError(f"internal: no target for engines of kind {chosen.kind!r}")
+
