@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import struct
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -397,3 +398,17 @@ def case_close(engine: Engine, assemble: Assemble) -> None:
 
 
 CASES = {name: case for name, case in list(globals().items()) if name.startswith("case_")}
+
+
+def failures(open_engine: Callable[[], Engine], binaries: Mapping[str, bytes]) -> dict[str, str]:
+    """Runs all cases, each on an engine of its own; the tracebacks of those that fail."""
+    assemble = assembler(binaries)
+    failed = {}
+    for name, case in CASES.items():
+        engine = open_engine()
+        try:
+            case(engine, assemble)
+        except Exception:
+            failed[name] = traceback.format_exc()
+        engine.close()
+    return failed
