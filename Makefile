@@ -13,7 +13,7 @@ help:
 
 demo:
 	$(SETUP) demo
-	@$(VENV_PYTHON) examples/demo.py
+	@$(VENV_PYTHON) -m examples.demo
 
 test:
 	$(SETUP) test
@@ -25,4 +25,4 @@ lint:
 
 bench:
 	$(SETUP) bench
-	@$(VENV_PYTHON) bench/run.py
+	@$(VENV_PYTHON) -m bench.run $(ARGS)

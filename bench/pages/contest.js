@@ -1,0 +1,35 @@
+// What every page of the bench does once its model is trained: print, then time more training.
+// A classic script that sets globals, so that it can also be put into a page from outside.
+
+/** @type {any} */ (globalThis).contest = {
+  /**
+   * Prints a value and notes when, counted from the start of the navigation.
+   * @param {unknown} value
+   */
+  print(value) {
+    const out = document.createElement("pre");
+    out.textContent = String(value);
+    document.body.append(out);
+    this.result = { printed: performance.now(), value };
+  },
+
+  /**
+   * Times `fit` when warm and hands everything to the harness.
+   * @param {() => Promise<unknown>} fit
+   */
+  async time(fit) {
+    const [warmUp, measured] = [2, 5];
+    const times = [];
+    for (let i = 0; i < warmUp + measured; i++) {
+      const start = performance.now();
+      await fit();
+      times.push(performance.now() - start);
+    }
+    this.finish({ ...this.result, fits: times.slice(warmUp) });
+  },
+
+  /** @param {unknown} result */
+  finish(result) {
+    /** @type {any} */ (globalThis).finished = result;
+  },
+};

@@ -1,0 +1,196 @@
+"""The seed program in a browser: tabgrad beside TensorFlow.js, measured in the same run.
+
+`make bench` measures, in one headless Chromium, in interleaved rounds:
+
+1. startup: from the start of the navigation until the prediction after training is on the page,
+   less the median of a blank page that prints a number;
+2. fit: training the warm model for 100 epochs more.
+
+Every visit has a fresh browser context, so nothing is cached. It prints every figure and writes
+bench/RESULTS.md and bench/results.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from playwright.sync_api import sync_playwright
+
+import tabgrad as tg
+from examples import seed
+from tools.browser import FLAGS, launch
+from tools.static_server import serve
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "bench" / "pages"
+SITE = ROOT / "build" / "bench"
+TFJS = ROOT / "node_modules" / "@tensorflow"
+# WebGL on a machine without a GPU: drawn by the CPU, which newer Chromium must be asked for.
+EXTRA_FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+# What was asked for when the project began: how many times faster than the best TensorFlow.js.
+WANTED = {"startup": 5.0, "fit": 10.0}
+
+
+@dataclass
+class Contestant:
+    """One page, and what its visits measured, in milliseconds."""
+
+    name: str
+    address: str
+    scripts: tuple[str, ...] = ()  # put into the page from outside
+    startup: list[float] = field(default_factory=list)
+    fit: list[float] = field(default_factory=list)
+
+    @property
+    def is_tabgrad(self) -> bool:
+        return self.name.startswith("tabgrad")
+
+
+def contestants() -> list[Contestant]:
+    tfjs = [
+        Contestant(f"TensorFlow.js {backend}", f"tfjs.html?backend={backend}")
+        for backend in ("cpu", "wasm", "webgl")
+    ]
+    return [
+        Contestant("blank page", "blank.html"),
+        Contestant("tabgrad, exported page", "seed/", scripts=("contest.js", "exported.js")),
+        Contestant("tabgrad, bare page", "tabgrad.html"),
+        *tfjs,
+    ]
+
+
+def lay_out_site() -> None:
+    """Puts the pages, TensorFlow.js and the exported seed model into one folder."""
+    shutil.rmtree(SITE, ignore_errors=True)
+    shutil.copytree(PAGES, SITE)
+    bundles = SITE / "tfjs"
+    bundles.mkdir()
+    # TensorFlow.js's quickest bundle: its documentation's tf.min.js takes half as long again.
+    shutil.copy(TFJS / "tfjs" / "dist" / "tf.es2017.min.js", bundles)
+    wasm = TFJS / "tfjs-backend-wasm" / "dist"
+    for file in (wasm / "tf-backend-wasm.es2017.min.js", *wasm.glob("*.wasm")):
+        shutil.copy(file, bundles)
+    tg.export(seed.make_model(), SITE / "seed", batch_sizes=[1, 32])
+
+
+def visit(browser: Browser, contestant: Contestant, site: str) -> None:
+    """Opens the contestant's page once and adds what it measured."""
+    context = browser.new_context()
+    page = context.new_page()
+    for script in contestant.scripts:
+        page.add_init_script(path=PAGES / script)
+    page.goto(site + contestant.address)
+    page.wait_for_function("globalThis.finished", timeout=60_000)
+    result: dict[str, Any] = page.evaluate("globalThis.finished")
+    context.close()
+    if "error" in result:
+        raise RuntimeError(f"{contestant.name}: {result['error']}")
+    if abs(result["value"] - 9) > 1:
+        raise RuntimeError(f"{contestant.name}: predicted {result['value']} and not about 9")
+    contestant.startup.append(result["printed"])
+    contestant.fit += result.get("fits", [])
+
+
+def measure(rounds: int) -> tuple[list[Contestant], str]:
+    """Visits every page once a round, each round beginning with another one."""
+    entrants = contestants()
+    with sync_playwright() as playwright, serve(SITE) as site:
+        browser = launch(playwright, EXTRA_FLAGS)
+        version = browser.version
+        for contestant in entrants:  # not counted: the browser's own first use of things
+            visit(browser, contestant, site)
+            contestant.startup.clear()
+            contestant.fit.clear()
+        for turn in range(rounds):
+            print(f"round {turn + 1} of {rounds}", flush=True)
+            shift = turn % len(entrants)
+            for contestant in entrants[shift:] + entrants[:shift]:
+                visit(browser, contestant, site)
+        browser.close()
+    return entrants, version
+
+
+def summarise(entrants: list[Contestant]) -> dict[str, Any]:
+    """Medians and minima, with the blank page's median taken off each startup, and the ratios."""
+    blank = statistics.median(entrants[0].startup)
+    rows = {}
+    for contestant in entrants[1:]:
+        startup = [value - blank for value in contestant.startup]
+        rows[contestant.name] = {
+            "startup": {"median": statistics.median(startup), "min": min(startup)},
+            "fit": {"median": statistics.median(contestant.fit), "min": min(contestant.fit)},
+        }
+    ratios: dict[str, dict[str, float]] = {}
+    for measured in WANTED:
+        peers = [rows[c.name][measured]["median"] for c in entrants[1:] if not c.is_tabgrad]
+        ratios[measured] = {
+            c.name: min(peers) / rows[c.name][measured]["median"] for c in entrants if c.is_tabgrad
+        }
+    blanks = {"median": blank, "min": min(entrants[0].startup)}
+    return {"blank": blanks, "rows": rows, "ratios": ratios}
+
+
+def report(summary: dict[str, Any], facts: dict[str, str]) -> str:
+    """The summary as Markdown, which reads well in a terminal too."""
+
+    def figure(value: dict[str, float]) -> str:
+        return f"{value['median']:.2f} ({value['min']:.2f})"
+
+    lines = [
+        "# The seed program beside TensorFlow.js",
+        "",
+        "Written by `make bench`. Milliseconds: median (minimum). Startup is from the start of the",
+        "navigation to the printed prediction after training, less the median of a blank page,",
+        f"which was {figure(summary['blank'])}. Fit is 100 epochs more on the warm model.",
+        "",
+        "| | startup | fit |",
+        "| --- | ---: | ---: |",
+    ]
+    for name, row in summary["rows"].items():
+        lines.append(f"| {name} | {figure(row['startup'])} | {figure(row['fit'])} |")
+    lines += ["", "How many times faster than the best TensorFlow.js backend (medians):", ""]
+    for measured, wanted in WANTED.items():
+        for name, ratio in summary["ratios"][measured].items():
+            verdict = "reached" if ratio >= wanted else "MISSED"
+            lines.append(f"- {measured}, {name}: {ratio:.1f}× (wanted {wanted:g}×: {verdict})")
+    lines += ["", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=12, help="visits to each page (12)")
+    rounds = parser.parse_args().rounds
+    lay_out_site()
+    entrants, chromium = measure(rounds)
+    summary = summarise(entrants)
+    version = json.loads((TFJS / "tfjs" / "package.json").read_text())["version"]
+    facts = {
+        "tabgrad": tg.__version__,
+        "TensorFlow.js": f"{version}, tf.es2017.min.js (quicker to start than tf.min.js)",
+        "Chromium": f"{chromium}, headless, {' '.join((*FLAGS, *EXTRA_FLAGS))}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
+        "measured": f"{date.today():%Y-%m-%d}, {rounds} interleaved rounds",
+    }
+    text = report(summary, facts)
+    print("\n" + text)
+    (ROOT / "bench" / "RESULTS.md").write_text(text, encoding="utf-8")
+    visits = {c.name: {"startup": c.startup, "fit": c.fit} for c in entrants}
+    data = json.dumps({"facts": facts, **summary, "visits": visits}, indent=1)
+    (ROOT / "bench" / "results.json").write_text(data + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

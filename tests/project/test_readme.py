@@ -1,0 +1,31 @@
+"""The README is true: its program runs as printed, and it names two set-up commands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_program_runs_as_printed(tmp_path):
+    (program,) = blocks("python")
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    prediction = re.search(r"\[\[ *([\d.]+)", done.stdout)
+    assert prediction, done.stdout
+    assert abs(float(prediction[1]) - 9) < 0.5
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_there_are_two_set_up_commands():
+    (commands,) = blocks("sh")
+    assert [line.split("#")[0].strip() for line in commands.splitlines()] == [
+        "make demo",
+        "make test",
+    ]
