@@ -49,7 +49,7 @@ MAY_IMPORT = {
     # and what gets at values.
     "reading": {"base", "ir", "building", "reading", "realize"},
     "user": {"base", "building", "reading", "user"},
-    "package": {"base", "building", "reading", "user"},
+    "package": {"base", "building", "reading", "realize", "user"},
 }
 # These two run wherever Python does, with no package installed.
 STANDARD_LIBRARY_ONLY = {"base", "ir", "compiler"}
