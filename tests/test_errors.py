@@ -1,0 +1,34 @@
+"""The exceptions: one tree, and each also the built-in one a caller would expect."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+
+from tabgrad import errors
+
+CLASSES = {
+    name: value
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.TabgradError)
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_code_and_message(name: str) -> None:
+    error = CLASSES[name]("expected this", code="word")
+    assert (str(error), error.code) == ("expected this", "word")
+    assert CLASSES[name]("expected this").code is None
+    copied = pickle.loads(pickle.dumps(error))
+    assert (type(copied), str(copied), copied.code) == (type(error), "expected this", "word")
+
+
+def test_the_docstring_draws_the_tree() -> None:
+    drawn = dict(re.findall(r"── (\w+) +\((\w+)\)", errors.__doc__ or ""))
+    assert drawn == {
+        name: value.__mro__[2].__name__
+        for name, value in CLASSES.items()
+        if value is not errors.TabgradError
+    }
