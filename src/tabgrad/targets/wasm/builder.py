@@ -84,6 +84,12 @@ BLOCK, LOOP, IF, ELSE, END, BR, BR_IF, BR_TABLE, RETURN, UNREACHABLE = (
 class Module(encoder.Module):
     """A module whose functions are written with the builder."""
 
+    def __init__(
+        self, *, shared: bool = False, min_pages: int = 1, max_pages: int = encoder.MAX_PAGES
+    ) -> None:
+        super().__init__(shared=shared, min_pages=min_pages, max_pages=max_pages)
+        self._helpers: dict[str, Function] = {}
+
     def function(
         self,
         name: str,
@@ -94,8 +100,22 @@ class Module(encoder.Module):
     ) -> Function:
         """Declare a function; it can be called at once and its body written at any time."""
         function = Function(name, params, results, export=export)
+        function.module = self
         self.add(function)
         return function
+
+    def helper(
+        self,
+        name: str,
+        params: Sequence[type[Value[Any]]],
+        results: Sequence[type[Value[Any]]],
+        write: Callable[[Function], None],
+    ) -> Function:
+        """The module's one function of that name, written on first use (rarely run code)."""
+        if name not in self._helpers:
+            self._helpers[name] = function = self.function(name, params, results)
+            write(function)
+        return self._helpers[name]
 
 
 class Label:
@@ -155,6 +175,7 @@ class Function(encoder.FunctionCode):
         self.params: tuple[Any, ...] = tuple(
             kind(b"\x20" + uleb(i), LocalSlot(self.code, i)) for i, kind in enumerate(params)
         )
+        self.module: Module | None = None
         self.depth = 0
         self._free: dict[int, list[int]] = {}
         self._scopes: list[Scope] = []
@@ -185,6 +206,10 @@ class Function(encoder.FunctionCode):
         assert local.slot is not None
         self.code += code + b"\x21" + uleb(local.slot.index)
         return local
+
+    def once(self, value: V) -> V:
+        """The value itself when it is a local, else a new local that holds it."""
+        return self.let(value) if value.slot is None else value
 
     @contextmanager
     def scope(self) -> Iterator[Scope]:
@@ -430,7 +455,7 @@ class Function(encoder.FunctionCode):
                 yield i
                 i.inc(stride)
 
-    def switch(self, index: I32, cases: Sequence[Callable[[], None]]) -> None:
+    def switch(self, index: I32, cases: Sequence[Callable[[], object]]) -> None:
         """Run the case that `index` picks; none when it is out of range."""
         if not cases:
             return
