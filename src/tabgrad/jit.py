@@ -126,8 +126,8 @@ def _lift_values(roots: Sequence[Node]) -> tuple[list[Node], list[tuple[Node, No
     captured: list[tuple[Node, Node]] = []
 
     def rule(old: Node, srcs: tuple[Node, ...]) -> Node:
-        if old.buffer is None:
-            return remake(old, srcs)
+        if old.buffer is None or (not old.held and old.prim.name != "value"):
+            return remake(old, srcs)  # not computed, or made of constants alone
         if id(old) not in found:
             found[id(old)] = b.input(old.shape, old.dtype)
             captured.append((found[id(old)], old))

@@ -229,7 +229,7 @@ def gradient_scope() -> Iterator[None]:
         _session.grad_depth -= 1
         if not _session.grad_depth:
             for node in list(_session.kept):
-                node.become_leaf()
+                _forget_sources(node)
             _session.kept.clear()
 
 
@@ -280,7 +280,14 @@ def realize(nodes: Sequence[Node]) -> None:
         if _session.grad_depth:
             _session.kept.add(node)
         else:
-            node.become_leaf()
+            _forget_sources(node)
+
+
+def _forget_sources(node: Node) -> None:
+    # A node made of constants alone keeps nothing alive, and the graphs of cached Programs may
+    # share it (equal nodes are one object), so it stays what it is.
+    if node.held:
+        node.become_leaf()
 
 
 def _compiled(
