@@ -1,0 +1,177 @@
+"""What the op table is made of: cases, values, sizes, views, and comparison in ULP.
+
+A `Case` is one call of a public op with an oracle in NumPy. Nothing here knows an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tabgrad as tg
+
+Array = np.ndarray[Any, Any]
+
+SIZES = (0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17)
+"""One less, as many and one more than 4, 8 and 16: the widths of vectors and tiles."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an op.
+
+    With `ulp` None the result must be the oracle's, bit for bit and dtype for dtype (a NaN is a
+    NaN). Otherwise the oracle is handed float64, and each element may differ by `ulp` units in the
+    last place of the result; where `scale` is given, those are units of the magnitude it returns
+    (a sum is as accurate as the sum of absolute values, not as its own value).
+    """
+
+    op: str
+    label: str
+    call: Callable[..., Any]
+    oracle: Callable[..., Any]
+    inputs: tuple[Array, ...]
+    ulp: float | None = None
+    scale: Callable[..., Any] | None = None
+    dtype: str = "float32"
+    view: str = "as given"
+    slow: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.label}".strip()
+
+
+def as_given(x: Array) -> tg.Tensor:
+    """A tensor with the values of x, stored as they are."""
+    return tg.tensor(x, dtype=x.dtype.name)
+
+
+def transposed(x: Array) -> tg.Tensor:
+    """The same values read with the axes in the opposite order from how they are stored."""
+    return tg.ops.transpose(as_given(x.transpose()))
+
+
+def flipped(x: Array) -> tg.Tensor:
+    """The same values read backwards along every axis."""
+    return tg.ops.flip(as_given(np.flip(x)))
+
+
+def sliced(x: Array) -> tg.Tensor:
+    """The same values read with a step out of a larger array full of something else."""
+    if x.ndim == 0:
+        return as_given(np.stack([x + x, x]))[1]
+    other = np.array(np.nan if x.dtype.kind == "f" else 1).astype(x.dtype)
+    stored = np.full([2 * n + 1 for n in x.shape], other, x.dtype)
+    stored[(slice(1, None, 2),) * x.ndim] = x
+    return as_given(stored)[(slice(1, None, 2),) * x.ndim]
+
+
+VIEWS: dict[str, Callable[[Array], tg.Tensor]] = {
+    "as given": as_given,
+    "transposed": transposed,
+    "flipped": flipped,
+    "sliced": sliced,
+}
+
+
+def random(shape: Sequence[int], seed: int = 0, low: float = -3, high: float = 3) -> Array:
+    """float32 numbers of ordinary size."""
+    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
+
+
+def integers(
+    shape: Sequence[int], seed: int = 0, low: int = -9, high: int = 10, dtype: str = "int32"
+) -> Array:
+    """Small whole numbers; of unsigned types and bool only what they hold."""
+    low = max(low, 0) if dtype[0] in "ub" else low
+    return np.random.default_rng(seed).integers(low, high, shape).astype(dtype)
+
+
+def special_floats() -> Array:
+    """float32 values at which functions go wrong, and one random number for each exponent."""
+    info = np.finfo(np.float32)
+    ordinary = [0, 0.5, 1, 1.5, 2, 2.5, 3, np.pi / 2, np.pi, 10, 88.72, 89, 87.33, 103.9, 1e4]
+    ordinary += [1 - info.epsneg, 1 + info.eps, 16777217, 2.0**31, 3e9, 1e10]
+    edges = [info.max, info.tiny, info.smallest_subnormal, 1e-40, np.inf]
+    powers = np.arange(-149, 128, 4)
+    random_ones = np.ldexp(np.random.default_rng(5).uniform(1, 2, powers.size), powers)
+    positive = np.array([*ordinary, *edges, *random_ones], np.float32)
+    return np.concatenate([positive, -positive, np.float32([np.nan])])
+
+
+def special_integers(dtype: str) -> Array:
+    """The ends of an integer type and what lies around zero."""
+    if dtype == "bool":
+        return np.array([False, True])
+    info = np.iinfo(dtype)
+    values = [0, 1, 2, 3, 7, 100, info.max, info.max - 1, info.min, info.min + 1]
+    values += [-1, -2, -7] if info.min else []
+    return np.array(values).astype(dtype)
+
+
+def pairs(values: Array) -> tuple[Array, Array]:
+    """Every value with every other."""
+    x, y = np.meshgrid(values, values)
+    return x.ravel(), y.ravel()
+
+
+def flatten(result: Any) -> list[Any]:
+    """The results of a call as a list."""
+    return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def expected_of(case: Case) -> list[Array]:
+    """What the oracle says."""
+    inputs = case.inputs
+    if case.ulp is not None:
+        inputs = tuple(x.astype(np.float64) if x.dtype.kind == "f" else x for x in inputs)
+    with np.errstate(all="ignore"):
+        return [np.asarray(y) for y in flatten(case.oracle(*inputs))]
+
+
+def check(case: Case, got: Sequence[Array], expected: Sequence[Array]) -> None:
+    """Raise AssertionError where a result is not what it should be."""
+    assert len(got) == len(expected), (len(got), len(expected))
+    scales: Sequence[Any] = [None] * len(got)
+    if case.scale is not None:
+        with np.errstate(all="ignore"):
+            scales = flatten(case.scale(*(x.astype(np.float64) for x in case.inputs)))
+    for mine, theirs, scale in zip(got, expected, scales, strict=True):
+        assert mine.shape == theirs.shape, f"shape {mine.shape}, expected {theirs.shape}"
+        if case.ulp is None:
+            assert mine.dtype == theirs.dtype, f"{mine.dtype}, expected {theirs.dtype}"
+            np.testing.assert_array_equal(mine, theirs)
+        else:
+            assert mine.dtype == np.dtype(case.dtype), f"{mine.dtype}, expected {case.dtype}"
+            _check_ulp(case, mine, theirs.astype(np.float64), scale)
+
+
+def _check_ulp(case: Case, got: Array, expected: Array, scale: Any) -> None:
+    info = np.finfo(got.dtype)
+    with np.errstate(all="ignore"):
+        rounded = expected.astype(got.dtype)
+        wide = got.astype(np.float64)
+        unit = np.spacing(np.abs(rounded)).astype(np.float64)
+        if scale is not None:
+            # Below the smallest normal number units no longer shrink.
+            unit = np.maximum(info.eps * np.asarray(scale), info.smallest_subnormal)
+        error = np.abs(wide - expected) / unit
+        same = (np.isnan(got) & np.isnan(expected)) | (got == rounded)
+        # Beside the largest number the neighbour is infinity, one unit away.
+        edge = np.float64(info.max) * (1 - (case.ulp or 0) * info.eps)
+        near_the_edge = (np.abs(wide) >= edge) & (np.abs(expected) >= edge)
+        near_the_edge &= np.sign(wide) == np.sign(expected)
+        fine = same | (error <= case.ulp) | near_the_edge
+    if not fine.all():
+        worst = np.unravel_index(
+            np.argmax(np.where(fine, -1, np.nan_to_num(error, nan=np.inf))), got.shape
+        )
+        arguments = [x[worst] for x in case.inputs if x.shape == got.shape]
+        raise AssertionError(
+            f"{case}: {np.count_nonzero(~fine)} of {got.size} wrong; at {tuple(map(int, worst))} "
+            f"of arguments {arguments}: {got[worst]!r}, expected {expected[worst]!r} "
+            f"({error[worst]:.3g} units, allowed {case.ulp})"
+        )

@@ -1,0 +1,78 @@
+"""Every public op on every engine, against NumPy, SciPy, Keras and JAX.
+
+A new engine is one line in `ENGINES`; a new op needs a row in one of the tables, or a test here
+fails. `pytest -m "not slow"` leaves out the full product of sizes and views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import tabgrad as tg
+from tabgrad import realize
+from tests.ops import table_elementwise, table_reduction, table_structure
+from tests.ops.comparing import VIEWS, Case, check, expected_of, flatten
+
+ENGINES = ("reference", "wasm")
+
+CASES = [*table_elementwise.CASES, *table_reduction.CASES, *table_structure.CASES]
+
+NOT_ON_TENSORS = {"result_type"}
+"""Public names that compute no tensor; tested below."""
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    tg.set_engine(request.param)
+    yield request.param
+    tg.set_engine("auto")
+
+
+def _marked(case: Case) -> object:
+    return pytest.param(case, id=str(case), marks=[pytest.mark.slow] if case.slow else [])
+
+
+@pytest.mark.parametrize("case", [_marked(case) for case in CASES])
+def test_op(engine: str, case: Case) -> None:
+    results = flatten(case.call(*map(VIEWS[case.view], case.inputs)))
+    # One Program for all results of the call, as a compiled function would have.
+    realize.realize([result.node for result in results])
+    check(case, [np.asarray(result) for result in results], expected_of(case))
+
+
+def test_every_public_op_is_in_the_table() -> None:
+    assert {case.op for case in CASES} | NOT_ON_TENSORS == set(tg.ops.__all__)
+
+
+def test_names_of_cases_are_distinct() -> None:
+    names = [str(case) for case in CASES]
+    assert len(set(names)) == len(names), {n for n in names if names.count(n) > 1}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "result"),
+    [
+        ("bool", "bool", "bool"),
+        ("int8", "uint8", "int16"),
+        ("uint8", "int32", "int32"),
+        ("int32", "float32", "float32"),
+        ("int64", "float16", "float16"),
+        ("float16", "float32", "float32"),
+        ("uint32", "int32", "int64"),
+        ("bool", "uint8", "uint8"),
+    ],
+)
+def test_result_type(left: str, right: str, result: str) -> None:
+    one, other = tg.ops.zeros((1,), left), tg.ops.zeros((1,), right)
+    assert tg.ops.result_type(one, other) is tg.dtypes.as_dtype(result)
+    assert tg.ops.result_type(other, one) is tg.dtypes.as_dtype(result)
+
+
+def test_python_scalars_are_weak() -> None:
+    assert tg.ops.result_type(tg.ops.zeros((1,), "int8"), 3) is tg.dtypes.int8
+    assert tg.ops.result_type(tg.ops.zeros((1,), "int8"), 3.5) is tg.dtypes.float32
+    assert tg.ops.result_type(tg.ops.zeros((1,), "float16"), 3.5) is tg.dtypes.float16
+    assert tg.ops.result_type(tg.ops.zeros((1,), "bool"), 3) is tg.dtypes.int32
