@@ -150,21 +150,15 @@ def conv_transpose(
     pads = []
     for k, s, d, more in zip(w.shape[:n], steps, holes, extra, strict=True):
         span = (k - 1) * d + 1
-        # Keras's rule: the output is n*s for "same", n*s + max(k - s, 0) for "valid", unless
-        # output_padding says otherwise.
+        # Keras's rule: the output is n*s for "same" and n*s + max(span - s, 0) for "valid"; with
+        # output_padding it is (n - 1)*s + output_padding + span % 2 or span.
         if padding == "same":
-            total = span - 2 + s if more is None else span - 1 + more - (span // 2) * 0
-            if more is None:
-                before = span - 1 if s > span - 1 else -(-total // 2)
-                pads.append((before, total - before))
-            else:
-                cut = span // 2
-                pads.append((span - 1 - cut, span - 1 - cut + more))
+            total = span - 2 + (s if more is None else span % 2 + more)
+            before = min(-(-total // 2), span - 1)
+            pads.append((before, total - before))
         elif padding == "valid":
-            if more is None:
-                pads.append((span - 1, span - 1 + max(s - span, 0)))
-            else:
-                pads.append((span - 1, span - 1 + more))
+            after = max(s - span, 0) if more is None else more
+            pads.append((span - 1, span - 1 + after))
         else:
             raise ArgumentError(
                 f"conv_transpose expected padding 'valid' or 'same'; received {padding!r}"

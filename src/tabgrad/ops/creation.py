@@ -84,7 +84,8 @@ def linspace(
         b.like(index, stop),
         b.scale(b.sub(b.like(index, gaps), index), (stop - start) / max(gaps, 1)),
     )
-    return Tensor(b.cast(b.select(b.lt(index, b.like(index, gaps / 2)), up, back), want))
+    near = b.like(index, max(gaps, 1) / 2)
+    return Tensor(b.cast(b.select(b.lt(index, near), up, back), want))
 
 
 def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:

@@ -83,6 +83,8 @@ remainder = mod
 def power(x1: Any, x2: Any) -> Tensor:
     """x1**x2; small constant integer exponents become products."""
     if isinstance(x2, (int, float)) and not isinstance(x2, bool):
+        if isinstance(x2, float):  # an integer array takes the exponent's type
+            x1 = Tensor(common("power", x1, x2)[0])
         if x2 == 2:
             return square(x1)
         if x2 == 1:
@@ -269,7 +271,9 @@ def erfinv(x: Any) -> Tensor:
             result = b.add(b.mul(result, at), constant(c))
         return result
 
-    w = b.neg(make("log1p", b.neg(b.mul(node, node))))
+    one = constant(1.0)
+    # 1 - x*x would lose most of its digits where |x| is near 1.
+    w = b.neg(make("log", b.mul(b.sub(one, node), b.add(one, node))))
     centre = horner(_ERFINV_CENTRE, b.sub(w, constant(2.5)))
     tail = horner(_ERFINV_TAIL, b.sub(make("sqrt", w), constant(3.0)))
     return Tensor(b.mul(b.select(b.lt(w, constant(5.0)), centre, tail), node))
