@@ -1,0 +1,1 @@
+"""Data for training: arrays in memory, their order and their batches."""

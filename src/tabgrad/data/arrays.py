@@ -1,0 +1,154 @@
+"""Arrays given to fit, evaluate and predict: checked, uploaded once, cut into batches.
+
+Not here: what is done with a batch (`training.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tabgrad import ops, random, realize
+from tabgrad.dtypes import DType
+from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.tensor import Tensor, tensor
+from tabgrad.variable import Variable
+
+
+def upload(value: Any, name: str, dtype: DType | None = None) -> Tensor:
+    """The rows of a dataset, as a Tensor in the engine's memory.
+
+    Args:
+        value: a Tensor, an array or nested lists, with the rows on the first axis.
+        name: what error messages call it: "x" or "y".
+        dtype: the dtype it shall have, or None for its own (float64 becomes float32).
+
+    Raises:
+        ShapeError: when it has no rows, or is a single number.
+    """
+    found = tensor(value.value if isinstance(value, Variable) else value, dtype=dtype)
+    if not found.shape:
+        raise ShapeError(f"{name} must have rows on its first axis; received a single number")
+    if found.shape[0] == 0:
+        raise ShapeError(f"{name} has zero rows (shape {found.shape}); expected at least one")
+    return found
+
+
+def fit_rows(x: Tensor, row_shape: Sequence[int | None], name: str = "x") -> Tensor:
+    """x with rows of this shape: a last axis of size 1 is added or dropped, as Keras does.
+
+    Raises:
+        ShapeError: when the rows have another shape.
+    """
+    want = tuple(row_shape)
+    have = x.shape[1:]
+    if _agree(have, want):
+        return x
+    if want and want[-1] == 1 and _agree(have, want[:-1]):
+        return ops.reshape(x, (*x.shape, 1))
+    if have and have[-1] == 1 and _agree(have[:-1], want):
+        return ops.reshape(x, x.shape[:-1])
+    rows = ", ".join(["rows", *map(str, want)]) + ("," if not want else "")
+    raise ShapeError(f"expected {name} of shape ({rows}); received {x.shape}")
+
+
+def _agree(have: Sequence[int], want: Sequence[int | None]) -> bool:
+    return len(have) == len(want) and all(w is None or w == h for h, w in zip(have, want))
+
+
+def same_length(x: Tensor, y: Tensor, names: str = "x and y") -> None:
+    """Raise ShapeError unless both have the same number of rows."""
+    if x.shape[0] != y.shape[0]:
+        raise ShapeError(
+            f"{names} must have the same number of rows; received {x.shape[0]} and {y.shape[0]}"
+        )
+
+
+def check_labels(y: Tensor, classes: int) -> None:
+    """Raise ArgumentError when an integer label is not one of 0 .. classes-1."""
+    low, high = _extremes(y)
+    if low < 0 or high >= classes:
+        raise ArgumentError(
+            f"labels must be from 0 to {classes - 1}, because the model has {classes} outputs; "
+            f"received labels from {low} to {high}"
+        )
+
+
+def check_probabilities(y: Tensor) -> None:
+    """Raise ArgumentError when a label of a binary cross-entropy is not within 0 to 1."""
+    low, high = _extremes(y)
+    if low < 0 or high > 1:
+        raise ArgumentError(
+            "labels of binary_crossentropy must be from 0 to 1; "
+            f"received labels from {low:g} to {high:g}"
+        )
+
+
+def _extremes(y: Tensor) -> tuple[Any, Any]:
+    # On the host: reading the labels once is quicker than compiling two reductions.
+    values = memoryview(realize.read(y.node)).cast(y.dtype.format)
+    return min(values), max(values)
+
+
+def split(x: Tensor, y: Tensor, fraction: float) -> tuple[tuple[Tensor, Tensor], ...]:
+    """((x, y) to train on, (x, y) to validate on): the last `fraction` of the rows is held out.
+
+    Raises:
+        ArgumentError: when the fraction is not between 0 and 1, or leaves one side without rows.
+    """
+    rows = x.shape[0]
+    if not 0 < fraction < 1:
+        raise ArgumentError(f"validation_split must be between 0 and 1; received {fraction!r}")
+    keep = math.floor(rows * (1.0 - fraction))
+    if keep == 0 or keep == rows:
+        raise ArgumentError(
+            f"validation_split={fraction} of {rows} rows leaves {keep} to train on and "
+            f"{rows - keep} to validate on; both must be at least 1"
+        )
+    return (x[:keep], y[:keep]), (x[keep:], y[keep:])
+
+
+def order(seed: int, epoch: int, rows: int) -> list[int]:
+    """The order of the rows in an epoch: the same on every engine, and in the player.
+
+    Rows are sorted, stably, by the first word of threefry(key=(seed, epoch), counter=(0, row)).
+    """
+    # The key is data, not a constant, so all epochs share one Program.
+    key = tensor([seed & 0xFFFFFFFF, epoch], dtype="uint32")
+    bits: list[int] = random.bits((rows,), key).tolist()
+    return sorted(range(rows), key=bits.__getitem__)
+
+
+def batches(rows: int, size: int, indices: Sequence[int] | None = None) -> Iterator[Sequence[int]]:
+    """Consecutive slices of the row numbers; the last may be shorter."""
+    chosen = range(rows) if indices is None else indices
+    for start in range(0, rows, size):
+        yield chosen[start : start + size]
+
+
+class Resident:
+    """A dataset's arrays in the engine's memory, from which batches are gathered.
+
+    Args:
+        columns: Tensors with equally many rows, for instance x and y.
+    """
+
+    def __init__(self, columns: Sequence[Tensor]) -> None:
+        self.columns = list(columns)
+        self.rows = columns[0].shape[0]
+        realize.realize([t.node for t in columns])
+        self._buffers = [realize.handle_of(t.node) for t in columns]
+        self._row_bytes = [
+            math.prod(t.shape[1:]) * t.dtype.itemsize for t in columns
+        ]
+
+    def fill(self, inputs: Sequence[Any], indices: Sequence[int]) -> None:
+        """Copy these rows into the buffers of a bound Program, one buffer a column."""
+        engine = realize.engine()
+        for target, source, size in zip(inputs, self._buffers, self._row_bytes):
+            engine.copy_rows(target.handle, source.handle, size, indices)
+
+    def like_batch(self, rows: int) -> list[Tensor]:
+        """Tensors shaped like a batch of so many rows, never computed: they stand for one."""
+        return [ops.zeros((rows, *t.shape[1:]), dtype=t.dtype) for t in self.columns]

@@ -1,0 +1,1 @@
+"""File formats, one module each. A module is imported when it is used."""
