@@ -186,7 +186,7 @@ def test_a_negative_word_is_the_bits_of_a_negative_scalar():
 def test_wrong_slots_unloaded_and_graphless_programs():
     engine = ReferenceEngine()
     loaded = engine.load(program())
-    with pytest.raises(EngineError, match="takes 6 slots, received 2"):
+    with pytest.raises(EngineError, match="takes 6 arguments.*received 2"):
         engine.run(loaded, 0, [1, 2])
     engine.unload(loaded)
     with pytest.raises(EngineError, match="load it again") as caught:

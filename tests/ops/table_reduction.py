@@ -110,6 +110,11 @@ def _arg(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, **options: np.asarray(function(x, **options)).astype(np.int32)
 
 
+def _logsumexp(x: Array, **options: Any) -> Array:
+    # SciPy gives a 0-d array an axis when dimensions are kept.
+    return np.reshape(special.logsumexp(x, **options), np.shape(np.sum(x, **options)))
+
+
 def _logsumexp_scale(x: Array, **options: Any) -> Array:
     return np.max(np.abs(x), **options) + 1
 
@@ -125,9 +130,7 @@ def reductions() -> Iterator[Case]:
     yield from reduction("std", np.std, 8, _std_scale, empty=False)
     yield from reduction("any", lambda x, **o: np.any(x, **o), None)
     yield from reduction("all", lambda x, **o: np.all(x, **o), None)
-    yield from reduction(
-        "logsumexp", lambda x, **o: special.logsumexp(x, **o), 4, _logsumexp_scale, empty=False
-    )
+    yield from reduction("logsumexp", _logsumexp, 4, _logsumexp_scale, empty=False)
     yield from reduction("norm", lambda x, **o: np.sqrt(np.sum(x * x, **o)), 4)
     integer = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "bool")
     yield from of_integers("sum", np.sum, integer, _widened)

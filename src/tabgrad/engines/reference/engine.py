@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabgrad.engines.engine import Bytes, Handle, MemoryUse
+from tabgrad.engines.engine import Bytes, Handle, MemoryUse, flat_bytes, wrong_count
 from tabgrad.engines.reference.interpret import evaluate, numpy
 from tabgrad.errors import EngineError, TabgradError
 from tabgrad.ir.graph import Node, make
@@ -66,7 +66,7 @@ class ReferenceEngine:
 
     def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
         """Copy `data` into a buffer at byte `offset`."""
-        raw = memoryview(data).cast("B")
+        raw = flat_bytes(data)
         self._span(handle, offset, len(raw))[:] = raw
 
     def read(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
@@ -108,10 +108,7 @@ class ReferenceEngine:
         n_inputs, n_state = len(graph.inputs), len(graph.state)
         expected = n_inputs + n_state + len(graph.outputs)
         if len(args) != expected:
-            raise EngineError(
-                f"the entry {graph.name!r} takes {expected} slots, received {len(args)}",
-                code="range",
-            )
+            raise wrong_count(entry, expected, len(args))
         leaves: dict[Node, Any] = {make("rows"): np.asarray(rows, dtype=np.int32)}
         for argument, word in zip(graph.arguments, args, strict=False):
             # The word of a host scalar is its value's bits, not a handle.
