@@ -59,6 +59,14 @@ SWITCHES: Mapping[str, Switch] = {
         "0 or 1",
         "rerun every kernel on the reference interpreter and compare the results",
     ),
+    "cache": Switch(
+        "TABGRAD_CACHE",
+        True,
+        _flag,
+        "0 or 1",
+        "keep the machine code that wasmtime makes of kernels in the user's cache folder; read "
+        "when the first engine is made",
+    ),
 }
 
 _values: dict[str, Any] = {}
@@ -66,6 +74,7 @@ _values: dict[str, Any] = {}
 if TYPE_CHECKING:
     debug: int
     validate: bool
+    cache: bool
 
 
 def _parse(name: str, text: str) -> Any:

