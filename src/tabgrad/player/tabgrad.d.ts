@@ -1,0 +1,167 @@
+/** Types of the player's API; tabgrad.js implements them. */
+
+export type TypedArray =
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Float32Array
+  | Float64Array;
+
+/** Numbers, or numbers in arrays of any depth. */
+export type Nested = number | boolean | bigint | TypedArray | readonly Nested[];
+
+/** What can be given for one input: nested arrays, or flat row-major data with its shape. */
+export type ArrayLike = Nested | { data: TypedArray | readonly number[]; shape: readonly number[] };
+
+/** One value where a model has one input; an array, or an object by name, where it has several. */
+export type Values = ArrayLike | readonly ArrayLike[] | { readonly [name: string]: ArrayLike };
+
+/** A result. It is a copy that belongs to you. bool comes as bytes 0 and 1, float16 as float32. */
+export interface Tensor {
+  readonly data: TypedArray;
+  readonly shape: number[];
+  readonly dtype: string;
+  /** The values as nested arrays; the bare value where there are no axes. */
+  tolist(): any;
+}
+
+/** One tensor where there is one; an array, or an object by name, where there are several. */
+export type Results = any;
+
+/** Loss and metrics by name; in `fit` also those of the validation data as `val_loss`, ... */
+export type Logs = Record<string, number>;
+
+export interface Progress {
+  /** The epoch that is running, from 0, and how many there are. */
+  epoch: number;
+  epochs: number;
+  /** How many steps of this epoch are done, and how many it has. */
+  step: number;
+  steps: number;
+  /** Loss and metrics of this epoch so far. */
+  logs: Logs;
+}
+
+export interface FitOptions {
+  /** Default 1. */
+  epochs?: number;
+  /** One of the exported batch sizes; by default the one used in Python. */
+  batchSize?: number;
+  /** Default true: a new order each epoch, decided by the seed. */
+  shuffle?: boolean;
+  /** The same seed gives the same batches as in Python. */
+  seed?: number;
+  /** The part of the rows, from the end, that is held out; ignored where validationData is given. */
+  validationSplit?: number;
+  validationData?: readonly [Values, Values];
+  /** The epoch to begin with, when training goes on. Default 0. */
+  initialEpoch?: number;
+  /**
+   * Called after each epoch, which waits for it. Return `false` to stop here and keep what was
+   * learnt; `fit` then resolves with the history so far.
+   */
+  onEpochEnd?(epoch: number, logs: Logs): unknown;
+  /** Called during long epochs, about 60 times a second at most. */
+  onProgress?(progress: Progress): void;
+  /**
+   * Aborts: `fit` rejects with code "aborted" and the weights are as before it began. To stop and
+   * keep what was learnt, let `onEpochEnd` return false.
+   */
+  signal?: AbortSignal;
+}
+
+export interface History {
+  /** The epochs that ran, from 0. */
+  epoch: number[];
+  /** One number an epoch: loss, metrics, val_loss, ... */
+  history: Record<string, number[]>;
+}
+
+export interface Value {
+  name: string;
+  shape: number[];
+  dtype: string;
+  /** The leading axis holds rows, of which any number can be given. */
+  rows?: boolean;
+  /** Whole numbers from 0 to classes - 1. */
+  classes?: number;
+}
+
+export interface Entry {
+  name: string;
+  /** The batch size it was compiled for; null where it has no batch. */
+  rows: number | null;
+  inputs: Value[];
+  outputs: Value[];
+  /** The names of the variables it reads or updates. */
+  state: string[];
+}
+
+/**
+ * A loaded model. Everything but `engine`, `entries`, `info`, `worker` and `dispose` is
+ * asynchronous. While `fit` runs, `predict`, `evaluate`, `weights` and `saveWeights` work between
+ * its steps; what changes variables is refused with code "busy".
+ */
+export interface Model {
+  /** The engine in use. */
+  readonly engine: "wasm";
+  /** What the model can do. */
+  readonly entries: Entry[];
+  /** Whether it runs in a worker, else on this thread. */
+  readonly worker: boolean;
+  /** The contents of model.json. */
+  readonly info: any;
+
+  /** Outputs for any number of rows. */
+  predict(x: Values, options?: { batchSize?: number }): Promise<Results>;
+  /** Trains. When it fails, the weights are as before it began. */
+  fit(x: Values, y: Values, options?: FitOptions): Promise<History>;
+  /** Loss and metrics, weighted over all rows. */
+  evaluate(x: Values, y: Values, options?: { batchSize?: number }): Promise<Logs>;
+  /** Calls an exported function by name. */
+  run(entry: string, inputs?: Values): Promise<Results>;
+  /** Copies of the model's weights by name. */
+  weights(): Promise<Record<string, Tensor>>;
+  /** The weights as a safetensors file, which `loadWeights` and Python's load_weights read. */
+  saveWeights(): Promise<ArrayBuffer>;
+  /** Takes the weights from a safetensors file, all of them or, when it does not fit, none. */
+  loadWeights(file: ArrayBuffer | ArrayBufferView): Promise<void>;
+  /** Back to the weights from before any training, where they were exported. */
+  reset(): Promise<void>;
+  /** Gives memory and worker back; calls that are running reject with code "disposed". */
+  dispose(): void;
+}
+
+export interface LoadOptions {
+  /** Default "auto", which today is "wasm". */
+  engine?: "auto" | "wasm";
+  /** false keeps the model on this thread. Default true: in a worker where there are workers. */
+  worker?: boolean;
+}
+
+/**
+ * Loads an exported model.
+ * @param url of its model.json; a string is relative to the page (in Node to the working folder)
+ * @throws TabgradError when a file is missing, damaged or of a newer version
+ */
+export function load(url: URL | string, options?: LoadOptions): Promise<Model>;
+
+/**
+ * The error of everything that goes wrong. `message` says what was expected, what was received and
+ * what to do; `code` is one of
+ *
+ * - of arguments: "shape", "dtype", "rows", "empty", "label", "inputs", "entry", "batch_size",
+ *   "option", "weights"
+ * - of files: "missing_file", "truncated", "corrupt", "version", "unsupported", "compile"
+ * - of training: "nan_loss", "aborted", "not_trainable", "no_initial", "busy"
+ * - of the engine: "trap", "memory", "handle", "range", "unloaded", "worker", "disposed", "internal"
+ */
+export class TabgradError extends Error {
+  constructor(code: string, message: string, options?: { cause?: unknown });
+  readonly code: string;
+}

@@ -1,0 +1,171 @@
+// Fetching an exported model: model.json, the kernels this browser can run, the weights. It
+// checks what arrives, so that a missing, truncated or newer file is one clear error.
+
+import { TabgradError } from "./errors.js";
+import { features } from "./features.js";
+
+const SCHEMA = 1;
+
+/**
+ * @typedef {import("./arrays.js").Spec} Spec
+ *
+ * @typedef {object} Entry
+ * @property {string} name
+ * @property {number} index its position in the Program
+ * @property {number | null} rows the batch size, null where there is no batch
+ * @property {boolean} exact whether only whole batches are legal
+ * @property {Spec[]} inputs
+ * @property {{variable: string, update: boolean}[]} state
+ * @property {Spec[]} outputs
+ * @property {Uint8Array[]} constants
+ * @property {number} arena
+ * @property {number} scratch
+ *
+ * @typedef {object} Variable
+ * @property {string} name
+ * @property {number[]} shape
+ * @property {string} dtype
+ * @property {boolean} trainable
+ * @property {"weight" | "optimizer" | "metric" | "random" | "constant"} role
+ * @property {boolean} zero starts as zeros, so it is in no file
+ *
+ * @typedef {object} Training
+ * @property {string} loss
+ * @property {string} optimizer
+ * @property {number} seed
+ * @property {number} batch_size
+ * @property {string[]} inputs
+ * @property {string[]} targets
+ * @property {{name: string, total: string, count: string}[]} metrics
+ *
+ * @typedef {{file: string, nbytes: number}} Part
+ *
+ * @typedef {object} Description model.json
+ * @property {string} name
+ * @property {string} title
+ * @property {boolean} deterministic
+ * @property {Variable[]} variables
+ * @property {Part[]} weights
+ * @property {{files: Part[], zeros: string[]} | null} [initial]
+ * @property {{wasm: (Part & {features: string[]})[]}} programs
+ * @property {Entry[]} entries
+ * @property {{inputs: string[], outputs: string[]} | null} predict
+ * @property {Training | null} training
+ * @property {any} task
+ * @property {any} data
+ *
+ * @typedef {object} ModelFiles
+ * @property {Description} model
+ * @property {WebAssembly.Module} module
+ * @property {{file: string, data: ArrayBuffer}[]} weights
+ */
+
+/**
+ * @param {URL} url of model.json
+ * @returns {Promise<ModelFiles>}
+ */
+export async function fetchModel(url) {
+  const model = describe(new TextDecoder().decode(await fetchBytes(url)), url);
+  const usable = model.deterministic ? new Set() : features();
+  const program = model.programs.wasm.find((each) => each.features.every((f) => usable.has(f)));
+  if (!program) {
+    throw new TabgradError("unsupported", `no kernels of "${model.title}" run in this browser`);
+  }
+  const [kernels, weights] = await Promise.all([
+    fetchPart(program, url),
+    fetchParts(model.weights, url),
+  ]);
+  // From bytes, not streaming: then the server's media type for .wasm does not matter.
+  const module = await WebAssembly.compile(kernels).catch((error) => {
+    throw new TabgradError(
+      "compile",
+      `the browser refused ${program.file}: ${error.message}. It needs WebAssembly SIMD, and ` +
+        "'wasm-unsafe-eval' in script-src where the page has a Content-Security-Policy",
+      { cause: error },
+    );
+  });
+  return { model, module, weights };
+}
+
+/**
+ * @param {Part[]} parts
+ * @param {URL} url of model.json
+ */
+export function fetchParts(parts, url) {
+  return Promise.all(
+    parts.map(async (part) => ({ file: part.file, data: await fetchPart(part, url) })),
+  );
+}
+
+/**
+ * @param {string} text
+ * @param {URL} url
+ * @returns {Description}
+ */
+function describe(text, url) {
+  let model;
+  try {
+    model = JSON.parse(text);
+  } catch (error) {
+    throw new TabgradError("corrupt", `${url} is not JSON: ${error}`, { cause: error });
+  }
+  if (model?.format !== "tabgrad-model") {
+    throw new TabgradError("corrupt", `${url} is not a model exported by tabgrad`);
+  }
+  if (model.schema !== SCHEMA) {
+    throw new TabgradError(
+      "version",
+      `${url} has schema ${model.schema}, this player reads ${SCHEMA}; take tabgrad.js and the ` +
+        "folder tabgrad/ from the same export as the model",
+    );
+  }
+  model.entries.forEach((/** @type {any} */ entry, /** @type {number} */ index) => {
+    entry.index = index;
+    entry.constants = entry.constants.map((/** @type {{data: string}} */ { data }) =>
+      Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)),
+    );
+  });
+  return model;
+}
+
+/**
+ * @param {Part} part
+ * @param {URL} base
+ */
+async function fetchPart({ file, nbytes }, base) {
+  const data = await fetchBytes(new URL(file, base));
+  if (data.byteLength !== nbytes) {
+    throw new TabgradError(
+      data.byteLength < nbytes ? "truncated" : "corrupt",
+      `${file} has ${data.byteLength} bytes, model.json says ${nbytes}; export or upload it again`,
+    );
+  }
+  return data;
+}
+
+/**
+ * @param {URL} url
+ * @returns {Promise<ArrayBuffer>}
+ */
+async function fetchBytes(url) {
+  const failed = (/** @type {unknown} */ why) =>
+    new TabgradError("missing_file", `${url} could not be read: ${why}`, { cause: why });
+  // Browsers let no page read files from disk; Node has no fetch for them.
+  if (url.protocol === "file:" && globalThis.process?.versions?.node) {
+    const { readFile } = await import("node:fs/promises");
+    const bytes = await readFile(url).catch((error) => {
+      throw failed(error.message);
+    });
+    return new Uint8Array(bytes).buffer;
+  }
+  let response;
+  try {
+    // Asks the server anew, so that files of two exports never mix.
+    response = await fetch(url, { cache: "no-cache" });
+    if (response.ok) return await response.arrayBuffer();
+  } catch (error) {
+    const fromDisk = url.protocol === "file:";
+    throw failed(fromDisk ? "a page opened from disk reads no files; serve it" : error);
+  }
+  throw failed(`the server answered ${response.status}`);
+}

@@ -1,0 +1,356 @@
+// A model on an engine: its variables, its Program and what can be asked of them. It runs in the
+// worker, or on the page's own thread where workers fail.
+//
+// It deals in packed data that has been checked already; tabgrad.js does that, and knows the
+// worker. The training loop is in training.js.
+
+import { byteSize, bytesOf, fromBytes } from "./dtypes.js";
+import { TabgradError } from "./errors.js";
+import { readSafetensors, writeSafetensors } from "./safetensors.js";
+import { evaluate, fit } from "./training.js";
+import { Lock, Turn } from "./turns.js";
+import { WasmEngine } from "./wasm.js";
+
+/**
+ * @typedef {import("./arrays.js").Packed} Packed
+ * @typedef {import("./files.js").ModelFiles} ModelFiles
+ * @typedef {import("./files.js").Entry} Entry
+ * @typedef {{spec: import("./files.js").Variable, handle: number, nbytes: number}} Stored
+ * @typedef {Map<Stored, Uint8Array>} Snapshot
+ *
+ * @typedef {object} Hooks how a running call talks with its caller
+ * @property {AbortSignal} signal
+ * @property {(epoch: number, logs: Record<string, number>) => Promise<boolean>} [epochEnd]
+ *   answers whether to go on
+ * @property {(progress: import("../tabgrad.d.ts").Progress) => void} [progress]
+ */
+
+export class Session {
+  lock = new Lock();
+  training = false;
+  /** @type {Map<string, Stored>} */
+  #variables = new Map();
+  #loaded;
+
+  /** @param {ModelFiles} files */
+  constructor({ model, module, weights }) {
+    this.model = model;
+    this.engine = new WasmEngine();
+    this.#loaded = this.engine.load({ entries: model.entries, module });
+    for (const spec of model.variables) {
+      const nbytes = byteSize(spec);
+      const handle = this.engine.alloc(nbytes);
+      this.engine.write(handle, new Uint8Array(nbytes));
+      this.#variables.set(spec.name, { spec, handle, nbytes });
+    }
+    const nonzero = [...this.#variables.values()].filter(({ spec }) => !spec.zero);
+    this.#load(weights, nonzero, []);
+  }
+
+  // What callers ask for. Names and arguments are those of the worker's messages.
+
+  /**
+   * @param {{
+   *   name: string, inputs: Record<string, Packed>, rows: number, batchSize?: number,
+   * }} request
+   */
+  run({ name, inputs, rows, batchSize }) {
+    const entries = this.entries(name).filter((each) => !batchSize || each.rows === batchSize);
+    const updates = entries[0].state.some(({ update }) => update);
+    if (updates) this.#refuseWhileTraining(`run("${name}") changes variables`);
+    return this.lock.hold(() => {
+      // Rows can be split over calls when a call leaves nothing behind and answers row by row.
+      const { rows: batch, outputs } = entries[0];
+      if (batch && !updates && outputs.every((output) => output.rows)) {
+        return this.#inChunks(entries, inputs, rows);
+      }
+      const fits = (/** @type {Entry} */ each) =>
+        each.exact ? each.rows === rows : Number(each.rows) >= rows;
+      const entry = batch ? entries.find(fits) : entries[0];
+      if (!entry) throw wrongRows(entries, rows);
+      const before = this.snapshot(entries);
+      /** @type {Record<string, Packed>} */
+      const results = {};
+      try {
+        this.#runRows(entry, inputs, 0, rows, rows, results);
+      } catch (error) {
+        this.restore(before);
+        throw error;
+      }
+      return results;
+    });
+  }
+
+  /**
+   * @param {import("./training.js").FitRequest} request
+   * @param {Hooks} hooks
+   */
+  async fit(request, hooks) {
+    this.#refuseWhileTraining("fit");
+    this.training = true;
+    try {
+      const before = await this.lock.hold(() => this.snapshot(this.entries("train_step")));
+      try {
+        return await fit(this, request, hooks);
+      } catch (error) {
+        await this.lock.hold(() => this.restore(before));
+        throw error;
+      }
+    } finally {
+      this.training = false;
+    }
+  }
+
+  /** @param {import("./training.js").EvaluateRequest} request */
+  evaluate(request) {
+    return this.lock.hold(() => evaluate(this, request));
+  }
+
+  weights() {
+    return this.lock.hold(() => this.#weights());
+  }
+
+  saveWeights() {
+    return this.lock.hold(() => writeSafetensors(Object.entries(this.#weights())));
+  }
+
+  /** @param {{file: ArrayBuffer}} request */
+  loadWeights({ file }) {
+    this.#refuseWhileTraining("loadWeights");
+    return this.lock.hold(() => {
+      this.#load([{ file: "the file", data: file }], this.#withRole("weight"), this.#all());
+    });
+  }
+
+  /** @param {{files: {file: string, data: ArrayBuffer}[]}} request */
+  reset({ files }) {
+    this.#refuseWhileTraining("reset");
+    return this.lock.hold(() => {
+      this.#load(files, [], this.#all());
+      for (const name of this.model.initial?.zeros ?? []) this.zero(this.variable(name));
+    });
+  }
+
+  // What training.js builds on.
+
+  /**
+   * The entries of one name, smallest batch first.
+   * @param {string} name
+   */
+  entries(name) {
+    return this.model.entries
+      .filter((entry) => entry.name === name)
+      .sort((a, b) => Number(a.rows) - Number(b.rows));
+  }
+
+  /** @param {string} name */
+  variable(name) {
+    return /** @type {Stored} */ (this.#variables.get(name));
+  }
+
+  /** @param {Stored} variable */
+  zero({ handle, nbytes }) {
+    this.engine.write(handle, new Uint8Array(nbytes));
+  }
+
+  /** @param {Stored} variable */
+  value({ spec, handle, nbytes }) {
+    return fromBytes(spec.dtype, this.engine.read(handle, nbytes));
+  }
+
+  /**
+   * Copies of what the entries change.
+   * @param {Entry[]} entries
+   * @returns {Snapshot}
+   */
+  snapshot(entries) {
+    const names = entries.flatMap(({ state }) =>
+      state.filter(({ update }) => update).map(({ variable }) => variable),
+    );
+    return new Map(
+      [...new Set(names)].map((name) => {
+        const variable = this.variable(name);
+        return [variable, this.engine.read(variable.handle, variable.nbytes)];
+      }),
+    );
+  }
+
+  /** @param {Snapshot} snapshot */
+  restore(snapshot) {
+    for (const [{ handle }, bytes] of snapshot) this.engine.write(handle, bytes);
+  }
+
+  /**
+   * Buffers for one entry's inputs and outputs, and the words to run it with.
+   * @param {Entry} entry
+   */
+  bind(entry) {
+    const { engine } = this;
+    /** @type {number[]} */
+    const handles = [];
+    const free = () => handles.forEach((handle) => engine.free(handle));
+    const alloc = (/** @type {import("./arrays.js").Spec} */ spec) => {
+      if (spec.scalar) return 0;
+      handles.push(engine.alloc(byteSize(spec)));
+      return handles[handles.length - 1];
+    };
+    try {
+      const inputs = entry.inputs.map(alloc);
+      const outputs = entry.outputs.map(alloc);
+      const state = entry.state.map(({ variable }) => this.variable(variable).handle);
+      const args = Uint32Array.from([...inputs, ...state, ...outputs]);
+      const run = (/** @type {number} */ rows) => engine.run(this.#loaded, entry.index, args, rows);
+      return { args, inputs, outputs, run, free };
+    } catch (error) {
+      free();
+      throw error;
+    }
+  }
+
+  // Inside.
+
+  /**
+   * Runs a function of rows over any number of them.
+   * @param {Entry[]} entries of one name, smallest batch first
+   * @param {Record<string, Packed>} inputs
+   * @param {number} rows
+   */
+  async #inChunks(entries, inputs, rows) {
+    /** @type {Record<string, Packed>} */
+    const results = {};
+    const turn = new Turn();
+    for (let done = 0; done < rows; ) {
+      const entry = chooseEntry(entries, rows - done);
+      if (!entry) throw wrongRows(entries, rows);
+      const count = Math.min(Number(entry.rows), rows - done);
+      this.#runRows(entry, inputs, done, count, rows, results);
+      done += count;
+      if (turn.over) await turn.pause();
+    }
+    return results;
+  }
+
+  /**
+   * Runs an entry on rows [start, start + count) and puts its outputs into results.
+   * @param {Entry} entry
+   * @param {Record<string, Packed>} inputs
+   * @param {number} start
+   * @param {number} count
+   * @param {number} total
+   * @param {Record<string, Packed>} results
+   */
+  #runRows(entry, inputs, start, count, total, results) {
+    const { engine } = this;
+    const bound = this.bind(entry);
+    try {
+      entry.inputs.forEach((spec, i) => {
+        const bytes = bytesOf(inputs[spec.name].data);
+        if (spec.scalar) {
+          bound.args[i] = new Uint32Array(bytes.slice().buffer)[0];
+        } else if (spec.rows) {
+          const row = bytes.length / total;
+          engine.write(bound.inputs[i], bytes.subarray(start * row, (start + count) * row));
+          // A real row fills the batch, so padding can make no NaN.
+          const last = bytes.subarray((start + count - 1) * row, (start + count) * row);
+          for (let r = count; r < Number(entry.rows); r++) {
+            engine.write(bound.inputs[i], last, r * row);
+          }
+        } else {
+          engine.write(bound.inputs[i], bytes);
+        }
+      });
+      bound.run(count);
+      entry.outputs.forEach((spec, i) => {
+        const { name, dtype, rows } = spec;
+        const shape = rows ? [total, ...spec.shape.slice(1)] : spec.shape;
+        const nbytes = byteSize({ shape, dtype });
+        results[name] ??= { data: fromBytes(dtype, new Uint8Array(nbytes)), shape };
+        const [row, first, many] = rows ? [nbytes / total, start, count] : [nbytes, 0, 1];
+        bytesOf(results[name].data).set(engine.read(bound.outputs[i], many * row), first * row);
+      });
+    } finally {
+      bound.free();
+    }
+  }
+
+  /** @param {string} what */
+  #refuseWhileTraining(what) {
+    if (this.training) {
+      throw new TabgradError("busy", `${what}: the model is being trained; wait for fit to end`);
+    }
+  }
+
+  #all() {
+    return [...this.#variables.values()];
+  }
+
+  /** @param {string} role */
+  #withRole(role) {
+    return this.#all().filter(({ spec }) => spec.role === role);
+  }
+
+  #weights() {
+    /** @type {Record<string, Packed & {dtype: string}>} */
+    const weights = {};
+    for (const variable of this.#withRole("weight")) {
+      const { name, shape, dtype } = variable.spec;
+      weights[name] = { data: this.value(variable), shape, dtype };
+    }
+    return weights;
+  }
+
+  /**
+   * Reads variables from files, all or none.
+   * @param {{file: string, data: ArrayBuffer}[]} files
+   * @param {Stored[]} required
+   * @param {Stored[]} optional taken when they are there
+   */
+  #load(files, required, optional) {
+    /** @type {Map<string, import("./safetensors.js").Stored>} */
+    const found = new Map();
+    for (const { file, data } of files) {
+      for (const [name, array] of readSafetensors(data, file)) found.set(name, array);
+    }
+    const where = files.map(({ file }) => file).join(", ");
+    const present = optional.filter(({ spec }) => found.has(spec.name));
+    const chosen = [...new Set([...required, ...present])];
+    for (const { spec } of chosen) {
+      const array = found.get(spec.name);
+      if (!array) throw new TabgradError("weights", `${where}: "${spec.name}" is missing`);
+      const describe = (/** @type {{dtype: string, shape: number[]}} */ { dtype, shape }) =>
+        `${dtype} [${shape}]`;
+      if (describe(array) !== describe(spec)) {
+        throw new TabgradError(
+          "weights",
+          `${where}: "${spec.name}" is ${describe(array)}, the model needs ${describe(spec)}`,
+        );
+      }
+    }
+    for (const { spec, handle } of chosen) {
+      this.engine.write(handle, /** @type {any} */ (found.get(spec.name)).bytes);
+    }
+  }
+}
+
+/**
+ * The batch to run next: the largest that rows fill, or a larger one padded where that is cheaper
+ * than many small calls.
+ * @param {Entry[]} entries smallest batch first
+ * @param {number} rows
+ */
+function chooseEntry(entries, rows) {
+  const filled = entries.findLast((entry) => Number(entry.rows) <= rows);
+  const padded = entries.find((entry) => Number(entry.rows) > rows && !entry.exact);
+  if (filled === entries.at(-1) || !padded) return filled;
+  return !filled || Number(padded.rows) <= 4 * rows ? padded : filled;
+}
+
+/**
+ * @param {Entry[]} entries
+ * @param {number} rows
+ */
+function wrongRows(entries, rows) {
+  const sizes = entries.map((entry) => (entry.exact ? entry.rows : `1 to ${entry.rows}`));
+  const { name } = entries[0];
+  return new TabgradError("rows", `"${name}" takes ${sizes.join(" or ")} rows, received ${rows}`);
+}

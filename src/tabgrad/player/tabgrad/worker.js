@@ -1,0 +1,61 @@
+// The worker's side: messages in, a Session's answers out. tabgrad/link.js is the other side.
+//
+// In:  {id, method, request}   call a method; "open" makes the session
+//      {id, reply}             the answer to an "epochEnd"
+//      {id, abort: true}
+// Out: {ready: true}           once, at the start
+//      {id, event, args}       "epochEnd", "progress"
+//      {id, result} or {id, error: {code, message}}
+
+import { asTabgradError } from "./errors.js";
+import { Session } from "./session.js";
+
+const scope = /** @type {{postMessage: (message: object, transfer?: Transferable[]) => void}} */ (
+  /** @type {unknown} */ (globalThis)
+);
+/** @type {any} */
+let session;
+/** @type {Map<number, {abort: AbortController, reply: (value: boolean) => void}>} */
+const calls = new Map();
+
+addEventListener("message", async ({ data: { id, method, request, reply, abort } }) => {
+  if (abort) return calls.get(id)?.abort.abort();
+  if (!method) return calls.get(id)?.reply(reply);
+  const call = { abort: new AbortController(), reply: (/** @type {boolean} */ _) => {} };
+  calls.set(id, call);
+  const send = (/** @type {string} */ event) => (/** @type {unknown[]} */ ...args) =>
+    scope.postMessage({ id, event, args });
+  const hooks = {
+    signal: call.abort.signal,
+    progress: request?.progress ? send("progress") : undefined,
+    epochEnd: request?.epochEnd
+      ? (/** @type {unknown[]} */ ...args) => {
+          const answer = new Promise((resolve) => (call.reply = resolve));
+          send("epochEnd")(...args);
+          return answer;
+        }
+      : undefined,
+  };
+  try {
+    let result = null;
+    if (method === "open") session = new Session(request);
+    else result = await session[method](request, hooks);
+    scope.postMessage({ id, result }, buffers(result));
+  } catch (error) {
+    const { code, message } = asTabgradError(error);
+    scope.postMessage({ id, error: { code, message } });
+  } finally {
+    calls.delete(id);
+  }
+});
+scope.postMessage({ ready: true });
+
+/**
+ * The buffers of a result, which are handed over instead of copied.
+ * @param {any} result
+ * @returns {Transferable[]}
+ */
+function buffers(result) {
+  if (result instanceof ArrayBuffer) return [result];
+  return Object.values(result ?? {}).flatMap((value) => (value?.data ? [value.data.buffer] : []));
+}

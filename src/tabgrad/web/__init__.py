@@ -1,0 +1,1 @@
+"""Web pages around exported models: writing them and serving them."""
