@@ -285,8 +285,9 @@ def realize(nodes: Sequence[Node]) -> None:
 
 def _forget_sources(node: Node) -> None:
     # A node made of constants alone keeps nothing alive, and the graphs of cached Programs may
-    # share it (equal nodes are one object), so it stays what it is.
-    if node.held:
+    # share it (equal nodes are one object), so it stays what it is; unless it ends a long chain,
+    # which would otherwise only grow.
+    if node.held or node.depth >= MAX_PENDING_DEPTH:
         node.become_leaf()
 
 
