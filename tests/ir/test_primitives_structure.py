@@ -12,6 +12,7 @@ import pytest
 from jax import lax
 
 from tabgrad import dtypes
+from tabgrad.engines.reference import evaluate
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Graph, make
 from tests.ir.running import identical, outputs, run, run_all
@@ -376,6 +377,16 @@ def test_scan(reverse):
     expected = lax.scan(step, jnp.asarray(start), jnp.asarray(xs), reverse=reverse)
     for mine, theirs in zip(got, jax.tree.leaves(expected), strict=True):
         identical(mine, np.asarray(theirs))
+
+
+def test_a_scan_with_one_output_is_read_directly():
+    carry = b.input((2,), dtypes.float32)
+    body = Graph([carry], [b.add(carry, carry)])
+    start = b.input((2,), dtypes.float32)
+    node = make("scan", start, body=body, n_const=0, n_carry=1, length=3, reverse=False)
+    given = {start: whole((2,))}
+    (got,) = evaluate([b.neg(node)], given)
+    identical(got, -8 * given[start])
 
 
 def test_scan_without_steps_returns_the_carry():

@@ -26,9 +26,9 @@ NOT_ON_TENSORS = {"result_type"}
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    tg.set_engine(request.param)
-    yield request.param
-    tg.set_engine("auto")
+    with realize.using(None):  # whatever engine was chosen before comes back
+        tg.set_engine(request.param)
+        yield request.param
 
 
 def _marked(case: Case) -> object:

@@ -116,10 +116,10 @@ def evaluate(outputs: Sequence[Node], leaves: Mapping[Node, Array]) -> list[Arra
             if rule is None:
                 raise TabgradError(f"the reference was given no array for the leaf {node!r}")
             result = rule(node.params, node.outs, *[values[src] for src in node.srcs])
-            if isinstance(result, tuple):
-                values[node] = _checked(node, tuple(map(np.asarray, result)))
-            else:
-                values[node] = _checked(node, (np.asarray(result),))[0]
+            results = result if isinstance(result, tuple) else (result,)
+            arrays = _checked(node, tuple(map(np.asarray, results)))
+            # The only output of a node is read directly, also that of a scan.
+            values[node] = arrays if len(arrays) > 1 else arrays[0]
             for src in node.srcs:
                 readers[src] -= 1
                 if not readers[src]:
@@ -136,8 +136,6 @@ def _checked(node: Node, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
 
 
 def _only(node: Node, value: Value) -> Array:
-    if not isinstance(value, tuple):
-        return value
-    if len(value) != 1:
+    if isinstance(value, tuple):
         raise TabgradError(f"{node!r} has {len(value)} outputs; evaluate its proj nodes")
-    return value[0]
+    return value
