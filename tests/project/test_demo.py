@@ -28,7 +28,7 @@ def run_demo(**environment):
 def test_the_page_computes_what_this_machine_computes():
     printed = run_demo()
     here, sent, trained = map(float, re.findall(r"prediction for 5: ([\d.]+)", printed))
-    assert abs(here - 9) < 0.5
+    assert abs(here - 9) < 1.3  # from any initial weight
     assert sent == pytest.approx(here, abs=2e-6)
     assert trained == pytest.approx(here, abs=2e-6)
     here, sent, trained = map(float, re.findall(r"([\d.]+) % of held-out digits right", printed))
