@@ -45,7 +45,7 @@ def exponential(x: Any) -> Tensor:
 
 
 def gelu(x: Any, approximate: bool = False) -> Tensor:
-    """Gaussian error linear unit; exact by default, while `ops.gelu` is approximate, as in Keras."""
+    """Gaussian error linear unit, exact by default (Keras's `ops.gelu` is approximate)."""
     return ops.gelu(x, approximate)
 
 

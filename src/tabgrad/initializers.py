@@ -236,7 +236,7 @@ class _Scaled(VarianceScaling):
 
 
 class GlorotUniform(_Scaled):
-    """Uniform on ±sqrt(6 / (fan_in + fan_out)); also called Xavier uniform. The default of Dense."""
+    """Uniform on ±sqrt(6 / (fan_in + fan_out)), the default of layers; also "Xavier uniform"."""
 
     _SCALE, _MODE, _DISTRIBUTION = 1.0, "fan_avg", "uniform"
 
@@ -296,7 +296,7 @@ _BY_NAME |= {"zero": Zeros, "one": Ones, "normal": RandomNormal, "uniform": Rand
 
 
 def get(identifier: Any) -> Initializer | Callable[..., Any] | None:
-    """The initializer for a name, a config, a class, an Initializer, or a function; None stays None.
+    """The initializer for a name, a config, a class, an object or a function; None stays None.
 
     Raises:
         ArgumentError: for an unknown name; the message lists the known ones.
@@ -319,7 +319,7 @@ def get(identifier: Any) -> Initializer | Callable[..., Any] | None:
     if isinstance(identifier, type) and issubclass(identifier, Initializer):
         return identifier()
     if callable(identifier):
-        return identifier
+        return identifier  # type: ignore[no-any-return]  # any callable is trusted to be one
     raise ArgumentError(
         "an initializer is a name, a config, a tabgrad.initializers.Initializer or a function of "
         f"(shape, dtype); received {identifier!r}"

@@ -499,10 +499,10 @@ def get(identifier: Any) -> Loss | Callable[..., Any] | None:
             "any function of (y_true, y_pred)"
         )
     if isinstance(identifier, Mapping):
-        name = identifier.get("class_name")
-        if name not in _CLASSES:
-            raise ArgumentError(f"no loss class {name!r}; there are {', '.join(_CLASSES)}")
-        return _CLASSES[name].from_config(identifier.get("config") or {})
+        kind = identifier.get("class_name")
+        if kind not in _CLASSES:
+            raise ArgumentError(f"no loss class {kind!r}; there are {', '.join(_CLASSES)}")
+        return _CLASSES[kind].from_config(identifier.get("config") or {})
     if inspect.isclass(identifier) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier):

@@ -146,13 +146,13 @@ class Mean(Metric):
             count = ops.cast(ops.count(values, axis=0), self.dtype)
         else:
             count = ops.ones((), dtype=self.dtype)
-        self.total.assign(self.total + ops.sum(_rowwise(values)))
-        self.count.assign(self.count + count)
+        self.total.assign(self.total.value + ops.sum(_rowwise(values)))
+        self.count.assign(self.count.value + count)
 
     def result(self) -> Tensor:
         """total / count, and 0 before anything was added."""
         none = self.count.value == 0
-        return ops.where(none, 0.0, self.total / ops.where(none, 1.0, self.count.value))
+        return ops.where(none, 0.0, self.total.value / ops.where(none, 1.0, self.count.value))
 
     def _read(self) -> float:
         # Divided here in double precision, exactly as the player in a page does.
@@ -181,7 +181,9 @@ class MeanMetricWrapper(Mean):
         self._fn = fn
         self._fn_kwargs = kwargs
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(  # type: ignore[override]  # as in Keras
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Add the predictions of a batch.
 
         Args:
@@ -444,7 +446,7 @@ _BY_NAME |= {
 
 
 def get(identifier: Any) -> Metric | Callable[..., Any] | None:
-    """The metric for a name, a config, a Metric, or a function of (y_true, y_pred); None stays None.
+    """The metric for a name, a config, a Metric or a function of (y_true, y_pred); None stays None.
 
     Raises:
         ArgumentError: for an unknown name; the message lists the known ones.
@@ -481,9 +483,10 @@ def get(identifier: Any) -> Metric | Callable[..., Any] | None:
 def resolve(
     identifier: Any, target_shape: Sequence[int], output_shape: Sequence[int]
 ) -> Metric:
-    """The metric that `compile(metrics=[identifier])` means for targets and outputs of these shapes.
+    """The metric that `compile(metrics=[identifier])` means.
 
-    "accuracy" is the binary, the sparse or the categorical one, chosen as Keras does.
+    "accuracy" is the binary, the sparse or the categorical one, as Keras chooses by the shapes of
+    targets and outputs.
 
     Raises:
         ArgumentError: for an unknown name.
@@ -504,7 +507,7 @@ def resolve(
     if not isinstance(found, Metric):
         return MeanMetricWrapper(found)
     if isinstance(identifier, str) and found.name != identifier:
-        found._rename(identifier)  # logs carry the name that was asked for: "mae", not its long form
+        found._rename(identifier)  # logs carry the name that was asked for, for instance "mae"
     return found
 
 

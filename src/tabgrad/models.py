@@ -95,9 +95,8 @@ class Model(Trainer, Layer):
         )
 
     def _build_for(self, row_shape: Sequence[int]) -> None:
-        """Make the weights for rows of this shape. Nothing is computed but their initial values."""
-        row = ops.zeros((1, *row_shape), dtype=self.dtype)
-        Layer.__call__(self, row, training=False) if self._input_shape else self(row, training=False)
+        """Make the weights for rows of this shape. Nothing else is computed."""
+        self(ops.zeros((1, *row_shape), dtype=self.dtype), training=False)
 
     def _know_shapes(self, input_shape: Shape, output_shape: Shape) -> None:
         self._input_shape, self._output_shape = input_shape, output_shape
@@ -254,8 +253,7 @@ class Sequential(Model):
         self._shapes: list[Shape] = []
         for layer in layers or ():
             self._append(layer)
-        if self._input is not None and self._sequence:
-            self.build(self._input.batch_shape)
+        self._rebuild()
 
     def add(self, layer: Layer) -> None:
         """Put a layer at the end.
@@ -283,7 +281,7 @@ class Sequential(Model):
     def _append(self, layer: Layer) -> None:
         if isinstance(layer, InputLayer):
             if self._input is not None or self._sequence:
-                raise ArgumentError("Input must be the first element of a Sequential, and only once")
+                raise ArgumentError("Input must come first in a Sequential, and only once")
             self._input = layer
             return
         if not isinstance(layer, Layer):
@@ -347,7 +345,9 @@ class Sequential(Model):
         if self._input_shape is None:
             self._build_for(inputs.shape[1:])
         if len(inputs.shape) != len(self.input_shape) or inputs.shape[1:] != self.input_shape[1:]:
-            raise ShapeError(f"expected inputs of shape {self.input_shape}, received {inputs.shape}")
+            raise ShapeError(
+                f"expected inputs of shape {self.input_shape}, received {inputs.shape}"
+            )
         for layer in self._sequence:
             inputs = layer(inputs, training=training)
         return inputs
@@ -376,8 +376,8 @@ class Sequential(Model):
         """
         found: list[Layer] = []
         for entry in config["layers"]:
-            kind = getattr(layers_module, entry["class_name"], None)
-            if kind is None and entry["class_name"] == "Sequential":
+            kind: Any = getattr(layers_module, entry["class_name"], None)
+            if entry["class_name"] == "Sequential":
                 kind = Sequential
             if kind is None:
                 raise ArgumentError(f"tabgrad has no layer {entry['class_name']!r}")
@@ -394,7 +394,7 @@ def _check_ending(path: str | os.PathLike[str]) -> None:
 
 
 def _matched(own: list[str], found: list[str], others: set[str]) -> list[str | None]:
-    """For each of our paths the one in the file, by name, else by name without automatic numbers."""
+    """For each of our paths that in the file: the same, or the same but for automatic numbers."""
     if set(own) <= set(found):
         return list(own)
     weights = [

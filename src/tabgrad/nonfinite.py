@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tabgrad import realize
+from tabgrad.data.arrays import numbers
 from tabgrad.layers import base
 from tabgrad.layers.base import Layer
 from tabgrad.tensor import Tensor
@@ -101,18 +101,14 @@ def _watching() -> Iterator[list[tuple[Layer, Any, Any]]]:
         base.observers.remove(observe)
 
 
-def _numbers(values: Tensor) -> memoryview:
-    return memoryview(realize.read(values.node)).cast(values.dtype.format)
-
-
 def _finite(values: Tensor) -> bool:
-    return not values.dtype.is_float or all(map(math.isfinite, _numbers(values)))
+    return not values.dtype.is_float or all(map(math.isfinite, numbers(values)))
 
 
 def _range(values: Any) -> str:
     if not isinstance(values, Tensor):
         return "of several tensors"
-    numbers = [n for n in _numbers(values) if math.isfinite(n)]
-    if not numbers:
+    finite = [n for n in numbers(values) if math.isfinite(n)]
+    if not finite:
         return "not finite at all"
-    return f"from {min(numbers):g} to {max(numbers):g}"
+    return f"from {min(finite):g} to {max(finite):g}"

@@ -183,7 +183,7 @@ class Optimizer:
             self._decay(variable, rate)
         for gradient, (_, variable) in zip(gradients, pairs):
             self.update_step(gradient, variable, ops.cast(rate, variable.dtype))
-        self._iterations.assign(self._iterations + 1)
+        self._iterations.assign(self._iterations.value + 1)
 
     def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         """Update one Variable; subclasses define it."""
@@ -219,7 +219,8 @@ class Optimizer:
         if any(part in variable.path for part in self._undecayed[1]):
             return
         factor = ops.cast(rate, variable.dtype)
-        variable.assign(variable - variable * self.weight_decay * factor)
+        value = variable.value
+        variable.assign(value - value * self.weight_decay * factor)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer, with the present learning rate."""
@@ -302,12 +303,13 @@ class SGD(Optimizer):
     def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         step = gradient * learning_rate
         if not self.momentum:
-            variable.assign(variable - step)
+            variable.assign(variable.value - step)
             return
         slot = self.momentums[self._index(variable)]
-        velocity = slot * self.momentum - step
+        velocity = slot.value * self.momentum - step
         slot.assign(velocity)
-        variable.assign(variable + (velocity * self.momentum - step if self.nesterov else velocity))
+        ahead = velocity * self.momentum - step if self.nesterov else velocity
+        variable.assign(variable.value + ahead)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
@@ -370,20 +372,20 @@ class Adam(Optimizer):
     def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         index = self._index(variable)
         dtype = variable.dtype
-        step = ops.cast(self._iterations + 1, dtype)
+        step = ops.cast(self._iterations.value + 1, dtype)
         power_1 = ops.power(ops.full((), self.beta_1, dtype=dtype), step)
         power_2 = ops.power(ops.full((), self.beta_2, dtype=dtype), step)
         rate = learning_rate * ops.sqrt(1.0 - power_2) / (1.0 - power_1)
         m, v = self._momentums[index], self._velocities[index]
-        mean = m + (gradient - m) * (1.0 - self.beta_1)
-        square = v + (ops.square(gradient) - v) * (1.0 - self.beta_2)
+        mean = m.value + (gradient - m) * (1.0 - self.beta_1)
+        square = v.value + (ops.square(gradient) - v) * (1.0 - self.beta_2)
         m.assign(mean)
         v.assign(square)
         if self.amsgrad:
             highest = self._velocity_hats[index]
             square = ops.maximum(highest, square)
             highest.assign(square)
-        variable.assign(variable - mean * rate / (ops.sqrt(square) + self.epsilon))
+        variable.assign(variable.value - mean * rate / (ops.sqrt(square) + self.epsilon))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -454,19 +456,19 @@ class RMSprop(Optimizer):
     def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         index = self._index(variable)
         v = self._velocities[index]
-        square = self.rho * v + (1.0 - self.rho) * ops.square(gradient)
+        square = self.rho * v.value + (1.0 - self.rho) * ops.square(gradient)
         v.assign(square)
         if self.centered:
             average = self._averages[index]
-            mean = self.rho * average + (1.0 - self.rho) * gradient
+            mean = self.rho * average.value + (1.0 - self.rho) * gradient
             average.assign(mean)
             square = square - ops.square(mean)
         step = learning_rate * gradient / ops.sqrt(square + self.epsilon)
         if self.momentum > 0:
             slot = self._momentums[index]
-            step = self.momentum * slot + step
+            step = self.momentum * slot.value + step
             slot.assign(step)
-        variable.assign(variable - step)
+        variable.assign(variable.value - step)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -515,11 +517,12 @@ def get(identifier: Any) -> Optimizer:
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, Mapping):
-        return _named(identifier.get("class_name")).from_config(identifier.get("config") or {})
-    if isinstance(identifier, str):
-        return _named(identifier)()
-    if inspect.isclass(identifier) and issubclass(identifier, Optimizer):
-        return identifier()
+        named: Any = _named(identifier.get("class_name"))
+        found: Optimizer = named.from_config(identifier.get("config") or {})
+        return found
+    if isinstance(identifier, str) or inspect.isclass(identifier):
+        made: Optimizer = _named(identifier)()
+        return made
     raise ArgumentError(
         f"an optimizer is a name ({', '.join(_CLASSES)}) or a tabgrad.optimizers.Optimizer; "
         f"received {identifier!r}"
@@ -527,6 +530,8 @@ def get(identifier: Any) -> Optimizer:
 
 
 def _named(name: Any) -> Any:
+    if inspect.isclass(name) and issubclass(name, Optimizer):
+        return name
     found = _CLASSES.get(name.lower()) if isinstance(name, str) else None
     if found is None:
         raise ArgumentError(f"no optimizer {name!r}; there are {', '.join(_CLASSES)}")

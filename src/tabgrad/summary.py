@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabgrad import ops
 from tabgrad.errors import NotSupportedError
-from tabgrad.training import DEFAULT_BATCH_SIZE
+from tabgrad.steps import DEFAULT_BATCH_SIZE
 from tabgrad.variable import Variable
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def _costs(model: Model) -> list[str]:
         if name == "evaluate":
             continue
         rows = 1 if name == "predict" else model._batch_size or DEFAULT_BATCH_SIZE
-        examples = [ops.zeros((rows, *s.shape[1:]), dtype=s.dtype) for s in entry.inputs]  # type: ignore[list-item]
+        examples = [
+            ops.zeros((rows, *(n for n in s.shape[1:] if n is not None)), dtype=s.dtype)
+            for s in entry.inputs
+        ]
         try:
             with model._on_engine():
                 cost = model._function(name).program(*examples).entries[0]

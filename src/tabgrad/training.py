@@ -1,410 +1,40 @@
-"""compile, fit, evaluate, predict: the training loop, with Keras 3's names and arguments.
+"""fit, evaluate, predict: the training loop, with Keras 3's names and arguments.
 
-One step (forward, backward, update, metrics) is one compiled function, so one Program and one call.
-The loop is a generator of steps: the laptop runs it at once, a page a slice at a time (`Run`).
+The loop is a generator of steps: the laptop runs it at once, a page a slice at a time (`run.py`).
 The same loop exists in `player/training.js`; both make the same batches in the same order.
 
-Not here: arrays and their batches (`data/arrays.py`), what layers compute, and saving.
+Not here: the steps themselves (`steps.py`), arrays and their batches (`data/arrays.py`), saving.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
-import time
-import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tabgrad import config, jit, losses, metrics, nonfinite, ops, optimizers, realize
 from tabgrad import callbacks as callbacks_module
+from tabgrad import config, jit, nonfinite, ops, realize
 from tabgrad.callbacks import CallbackList, History
 from tabgrad.data import arrays
-from tabgrad.dtypes import DType, as_dtype, float32, int32
+from tabgrad.dtypes import as_dtype
 from tabgrad.errors import ArgumentError, NotSupportedError, TabgradError
-from tabgrad.grad import value_and_grad
-from tabgrad.ir.graph import Node, layer_scope
-from tabgrad.losses import Loss
-from tabgrad.metrics import Metric
-from tabgrad.optimizers import Optimizer
+from tabgrad.run import Run
+from tabgrad.steps import DEFAULT_BATCH_SIZE, Steps
 from tabgrad.tensor import Tensor
-from tabgrad.variable import Variable, scope
-
-if TYPE_CHECKING:
-    from tabgrad.layers.base import Layer
 
 Logs = dict[str, float]
-Steps = Generator[None, None, Any]
 
-DEFAULT_BATCH_SIZE = 32
-# A page repaints about 60 times a second; a slice of training leaves it the time.
-_SLICE_SECONDS = 0.012
 # Reading the loss waits for the engine, so a loss that is not finite is looked for this often.
 _STEPS_BETWEEN_CHECKS = 50
-# Bound Programs keep buffers for their inputs; one model rarely uses more than these.
-_MOST_BOUND = 8
-
-# One for all models compiled with deterministic=True, made when it is first asked for.
-_deterministic_engines: list[Any] = []
 
 
-@dataclass(frozen=True)
-class Spec:
-    """An input of an entry: its name, its shape with None for the batch axis, and its dtype."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: DType
-
-
-@dataclass(frozen=True)
-class EntryPoint:
-    """A function of a model that an export offers under a name, for any batch size."""
-
-    name: str
-    function: Callable[..., Any]
-    inputs: tuple[Spec, ...]
-    outputs: tuple[str, ...]
-
-
-class Run:
-    """A training that is under way: on the laptop it runs through, in a page slice by slice.
-
-    Args:
-        steps: the generator of its steps.
-        variables: what it changes. Nobody else reads them before it has finished.
-        engine: a context in which the steps run.
-    """
-
-    def __init__(
-        self,
-        steps: Steps,
-        variables: Sequence[Variable],
-        engine: Callable[[], AbstractContextManager[Any]],
-    ) -> None:
-        self.done = False
-        self._steps = steps
-        self._engine = engine
-        self._inside = False
-        self._error: BaseException | None = None
-        self._task: asyncio.Future[None] | None = None
-        self._guarded = {id(v) for v in variables}
-        self._guard = scope(self)
-
-    def advance(self, seconds: float = math.inf) -> None:
-        """Run steps for about this long, at least one."""
-        end = time.perf_counter() + seconds
-        self._inside = True
-        try:
-            with self._engine():
-                while True:
-                    next(self._steps)
-                    if time.perf_counter() >= end:
-                        return
-        except StopIteration:
-            self.done = True
-        except BaseException:
-            self.done = True
-            raise
-        finally:
-            self._inside = False
-
-    def start(self) -> None:
-        """Run in slices on the event loop, between which the page stays alive."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.advance()  # nothing will ever run a slice
-            return
-        self._guard.__enter__()
-        self._task = loop.create_task(self._drive())
-
-    async def _drive(self) -> None:
-        while not self.done:
-            self._slice(_SLICE_SECONDS)
-            await asyncio.sleep(0)
-
-    def _slice(self, seconds: float) -> None:
-        try:
-            self.advance(seconds)
-        except Exception as error:
-            self._error = error
-        finally:
-            if self.done:
-                self._guard.__exit__()
-
-    async def wait(self) -> None:
-        """Wait until training has finished; raises what it raised."""
-        if self._task is not None:
-            await self._task
-        self._raise()
-
-    def finish(self) -> None:
-        """Run everything that is left now; raises what it raised."""
-        if self._inside:
-            return  # a callback of this very training
-        if not self.done:
-            warnings.warn(
-                "the model was used while fit was still training in the page, so the rest of the "
-                "training ran at once and the page stood still; write `await model.fit(...)`",
-                stacklevel=4,
-            )
-            self._slice(math.inf)
-        self._raise()
-
-    def _raise(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    # A Variable asks these before it is read or assigned (`variable.Scope`).
-
-    def read(self, variable: Variable, outer: int) -> Node | None:
-        """Finish first when the Variable is being trained; then it is read as always."""
-        if id(variable) in self._guarded:
-            self.finish()
-        return None
-
-    def assign(self, variable: Variable, node: Node) -> bool:
-        """Finish first when the Variable is being trained; then it is assigned as always."""
-        if id(variable) in self._guarded:
-            self.finish()
-        return False
-
-
-class Trainer:
+class Trainer(Steps):
     """What a Model can do beside being called. Mixed into `Model`."""
 
-    if TYPE_CHECKING:
-        name: str
-        path: str
-        dtype: DType
-        built: bool
-        input_shape: tuple[int | None, ...]
-        output_shape: tuple[int | None, ...]
-        trainable_weights: list[Variable]
-        variables: list[Variable]
-        weights: list[Variable]
-
-        def __call__(self, inputs: Any, *, training: bool | None = None) -> Any: ...
-        def _flatten_layers(self) -> list[Layer]: ...
-        def _build_for(self, row_shape: Sequence[int]) -> None: ...
-
     def __init__(self) -> None:
-        self.optimizer: Optimizer | None = None
-        self.loss: Any = None
+        super().__init__()
         self.history: History | None = None
-        self.stop_training = False
-        self._loss: Loss | None = None
-        self._loss_tracker: metrics.Mean | None = None
-        self._asked_metrics: list[Any] = []
-        self._metrics: list[Metric] | None = None
-        self._trained: list[Variable] = []
-        self._target: Spec | None = None
-        self._own_engine: Any = None
-        self._functions: dict[str, jit.Compiled] = {}
-        self._bound: OrderedDict[Any, jit.Bound] = OrderedDict()
-        self._run: Run | None = None
-        self._batch_size: int | None = None
-        self._epochs_done = 0
-
-    # Set-up
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        *,
-        metrics: Any = None,
-        deterministic: bool = False,
-    ) -> None:
-        """Choose how the model is trained.
-
-        Args:
-            optimizer: a name ("sgd", "rmsprop", "adam") or a `tabgrad.optimizers.Optimizer`.
-            loss: a name ("mse", "sparse_categorical_crossentropy", ...), a `tabgrad.losses.Loss`,
-                or a function of (y_true, y_pred) with one value per row.
-            metrics: a list of names ("accuracy", ...), `tabgrad.metrics.Metric` objects, or
-                functions of (y_true, y_pred).
-            deterministic: compute the same bits on every machine, without fused multiply-add.
-
-        Raises:
-            ArgumentError: for an unknown name; the message lists the known ones.
-
-        Example:
-            >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        """
-        self._settle()
-        chosen = optimizers.get(optimizer)
-        self._loss = _as_loss(loss)
-        self._asked_metrics = _as_metrics(metrics)
-        self.loss = loss
-        self.optimizer = chosen
-        self._loss_tracker = _loss_tracker()
-        self._metrics = None
-        self._target = None
-        self._trained = []
-        self._functions = {}
-        self._bound.clear()
-        self._own_engine = _deterministic_engine() if deterministic else None
-        self.stop_training = False
-        self._epochs_done = 0
-
-    @property
-    def compiled(self) -> bool:
-        """Whether `compile` has been called."""
-        return self.optimizer is not None
-
-    @property
-    def metrics(self) -> list[Metric]:
-        """The loss's mean, then the metrics of `compile` once the shape of y is known."""
-        if self._loss_tracker is None:
-            return []
-        return [self._loss_tracker, *(self._metrics or [])]
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """Names of `metrics`: the keys of logs."""
-        return [metric.name for metric in self.metrics]
-
-    def reset_metrics(self) -> None:
-        """Let all metrics start again."""
-        for metric in self.metrics:
-            metric.reset_state()
-
-    def _need_compile(self, method: str) -> None:
-        if self.optimizer is None:
-            raise TabgradError(
-                f"call model.compile(optimizer=..., loss=...) before model.{method}"
-            )
-        if self._loss is None:
-            raise ArgumentError(
-                f"model.{method} needs a loss: call model.compile(optimizer=..., loss=...)"
-            )
-
-    def _prepare_input(self, x: Any, name: str = "x") -> Tensor:
-        """x in the engine's memory, with rows of the shape the model takes."""
-        data = arrays.upload(x, name, self._input_dtype())
-        if not self.built:
-            self._build_for(data.shape[1:])
-        return arrays.fit_rows(data, self.input_shape[1:], name)
-
-    def _prepare_target(self, y: Any, name: str = "y") -> Tensor:
-        """y in the engine's memory; metrics and slots exist afterwards."""
-        if y is None:
-            raise ArgumentError(f"{name} is missing: the loss needs targets")
-        sparse = _is(self._loss, losses.sparse_categorical_crossentropy)
-        data = arrays.upload(y, name, int32 if sparse else float32)
-        if sparse:
-            classes = self.output_shape[-1]
-            assert classes is not None
-            arrays.check_labels(data, classes)
-        elif _is(self._loss, losses.binary_crossentropy):
-            arrays.check_probabilities(data)
-        self._ready(Spec("y", (None, *data.shape[1:]), data.dtype))
-        return data
-
-    def _ready(self, target: Spec) -> None:
-        """Make everything a training step touches, now that the shape of y is known."""
-        assert self.optimizer is not None
-        if self._metrics is None:
-            self._metrics = _unique_names(
-                [metrics.resolve(m, target.shape, self.output_shape) for m in self._asked_metrics]  # type: ignore[arg-type]
-            )
-        if not self._trained:
-            self._trained = self.trainable_weights
-        if not self.optimizer.built:
-            self.optimizer.build(self._trained)
-        self._target = target
-
-    def _prepare_pair(self, x: Any, y: Any, prefix: str = "") -> tuple[Tensor, Tensor]:
-        data = self._prepare_input(x, f"{prefix}x")
-        target = self._prepare_target(y, f"{prefix}y")
-        arrays.same_length(data, target, f"{prefix}x and {prefix}y")
-        return data, target
-
-    def _input_dtype(self) -> DType:
-        return self.dtype
-
-    # The compiled functions
-
-    def _train_step(self, x: Tensor, y: Tensor) -> None:
-        assert self.optimizer is not None
-
-        def objective() -> tuple[Tensor, Tensor]:
-            predicted = self(x, training=True)
-            return self._loss_of(y, predicted), predicted
-
-        trained = self._trained
-        (loss, predicted), grads = value_and_grad(objective, has_aux=True, variables=trained)()
-        with layer_scope("optimizer"):
-            self.optimizer.apply(grads, trained)
-        self._update_metrics(y, predicted, loss)
-
-    def _evaluate_step(self, x: Tensor, y: Tensor) -> None:
-        predicted = self(x, training=False)
-        self._update_metrics(y, predicted, self._loss_of(y, predicted))
-
-    def _predict_step(self, x: Tensor) -> Any:
-        return self(x, training=False)
-
-    def _loss_of(self, y: Tensor, predicted: Tensor) -> Tensor:
-        assert self._loss is not None
-        if not isinstance(predicted, Tensor):
-            raise NotSupportedError(
-                "training needs a model with one output; received "
-                f"{type(predicted).__name__} from {self.name!r}"
-            )
-        with layer_scope("loss"):
-            return self._loss(y, predicted)
-
-    def _update_metrics(self, y: Tensor, predicted: Tensor, loss: Tensor) -> None:
-        assert self._loss_tracker is not None
-        with layer_scope("metrics"):
-            # Each batch counts by its rows: a node, so that a partial batch counts its true rows.
-            rows = ops.cast(ops.count(predicted, axis=0), loss.dtype)
-            self._loss_tracker.update_state(loss, sample_weight=rows)
-            for metric in self._metrics or []:
-                metric.update_state(y, predicted)
-
-    def _function(self, name: str) -> jit.Compiled:
-        if name not in self._functions:
-            function = {
-                "predict": self._predict_step,
-                "train_step": self._train_step,
-                "evaluate": self._evaluate_step,
-            }[name]
-            self._functions[name] = jit.compile(function)
-        return self._functions[name]
-
-    def _bind(self, name: str, data: arrays.Resident, rows: int) -> jit.Bound:
-        """The compiled function for batches of so many rows, with input buffers of its own."""
-        examples = data.like_batch(rows)
-        key = (name, realize.engine(), *((t.shape, t.dtype) for t in examples))
-        if key not in self._bound:
-            self._bound[key] = self._function(name).bind(*examples)
-            if len(self._bound) > _MOST_BOUND:
-                self._bound.popitem(last=False)
-        self._bound.move_to_end(key)
-        return self._bound[key]
-
-    def _batches(
-        self, name: str, data: arrays.Resident, size: int, order: Sequence[int] | None = None
-    ) -> Generator[tuple[int, Sequence[int], Callable[[], jit.Bound]], None, None]:
-        """(number, row numbers, run) for each batch; calling `run` gathers the rows and runs."""
-        for number, indices in enumerate(arrays.batches(data.rows, size, order)):
-
-            def run(indices: Sequence[int] = indices) -> jit.Bound:
-                bound = self._bind(name, data, len(indices))
-                data.fill(bound.inputs, indices)
-                bound.run()
-                return bound
-
-            yield number, indices, run
 
     # fit
 
@@ -469,7 +99,8 @@ class Trainer:
             if validation_data is not None:
                 if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
                     raise ArgumentError("validation_data must be a pair (x, y)")
-                validation = self._prepare_pair(*validation_data, prefix="validation ")
+                held_x, held_y = validation_data
+                validation = self._prepare_pair(held_x, held_y, "validation ")
             elif validation_split:
                 (data, target), validation = arrays.split(data, target, validation_split)
             resident = arrays.Resident([data, target])
@@ -493,7 +124,7 @@ class Trainer:
                 return None
             return arrays.order(seed, epoch + offset, resident.rows)
 
-        def steps() -> Steps:
+        def steps() -> Generator[None, None, None]:
             listeners("on_train_begin")
             logs: Logs = {}
             for epoch in range(initial_epoch, epochs):
@@ -527,7 +158,7 @@ class Trainer:
         order: Sequence[int] | None,
         listeners: CallbackList,
         epoch: int,
-    ) -> Steps:
+    ) -> Generator[None, None, None]:
         wants_logs = listeners.listens("on_train_batch_end", "on_batch_end")
         careful = config.debug >= 1
         last = math.ceil(data.rows / batch_size) - 1
@@ -732,116 +363,19 @@ class Trainer:
         with self._on_engine():
             return self._function("predict")(self._prepare_input(x))
 
-    # What others need to know
+    def _batches(
+        self, name: str, data: arrays.Resident, size: int, order: Sequence[int] | None = None
+    ) -> Generator[tuple[int, Sequence[int], Callable[[], jit.Bound]], None, None]:
+        """(number, row numbers, run) for each batch; calling `run` gathers the rows and runs."""
+        for number, indices in enumerate(arrays.batches(data.rows, size, order)):
 
-    def _read_metrics(self) -> Logs:
-        return {metric.name: metric._read() for metric in self.metrics}
+            def run(indices: Sequence[int] = indices) -> jit.Bound:
+                bound = self._bind(name, data, len(indices))
+                data.fill(bound.inputs, indices)
+                bound.run()
+                return bound
 
-    def _on_engine(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._own_engine is None else realize.using(self._own_engine)
-
-    def _settle(self) -> None:
-        """Let a training under way in a page finish before the model is used."""
-        if self._run is not None:
-            self._run.finish()
-
-    def _entries(self) -> dict[str, EntryPoint]:
-        """The functions an export offers: "predict", and once compiled "train_step", "evaluate".
-
-        Raises:
-            TabgradError: when the shape of the input is not known yet.
-        """
-        self._settle()
-        if not self.built:
-            raise TabgradError(
-                f"the input shape of {self.name!r} is not known: start the Sequential with "
-                "tg.Input(shape), or call the model on data"
-            )
-        x = Spec("x", self.input_shape, self._input_dtype())
-        found = {"predict": EntryPoint("predict", self._predict_step, (x,), ("y",))}
-        if self.optimizer is not None and self._loss is not None:
-            if self._target is None:
-                self._ready(self._likely_target())
-            assert self._target is not None
-            inputs = (x, self._target)
-            for name, step in (("train_step", self._train_step), ("evaluate", self._evaluate_step)):
-                found[name] = EntryPoint(name, step, inputs, ())
-        return found
-
-    def _likely_target(self) -> Spec:
-        """The shape of y that the loss goes with, for a model that has not seen any."""
-        if _is(self._loss, losses.sparse_categorical_crossentropy):
-            return Spec("y", self.output_shape[:-1], int32)
-        return Spec("y", self.output_shape, float32)
-
-    def _state(self) -> list[tuple[Variable, str]]:
-        """Every Variable with its role: "weight", "random", "optimizer" or "metric"."""
-        weights = self.weights
-        known = {id(v) for v in weights}
-        found = [(v, "weight") for v in weights]
-        found += [(v, "random") for v in self.variables if id(v) not in known]
-        if self.optimizer is not None:
-            found += [(v, "optimizer") for v in self.optimizer.variables]
-        found += [(v, "metric") for metric in self.metrics for v in metric.variables]
-        return found
-
-    def _training(self) -> dict[str, Any] | None:
-        """The `training` object of an exported model.json; None before `compile`."""
-        if self.optimizer is None or self._loss is None:
-            return None
-        return {
-            "loss": self._loss.name,
-            "optimizer": type(self.optimizer).__name__.lower(),
-            "seed": 0,
-            "batch_size": self._batch_size or DEFAULT_BATCH_SIZE,
-            "inputs": ["x"],
-            "targets": ["y"],
-            "metrics": [
-                {"name": m.name, "total": m.total.path, "count": m.count.path}
-                for m in self.metrics
-                if isinstance(m, metrics.Mean)
-            ],
-        }
-
-
-# `Trainer.compile` has an argument called metrics, which hides the module of that name there.
-def _as_metrics(given: Any) -> list[Any]:
-    if given is None:
-        return []
-    found = list(given) if isinstance(given, (list, tuple)) else [given]
-    for identifier in found:
-        if not (isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc")):
-            metrics.get(identifier)  # raises now, not in the first fit
-    return found
-
-
-def _loss_tracker() -> metrics.Mean:
-    return metrics.Mean(name="loss")
-
-
-def _as_loss(given: Any) -> Loss | None:
-    found = losses.get(given)
-    if found is None or isinstance(found, Loss):
-        return found
-    name = given if isinstance(given, str) else getattr(found, "__name__", None)
-    return losses.LossFunctionWrapper(found, name=name)
-
-
-def _is(loss: Loss | None, function: Callable[..., Any]) -> bool:
-    return isinstance(loss, losses.LossFunctionWrapper) and loss.fn is function
-
-
-def _unique_names(found: list[Metric]) -> list[Metric]:
-    """Metrics whose names, and so whose Variables' paths, are unique."""
-    taken = {"loss"}
-    for metric in found:
-        name, number = metric.name, 1
-        while name in taken:
-            name, number = f"{metric.name}_{number}", number + 1
-        if name != metric.name:
-            metric._rename(name)
-        taken.add(name)
-    return found
+            yield number, indices, run
 
 
 def _whole(value: int | None, name: str, default: int) -> int:
@@ -865,18 +399,8 @@ def _run_through(steps: Generator[None, None, Any]) -> Any:
             return stop.value
 
 
-def _deterministic_engine() -> Any:
-    """An engine like the current one that computes the same bits everywhere; None if it does."""
-    current = realize.engine()
-    if not current.features:
-        return None
-    if not _deterministic_engines:
-        _deterministic_engines.append(realize._make_engine(current.kind, True))
-    return _deterministic_engines[0]
-
-
 def _in_page() -> bool:
     return sys.platform == "emscripten"
 
 
-__all__ = ["EntryPoint", "Run", "Spec", "Trainer"]
+__all__ = ["Trainer"]

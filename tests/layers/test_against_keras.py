@@ -22,7 +22,12 @@ CASES: list[tuple[str, dict[str, Any], tuple[int, ...], bool]] = [
     ("Conv2D", {"filters": 6, "kernel_size": 3, "padding": "same"}, IMAGE, False),
     ("Conv2D", {"filters": 3, "kernel_size": (2, 4), "padding": "SAME"}, IMAGE, False),
     ("Conv2D", {"filters": 5, "kernel_size": 3, "strides": 2}, IMAGE, False),
-    ("Conv2D", {"filters": 5, "kernel_size": 3, "strides": (3, 2), "padding": "same"}, IMAGE, False),
+    (
+        "Conv2D",
+        {"filters": 5, "kernel_size": 3, "strides": (3, 2), "padding": "same"},
+        IMAGE,
+        False,
+    ),
     ("Conv2D", {"filters": 5, "kernel_size": 2, "strides": 2, "padding": "same"}, IMAGE, False),
     ("Conv2D", {"filters": 2, "kernel_size": 3, "dilation_rate": 2}, IMAGE, False),
     (

@@ -85,9 +85,15 @@ def check_probabilities(y: Tensor) -> None:
         )
 
 
+def numbers(values: Tensor) -> memoryview[Any]:
+    """All elements of a Tensor in row-major order, read from the engine."""
+    # A dtype's letter is also that of `memoryview.cast`, but mypy knows only literal ones.
+    return memoryview(realize.read(values.node)).cast(values.dtype.format)  # type: ignore[call-overload,no-any-return]
+
+
 def _extremes(y: Tensor) -> tuple[Any, Any]:
     # On the host: reading the labels once is quicker than compiling two reductions.
-    values = memoryview(realize.read(y.node)).cast(y.dtype.format)
+    values = numbers(y)
     return min(values), max(values)
 
 

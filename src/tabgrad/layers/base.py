@@ -272,12 +272,13 @@ class Layer:
         Builds the layer if need be. Nothing is computed: the graph alone knows its shapes.
         """
         given = tuple(input_shape)
-        if any(n is None for n in given[1:]):
+        if None in given[1:]:
             raise ShapeError(
                 f"layer {self.name!r} needs every size but the batch's; received shape {given}"
             )
         batch = 1 if given[0] is None else given[0]
-        output = self(ops.zeros((batch, *given[1:]), dtype=self.dtype), training=False)
+        row = tuple(n for n in given[1:] if n is not None)
+        output = self(ops.zeros((batch, *row), dtype=self.dtype), training=False)
         return (given[0], *output.shape[1:])
 
     def __call__(self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
@@ -468,7 +469,7 @@ def _arguments(cls: type) -> list[str]:
         name
         for base in cls.__mro__
         if "__init__" in base.__dict__
-        for name, p in inspect.signature(base.__init__).parameters.items()
+        for name, p in inspect.signature(base.__dict__["__init__"]).parameters.items()
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name != "self"
     ]
     return list(dict.fromkeys(names))

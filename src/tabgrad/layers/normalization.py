@@ -95,8 +95,8 @@ class BatchNormalization(Layer):
             mean = ops.mean(inputs, axis=others)
             variance = ops.var(inputs, axis=others)
             keep = self.momentum
-            self.moving_mean.assign(self.moving_mean * keep + mean * (1.0 - keep))
-            self.moving_variance.assign(self.moving_variance * keep + variance * (1.0 - keep))
+            self.moving_mean.assign(self.moving_mean.value * keep + mean * (1.0 - keep))
+            self.moving_variance.assign(self.moving_variance.value * keep + variance * (1.0 - keep))
         else:
             mean = self.moving_mean.value
             variance = self.moving_variance.value
