@@ -70,9 +70,13 @@ class Loss:
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
         values = self.call(y_true, y_pred)
-        weight = None
+        weight = self._mask_weight(y_true, values)
         if sample_weight is not None:
-            weight = ops.convert_to_tensor(sample_weight, dtype=values.dtype)
+            given = ops.convert_to_tensor(sample_weight, dtype=values.dtype)
+            if weight is not None:
+                weight, given = match_ranks(weight, given)
+            weight = given if weight is None else given * weight
+        if weight is not None:
             values, weight = match_ranks(values, weight)
             values = values * weight
         if self.reduction in ("none", None):
@@ -87,6 +91,22 @@ class Loss:
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The values before weighting and reduction; subclasses define it."""
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
+
+    def _mask(self, y_true: Tensor) -> Tensor | None:
+        """True where a target counts, shaped like the values; None when all do."""
+        return None
+
+    def _mask_weight(self, y_true: Tensor, values: Tensor) -> Tensor | None:
+        mask = self._mask(y_true)
+        if mask is None:
+            return None
+        weight = ops.reshape(ops.cast(mask, values.dtype), values.shape)
+        if self.reduction not in ("mean", "sum_over_batch_size"):
+            return weight
+        # Scaled, so that the mean over all places is the mean over those that count.
+        valid = ops.sum(weight)
+        total = ops.cast(ops.count(weight), values.dtype)
+        return weight * ops.where(valid == 0, 0.0, total / ops.where(valid == 0, 1.0, valid))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal loss."""
@@ -282,6 +302,10 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
             ignore_class=ignore_class,
             axis=axis,
         )
+        self.ignore_class = ignore_class
+
+    def _mask(self, y_true: Tensor) -> Tensor | None:
+        return None if self.ignore_class is None else y_true != self.ignore_class
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:

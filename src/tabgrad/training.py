@@ -325,7 +325,7 @@ class Trainer(Steps):
             return_dict: whether to return numbers by name.
 
         Returns:
-            The metrics since the last `reset_metrics`, as `evaluate` returns them.
+            The loss before the step, and the metrics, as `evaluate` returns them.
 
         Raises:
             TabgradError: before `compile`.
@@ -348,7 +348,9 @@ class Trainer(Steps):
         self._settle()
         self._need_compile(method)
         with self._on_engine():
-            self._function(entry)(*self._prepare_pair(x, y))
+            batch = self._prepare_pair(x, y)
+            self.reset_metrics()
+            self._function(entry)(*batch)
             logs = self._read_metrics()
         return logs if return_dict else _plain(logs)
 
