@@ -143,18 +143,25 @@ def run_python(*arguments):
     return done.stdout
 
 
-IMPORT_AND_BUILD = f"""
+def test_imports_with_the_standard_library_alone():
+    """-I and -S leave out site-packages altogether, which is what Pyodide starts with."""
+    program = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import tabgrad"
+    run_python("-I", "-S", "-W", "error", "-c", program)
+
+
+def test_trains_and_exports_without_numpy(tmp_path):
+    program = f"""
 import sys
-sys.path.insert(0, {str(SOURCE)!r})
+sys.modules["numpy"] = None  # makes every import of it fail
 import tabgrad as tg
 model = tg.Sequential([tg.Input((1,)), tg.layers.Dense(1)])
 model.compile(optimizer="sgd", loss="mean_squared_error")
+model.fit([[1.0], [2.0], [3.0], [4.0]], [[1.0], [3.0], [5.0], [7.0]], epochs=100, verbose=0)
+assert abs(model.predict([[5.0]]).tolist()[0][0] - 9) < 1.3
+tg.export(model, {str(tmp_path / "site")!r})
 """
-
-
-def test_imports_with_the_standard_library_alone():
-    """-I and -S leave out site-packages altogether, which is what Pyodide starts with."""
-    run_python("-I", "-S", "-W", "error", "-c", IMPORT_AND_BUILD)
+    run_python("-W", "error", "-c", program)
+    assert (tmp_path / "site" / "index.html").is_file()
 
 
 def test_importing_loads_neither_numpy_nor_an_engine():
