@@ -8,15 +8,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabgrad.compiler.program import Entry, EntryGraph, Port, Program
+from tabgrad.compiler import memory
+from tabgrad.compiler.plan import Plan, plan
+from tabgrad.compiler.program import Entry, EntryGraph, Port, Program, Result, State
 
 
 def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
     """One Program with an entry for each graph; without a target, the graphs alone."""
-    entries = [_entry(graph) for graph in graphs]
     if target is None:
+        entries = [_entry(graph) for graph in graphs]
         return Program("reference", (), entries, b"", list(graphs))
-    raise NotImplementedError
+    plans = []
+    for graph in graphs:
+        planned = plan(simplified(graph))
+        target.prepare(planned)
+        planned.arena = memory.place(planned.kernels, planned.temporaries)
+        plans.append(planned)
+    emitted = target.emit(plans)
+    entries = []
+    for i, (graph, planned) in enumerate(zip(graphs, plans, strict=True)):
+        entry = _entry(graph)
+        entry.constants = [buffer.data for buffer in planned.constants]
+        entry.arena, entry.scratch = planned.arena, emitted.scratch[i]
+        entry.flops = planned.flops
+        entry.peak = _peak(entry, planned)
+        entry.kernels = emitted.kernels[i]
+        entries.append(entry)
+    listing = "\n".join(kernel.text() for planned in plans for kernel in planned.kernels)
+    return Program(target.kind, target.features, entries, emitted.binary, list(graphs), listing)
+
+
+def simplified(graph: EntryGraph) -> EntryGraph:
+    """The entry with all its nodes simplified together."""
+    from tabgrad.compiler.simplify import simplify
+
+    updates = [state.update for state in graph.states if state.update is not None]
+    roots = simplify([*graph.outputs, *updates])
+    outputs, rest = roots[: len(graph.results)], iter(roots[len(graph.results) :])
+    return EntryGraph(
+        graph.name,
+        graph.arguments,
+        [State(s.node, s.variable, None if s.update is None else next(rest)) for s in graph.states],
+        [Result(n, r.name) for n, r in zip(outputs, graph.results, strict=True)],
+        graph.rows,
+    )
 
 
 def _entry(graph: EntryGraph) -> Entry:
@@ -30,3 +65,10 @@ def _entry(graph: EntryGraph) -> Entry:
         state=[(s.variable, s.update is not None) for s in graph.states],
         outputs=[Port(r.name, r.node.shape, r.node.dtype.name) for r in graph.results],
     )
+
+
+def _peak(entry: Entry, planned: Plan) -> int:
+    """Bytes in memory while the entry runs."""
+    graph = planned.graph
+    held = sum(node.nbytes for node in (*graph.inputs, *graph.state, *graph.outputs))
+    return held + sum(map(len, entry.constants)) + entry.arena + entry.scratch

@@ -1,0 +1,92 @@
+"""Fewer, longer loops: neighbouring loops that every index walks through as one become one.
+
+Loops of one step are dropped where they are made (ir/index.py); here (i, j) becomes a single loop
+when each index uses them only as i * size_of_j + j. Long inner loops are what vectors want.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabgrad.ir.index import Dyn, Index, Var
+from tabgrad.ir.kernel import Expr, Kernel, Store, replace_all, walk
+
+
+def collapse(kernel: Kernel) -> Kernel:
+    """The same kernel with its loops merged where possible. Contractions keep theirs."""
+    kernel.space = tuple(v for v in kernel.space if v.size != 1)
+    kernel.inner = tuple(v for v in kernel.inner if v.size != 1)
+    if kernel.kind == "contract":
+        return kernel
+    levels = index_levels(kernel)
+    kernel.space = _merge(kernel, kernel.space, levels)
+    kernel.inner = _merge(kernel, kernel.inner, index_levels(kernel))
+    return kernel
+
+
+def _merge(kernel: Kernel, loops: tuple[Var, ...], levels: list[Index]) -> tuple[Var, ...]:
+    result = list(loops)
+    at = len(result) - 2
+    while at >= 0:
+        outer, inner = result[at], result[at + 1]
+        if all(_joined(level, outer, inner) for level in levels):
+            joined = Var(outer.name, outer.size * inner.size)
+            values = {outer: Index(), inner: Index.of(joined)}
+            rewrite(kernel, values)
+            levels = index_levels(kernel)
+            result[at : at + 2] = [joined]
+            at = min(at, len(result) - 2)
+            continue
+        at -= 1
+    return tuple(result)
+
+
+def _joined(level: Index, outer: Var, inner: Var) -> bool:
+    return level.terms.get(outer, 0) == level.terms.get(inner, 0) * inner.size
+
+
+def index_levels(kernel: Kernel) -> list[Index]:
+    """Every sum of loop variables in a kernel: indices, and those inside quotients."""
+    found: set[Index] = set()
+    pending: list[Index] = []
+    roots = kernel.expressions()
+    for store in kernel.stores:
+        pending.append(store.index)
+        pending += [c.index for c in store.conditions]
+        roots += _dynamic(store)
+    for expr in walk(roots):
+        if expr.index is not None:
+            pending.append(expr.index)
+        pending += [c.index for c in expr.conditions]
+    while pending:
+        index = pending.pop()
+        if index in found:
+            continue
+        found.add(index)
+        for atom in index.terms:
+            if not isinstance(atom, (Var, Dyn)):
+                pending.append(atom.of)
+    return list(found)
+
+
+def _dynamic(store: Store) -> list[Expr]:
+    indices = [store.index, *(c.index for c in store.conditions)]
+    return [a.expr for index in indices for a in index.terms if isinstance(a, Dyn)]
+
+
+def rewrite(kernel: Kernel, values: dict[Var, Index]) -> None:
+    """Replace loop variables in every part of a kernel, keeping shared expressions shared."""
+    parts: Sequence[str] = ("body", "body_index", "a", "b")
+    present = [name for name in parts if getattr(kernel, name) is not None]
+    roots = [getattr(kernel, name) for name in present] + [s.expr for s in kernel.stores]
+    new = replace_all(roots, values)
+    for name, expr in zip(present, new, strict=False):
+        setattr(kernel, name, expr)
+    for i, expr in enumerate(new[len(present) :]):
+        store = kernel.stores[i]
+        conditions = tuple(
+            type(c)(c.index.replace(values), c.low, c.high, c.modulo) for c in store.conditions
+        )
+        kernel.stores[i] = Store(
+            store.buffer, store.index.replace(values), expr, store.combine, conditions
+        )

@@ -1,0 +1,405 @@
+"""Cut the graph into kernels: decide which nodes are stored, and which kernel computes each.
+
+Every folding primitive (reduction, window, contraction) is the heart of one kernel. Elementwise and
+movement nodes live inside the kernels that use them; they are stored only when somebody outside asks
+for them, or when recomputing them would cost more than a round trip through memory. What follows a
+fold elementwise becomes its epilogue. Maps over one shape that feed each other become one kernel
+with several stores.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tabgrad.compiler.program import EntryGraph
+from tabgrad.dtypes import float32
+from tabgrad.ir.graph import Node, toposort
+
+HEAVY = frozenset(
+    """reduce_sum reduce_prod reduce_max reduce_min argmax argmin window_reduce window_argmax dot
+    conv""".split()
+)
+UPDATES = frozenset({"scatter", "dynamic_update_slice"})
+LEAVES = frozenset({"input", "value", "rows"})
+VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "flip", "pad"})
+
+# Relative costs of computing one element again; 1 is an addition. Only ratios matter: a value used
+# by two kernels is stored from `RECOMPUTE` on, which is about what a store and a load cost.
+COSTS = {
+    **dict.fromkeys(("exp", "log", "expm1", "log1p", "tanh", "sigmoid", "sin", "cos", "erf"), 12),
+    **dict.fromkeys(("tan", "pow", "atan2", "mod", "floordiv"), 20),
+    **dict.fromkeys(("div", "sqrt", "gather", "dynamic_slice"), 4),
+    "threefry": 100,
+}
+RECOMPUTE = 4
+
+# An expression larger than this is cut, so that kernels, their arguments and the recursion that
+# lowers them stay bounded however long a chain of operations is.
+MAX_COST, MAX_DEPTH, MAX_SOURCES = 400, 60, 32
+MAX_REGION = 64
+MAX_STORES = 8
+
+
+@dataclass
+class Unit:
+    """What one kernel (or a few launched together) computes: `stored` nodes, after `core` if any."""
+
+    kind: str  # "map", "heavy", "update" or "scan"
+    stored: list[Node]
+    core: Node | None = None
+    needs: set[int] = field(default_factory=set)  # ids of stored nodes and leaves it reads
+
+    @property
+    def head(self) -> Node:
+        """The node that stands for the unit."""
+        return self.stored[0]
+
+
+def is_inline(node: Node) -> bool:
+    """True for nodes that can be part of other kernels' expressions."""
+    name = node.prim.name
+    if name == "proj":
+        return node.srcs[0].prim.name == "threefry"
+    return name not in HEAVY and name not in UPDATES and name not in LEAVES and name != "scan"
+
+
+def fuse(graph: EntryGraph) -> list[Unit]:
+    """The units of a graph, in an order in which they can run."""
+    roots = [*graph.outputs, *(node for _, node in graph.updates)]
+    return _Fusion(graph, roots).units()
+
+
+class _Fusion:
+    def __init__(self, graph: EntryGraph, roots: Sequence[Node]) -> None:
+        self.graph = graph
+        self.order = toposort(roots)
+        self.rank = {id(node): i for i, node in enumerate(self.order)}
+        self.roots = {id(root) for root in roots}
+        self.users: dict[int, list[Node]] = {id(node): [] for node in self.order}
+        for node in self.order:
+            for src in dict.fromkeys(node.srcs):
+                self.users[id(src)].append(node)
+        self.stored: set[int] = set()
+
+    def units(self) -> list[Unit]:
+        self._store_what_is_asked_for()
+        self._store_what_is_shared()
+        self._store_what_is_too_long()
+        heavy, taken = self._epilogues()
+        units = [*heavy, *self._maps(taken)]
+        return self._in_order(units)
+
+    # What is stored
+
+    def _store_what_is_asked_for(self) -> None:
+        for node in self.order:
+            if id(node) in self.roots or not is_inline(node):
+                if len(node.outs) == 1:
+                    self.stored.add(id(node))
+            if node.prim.name in ("dot", "conv"):
+                for operand in node.srcs:
+                    self._store_base(operand)
+            elif node.prim.name == "scan":
+                for operand in node.srcs:
+                    self.stored.add(id(operand))
+
+    def _store_base(self, operand: Node) -> None:
+        """Operands of contractions are views of something in memory: a panel of them is read many
+        times, so whatever has to be computed is computed once, before."""
+        while operand.prim.name in VIEWS:
+            operand = operand.srcs[0]
+        if operand.prim.name not in ("const", "array"):
+            self.stored.add(id(operand))
+
+    def _store_what_is_shared(self) -> None:
+        costs = self._costs(capped=False)
+        kernels: dict[int, set[int]] = {}
+        for node in reversed(self.order):
+            key = id(node)
+            if len(node.outs) > 1:
+                continue
+            reached: set[int] = set()
+            for user in self.users[key]:
+                for one in self._through_outputs(user):
+                    reached |= {id(one)} if not self._flows(one) else kernels[id(one)]
+            kernels[key] = reached if len(reached) < 3 else set(list(reached)[:3])
+            if key in self.stored or costs[key] < RECOMPUTE:
+                continue
+            if len(reached) > 1 or any(self._repeats(user, node) for user in self.users[key]):
+                self.stored.add(key)
+        # The costs above counted everything below as recomputed; nodes that turned out cheap now
+        # that their sources are stored need not be.
+        real = self._costs(capped=True)
+        for node in self.order:
+            key = id(node)
+            asked = key in self.roots or not is_inline(node)
+            if key in self.stored and not asked and real[key] < RECOMPUTE - 1:
+                if not any(user.prim.name in HEAVY or user.prim.name == "scan" or
+                           user.prim.name in VIEWS for user in self.users[key]):  # fmt: skip
+                    self.stored.discard(key)
+
+    def _flows(self, node: Node) -> bool:
+        return is_inline(node) and id(node) not in self.stored
+
+    def _through_outputs(self, user: Node) -> list[Node]:
+        return self.users[id(user)] if len(user.outs) > 1 and user.prim.name != "scan" else [user]
+
+    def _repeats(self, user: Node, node: Node) -> bool:
+        name = user.prim.name
+        if name == "broadcast":
+            return node.size > 1 and user.size > node.size
+        if name.startswith("window"):
+            p = user.params
+            return any(w > s for w, s in zip(p["window"], p["strides"], strict=True))
+        return name in ("gather", "dynamic_slice") and user.srcs[0] is node
+
+    def _costs(self, capped: bool) -> dict[int, int]:
+        """Cost of one element of each node; with `capped`, stored nodes cost nothing to use."""
+        costs: dict[int, int] = {}
+        for node in self.order:
+            name = node.prim.name
+            if name in LEAVES or not (is_inline(node) or len(node.outs) > 1):
+                costs[id(node)] = 0
+                continue
+            movement = node.prim.family == "movement" or name in ("const", "array", "iota", "proj")
+            total = 0 if movement else COSTS.get(name, 1)
+            for src in dict.fromkeys(node.srcs):
+                if not (capped and id(src) in self.stored):
+                    total += costs[id(src)]
+            costs[id(node)] = min(total, 1 << 30)
+        return costs
+
+    def _store_what_is_too_long(self) -> None:
+        cost: dict[int, int] = {}
+        depth: dict[int, int] = {}
+        reads: dict[int, frozenset[int]] = {}
+        for node in self.order:
+            key = id(node)
+            if not (self._flows(node) or len(node.outs) > 1):
+                cost[key], depth[key], reads[key] = 0, 0, frozenset((key,))
+                if not is_inline(node):
+                    continue
+            total = COSTS.get(node.prim.name, 1) if node.srcs else 0
+            deepest, sources = 0, frozenset[int]()
+            for src in dict.fromkeys(node.srcs):
+                total += cost[id(src)]
+                deepest = max(deepest, depth[id(src)])
+                sources |= reads[id(src)]
+            too_long = total > MAX_COST or deepest >= MAX_DEPTH or len(sources) > MAX_SOURCES
+            if too_long and self._flows(node) and len(node.outs) == 1:
+                self.stored.add(key)
+            if self._flows(node) or len(node.outs) > 1:
+                cost[key], depth[key], reads[key] = total, deepest + 1, sources
+            else:
+                cost[key], depth[key], reads[key] = 0, 0, frozenset((key,))
+
+    # Kernels
+
+    def _epilogues(self) -> tuple[list[Unit], set[int]]:
+        """A unit for each folding node, update and scan; and the nodes taken into epilogues."""
+        units: list[Unit] = []
+        taken: set[int] = set()
+        for node in reversed(self.order):
+            name = node.prim.name
+            if name in HEAVY:
+                sink = self._sink(node, taken)
+                if sink is not node:
+                    self.stored.discard(id(node))
+                    self.stored.add(id(sink))
+                    taken.add(id(sink))
+                units.append(Unit("heavy", [sink], node))
+            elif name in UPDATES:
+                units.append(Unit("update", [node], node))
+            elif name == "scan":
+                outputs = [u for u in self.users[id(node)] if u.prim.name == "proj"]
+                for output in outputs:
+                    self.stored.add(id(output))
+                units.append(Unit("scan", outputs or [node], node))
+        return units, taken
+
+    def _sink(self, core: Node, taken: set[int]) -> Node:
+        """The last node such that everything between the fold and it is elementwise on the same
+        elements and used nowhere else."""
+        if id(core) in self.roots:
+            return core
+        best, waiting, count = core, set(map(id, self.users[id(core)])), 0
+        while waiting and count < MAX_REGION:
+            node = self.order[min(self.rank[key] for key in waiting)]
+            plain = node.prim.family == "elementwise" and len(node.outs) == 1
+            if not (plain or node.prim.name == "reshape") or node.size != core.size:
+                break
+            if id(node) in taken or (core.prim.name in ("dot", "conv") and node.prim.name == "cast"):
+                break
+            waiting.discard(id(node))
+            count += 1
+            closed = not waiting
+            if closed and (core.prim.family != "contract" or node.dtype is float32):
+                best = node
+            if id(node) in self.stored:
+                break
+            waiting |= set(map(id, self.users[id(node)]))
+        return best
+
+    def _maps(self, taken: set[int]) -> list[Unit]:
+        groups: list[Unit] = []
+        unit_of: dict[int, Unit] = {}
+        by_shape: dict[tuple[int, ...], list[Unit]] = {}
+        scan_outputs = {
+            id(n) for n in self.order if n.prim.name == "proj" and n.srcs[0].prim.name == "scan"
+        }
+        copies = [n for n in self.order if id(n) in self.roots and n.prim.name in LEAVES]
+        for node in copies:
+            groups.append(Unit("map", [node], needs={id(node)}))
+        for node in self.order:
+            key = id(node)
+            if key not in self.stored or key in taken or key in scan_outputs or not is_inline(node):
+                continue
+            needs, aligned = self._needs(node)
+            home = None
+            for unit in reversed(by_shape.get(node.shape, [])[-4:]):
+                members = {id(n) for n in unit.stored}
+                inside = needs & members
+                shares = inside or any(self._big(n) for n in needs & unit.needs)
+                if not shares or len(unit.stored) >= MAX_STORES or not inside <= aligned:
+                    continue
+                if len(needs | unit.needs) > MAX_SOURCES:
+                    continue
+                if self._depends(needs - members, unit, unit_of):
+                    continue
+                home = unit
+                break
+            if home is None:
+                home = Unit("map", [])
+                groups.append(home)
+                by_shape.setdefault(node.shape, []).append(home)
+            home.stored.append(node)
+            home.needs |= needs - {id(n) for n in home.stored}
+            unit_of[key] = home
+        return groups
+
+    def _big(self, key: int) -> bool:
+        return self.order[self.rank[key]].size > 1
+
+    def _needs(self, node: Node) -> tuple[set[int], set[int]]:
+        """Stored nodes and leaves an expression reads, and those read at the same index only."""
+        needs: set[int] = set()
+        moved: set[int] = set()
+        seen: set[tuple[int, bool]] = set()
+        stack = [(src, self._aligned(node)) for src in node.srcs]
+        while stack:
+            at, same = stack.pop()
+            key = id(at)
+            if (key, same) in seen:
+                continue
+            seen.add((key, same))
+            if key in self.stored or at.prim.name in LEAVES:
+                needs.add(key)
+                if not same:
+                    moved.add(key)
+                continue
+            stack += [(src, same and self._aligned(at)) for src in at.srcs]
+        return needs, needs - moved
+
+    def _aligned(self, node: Node) -> bool:
+        return node.prim.family == "elementwise" or node.prim.name == "proj"
+
+    def _depends(self, keys: Iterable[int], unit: Unit, unit_of: dict[int, Unit]) -> bool:
+        """Whether any of these stored nodes needs a member of `unit` to be computed first."""
+        members = {id(n) for n in unit.stored}
+        stack, seen = list(keys), set(keys)
+        earliest = min(self.rank[key] for key in members)
+        while stack:
+            key = stack.pop()
+            if key in members:
+                return True
+            home = unit_of.get(key)
+            if home is not None:
+                below = set(home.needs) | {id(n) for n in home.stored}
+            else:
+                node = self.order[self.rank[key]]
+                below = {id(src) for src in node.srcs}
+            for other in below:
+                # Nothing ranked before every member can depend on one.
+                if other not in seen and (home is not None or self.rank[other] >= earliest):
+                    seen.add(other)
+                    stack.append(other)
+        return False
+
+    # Order
+
+    def _in_order(self, units: list[Unit]) -> list[Unit]:
+        producer: dict[int, int] = {}
+        for i, unit in enumerate(units):
+            for node in unit.stored:
+                if node.prim.name not in LEAVES:
+                    producer[id(node)] = i
+        for unit in units:
+            if unit.kind != "map":
+                unit.needs = set()
+                for node in unit.stored:
+                    unit.needs |= self._unit_needs(node, unit.core)
+                unit.needs -= {id(node) for node in unit.stored}
+        after: list[set[int]] = [set() for _ in units]
+        for i, unit in enumerate(units):
+            for key in unit.needs:
+                if key in producer and producer[key] != i:
+                    after[producer[key]].add(i)
+        # A unit that overwrites a state should come after everybody who reads the old value.
+        for position, new in self.graph.updates:
+            state = self.graph.state[position]
+            writer = producer.get(id(new))
+            if writer is None:
+                continue
+            for i, unit in enumerate(units):
+                if id(state) in unit.needs and i != writer and not _reaches(after, writer, i):
+                    after[i].add(writer)
+        waiting = [0] * len(units)
+        for targets in after:
+            for i in targets:
+                waiting[i] += 1
+        ranks = [max(self.rank[id(node)] for node in unit.stored) for unit in units]
+        ready = [(ranks[i], i) for i, n in enumerate(waiting) if n == 0]
+        heapq.heapify(ready)
+        result: list[Unit] = []
+        while ready:
+            _, i = heapq.heappop(ready)
+            result.append(units[i])
+            for j in after[i]:
+                waiting[j] -= 1
+                if waiting[j] == 0:
+                    heapq.heappush(ready, (ranks[j], j))
+        if len(result) != len(units):
+            raise AssertionError("internal: kernels depend on each other in a circle")
+        return result
+
+    def _unit_needs(self, node: Node, core: Node | None) -> set[int]:
+        """What a unit with a core reads: below its sink, through the core, to stored nodes."""
+        needs: set[int] = set()
+        seen: set[int] = set()
+        stack = [node]
+        while stack:
+            at = stack.pop()
+            if id(at) in seen:
+                continue
+            seen.add(id(at))
+            stops = id(at) in self.stored or at.prim.name in LEAVES
+            if at is not node and at is not core and stops:
+                needs.add(id(at))
+                continue
+            stack += at.srcs
+        return needs
+
+
+def _reaches(after: Sequence[set[int]], start: int, goal: int) -> bool:
+    stack, seen = [start], {start}
+    while stack:
+        i = stack.pop()
+        if i == goal:
+            return True
+        for j in after[i]:
+            if j not in seen:
+                seen.add(j)
+                stack.append(j)
+    return False

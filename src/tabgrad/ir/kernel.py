@@ -1,0 +1,278 @@
+"""Kernels: the loop nests a graph is cut into, before any target sees them.
+
+A kernel runs over a space of loops. For each point of `space` it evaluates expressions and stores
+them; a reducing kernel first folds a body over the loops of `inner`. Movement has already become
+index arithmetic, so an expression is arithmetic on loads. A contraction is a reducing kernel whose
+body is a product of two views; its loops also carry roles (batch, m, n and k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tabgrad import dtypes
+from tabgrad.dtypes import DType, bool_
+from tabgrad.ir.graph import Node
+from tabgrad.ir.index import Dyn, Index, Var
+
+
+@dataclass(eq=False)
+class Buffer:
+    """An array in memory: where it comes from and how many elements it has.
+
+    `role` is "input", "state", "output", "constant", "temp" or "rows"; `slot` its place in the
+    entry's list of that role; `offset` its place in the arena for temporaries.
+    """
+
+    name: str
+    role: str
+    size: int
+    dtype: DType
+    slot: int = 0
+    offset: int = 0
+    data: bytes = b""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it needs."""
+        return self.size * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Condition:
+    """`low <= index < high`, or `index % modulo == 0`; bounds may be open."""
+
+    __slots__ = ("high", "index", "low", "modulo")
+
+    def __init__(
+        self, index: Index, low: int | None = None, high: int | None = None, modulo: int = 1
+    ) -> None:
+        self.index, self.low, self.high, self.modulo = index, low, high, modulo
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """For comparing."""
+        return self.index, self.low, self.high, self.modulo
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Condition) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        if self.modulo != 1:
+            return f"{self.index!r}%{self.modulo}==0"
+        low = "" if self.low is None else f"{self.low}<="
+        high = "" if self.high is None else f"<{self.high}"
+        return f"{low}{self.index!r}{high}"
+
+
+def in_range(index: Index, size: int) -> list[Condition] | None:
+    """Conditions for 0 <= index < size that are not always true; None when never true."""
+    low, high = index.range
+    if high < 0 or low >= size:
+        return None
+    if low >= 0 and high < size:
+        return []
+    return [Condition(index, 0 if low < 0 else None, size if high >= size else None)]
+
+
+class Expr:
+    """One scalar value at a point of the loops; shared subexpressions are the same object.
+
+    `op` is a primitive's name with `args`, or:
+    "load" (`buffer` at `index`), "const" (`value`), "index" (an Index as a number),
+    "guard" (args[0] where all `conditions` hold, else args[1]), "acc" (the folded value),
+    "output" (result `value` of args[0], an operation with several results).
+    """
+
+    __slots__ = ("_vars", "args", "buffer", "conditions", "dtype", "index", "op", "value")
+
+    def __init__(
+        self,
+        op: str,
+        dtype: DType,
+        args: tuple[Expr, ...] = (),
+        *,
+        buffer: Buffer | None = None,
+        index: Index | None = None,
+        value: Any = None,
+        conditions: tuple[Condition, ...] = (),
+    ) -> None:
+        self.op, self.dtype, self.args = op, dtype, args
+        self.buffer, self.index, self.value, self.conditions = buffer, index, value, conditions
+        self._vars: frozenset[Var] | None = None
+
+    def variables(self) -> frozenset[Var]:
+        """All loop variables the value depends on."""
+        if self._vars is None:
+            found: set[Var] = set()
+            for arg in self.args:
+                found |= arg.variables()
+            if self.index is not None:
+                found |= self.index.variables()
+            for condition in self.conditions:
+                found |= condition.index.variables()
+            self._vars = frozenset(found)
+        return self._vars
+
+    def replace(self, values: Mapping[Var, Index]) -> Expr:
+        """Variables replaced by indices everywhere."""
+        return replace_all([self], values)[0]
+
+    def __repr__(self) -> str:
+        return show(self)
+
+
+def identity(fold: str, dtype: DType) -> Expr:
+    """The value that changes nothing when folded."""
+    low, high = dtypes.limits(dtype)
+    value = {"sum": 0, "prod": 1, "max": low, "min": high, "or": False, "and": True}[fold]
+    return Expr("const", dtype, value=dtypes.wrap(value, dtype))
+
+
+def walk(roots: Sequence[Expr]) -> Iterator[Expr]:
+    """Every expression once, arguments first, those inside run-time indices included."""
+    done: set[int] = set()
+    for root in roots:
+        stack = [(root, False)]
+        while stack:
+            expr, expanded = stack.pop()
+            if id(expr) in done:
+                continue
+            if expanded:
+                done.add(id(expr))
+                yield expr
+                continue
+            stack.append((expr, True))
+            for child in (*expr.args, *run_time_indices(expr)):
+                stack.append((child, False))
+
+
+def run_time_indices(expr: Expr) -> list[Expr]:
+    """Expressions whose values are used as indices by this one."""
+    found: list[Expr] = []
+    indices = [expr.index] if expr.index is not None else []
+    pending = [*indices, *(c.index for c in expr.conditions)]
+    while pending:
+        for atom in pending.pop().terms:
+            if isinstance(atom, Dyn):
+                found.append(atom.expr)
+            elif not isinstance(atom, Var):
+                pending.append(atom.of)
+    return found
+
+
+def replace_all(roots: Sequence[Expr], values: Mapping[Var, Index]) -> list[Expr]:
+    """Variables replaced by indices in several expressions, sharing kept."""
+    new: dict[int, Expr] = {}
+    for expr in walk(roots):
+        args = tuple([new[id(arg)] for arg in expr.args])
+        if not any(v in values for v in expr.variables()):
+            new[id(expr)] = expr
+            continue
+        new[id(expr)] = Expr(
+            expr.op,
+            expr.dtype,
+            args,
+            buffer=expr.buffer,
+            index=None if expr.index is None else expr.index.replace(values),
+            value=expr.value,
+            conditions=tuple(
+                Condition(c.index.replace(values), c.low, c.high, c.modulo)
+                for c in expr.conditions
+            ),
+        )
+    return [new[id(root)] for root in roots]
+
+
+def show(expr: Expr) -> str:
+    """An expression on one line (shared parts are repeated; for people and golden tests)."""
+    if expr.op == "load":
+        return f"{expr.buffer!r}[{expr.index!r}]"
+    if expr.op == "const":
+        return repr(expr.value)
+    if expr.op == "index":
+        return f"{expr.dtype.name}({expr.index!r})"
+    if expr.op == "guard":
+        inside = " and ".join(map(repr, expr.conditions))
+        return f"({show(expr.args[0])} if {inside} else {show(expr.args[1])})"
+    if expr.op == "acc":
+        return "acc"
+    if expr.op == "output":
+        return f"{show(expr.args[0])}.{expr.value}"
+    suffix = f":{expr.dtype.name}" if expr.op in ("cast", "bitcast") else ""
+    return f"{expr.op}{suffix}({', '.join(map(show, expr.args))})"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An expression put into a buffer, possibly combined with what is there (scatter)."""
+
+    buffer: Buffer
+    index: Index
+    expr: Expr
+    combine: str = "set"
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass
+class Kernel:
+    """A loop nest. `kind` is "map", "reduce", "contract" or "scatter"."""
+
+    kind: str
+    space: tuple[Var, ...]
+    stores: list[Store]
+    inner: tuple[Var, ...] = ()
+    fold: str = ""  # sum, prod, max, min, argmax, argmin; and, or for bool
+    body: Expr | None = None
+    body_index: Expr | None = None  # for argmax and argmin: the index that belongs to `body`
+    a: Expr | None = None  # for contractions: body is a * b
+    b: Expr | None = None
+    roles: Mapping[Var, str] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = ()  # the sub-graph it came from, for validation
+    flops: int = 0
+    name: str = ""
+    panel_width: int = 0  # of a contraction whose B a target has packed into panels
+
+    def expressions(self) -> list[Expr]:
+        """Every root expression."""
+        extra = [e for e in (self.body, self.body_index, self.a, self.b) if e is not None]
+        return [*extra, *(store.expr for store in self.stores)]
+
+    def reads(self) -> list[Buffer]:
+        """Buffers it loads from, in order of appearance."""
+        found: dict[int, Buffer] = {}
+        roots = self.expressions()
+        for store in self.stores:
+            # A scatter's target position may itself be loaded.
+            holder = Expr("index", bool_, index=store.index, conditions=store.conditions)
+            roots.append(holder)
+        for expr in walk(roots):
+            if expr.buffer is not None:
+                found[id(expr.buffer)] = expr.buffer
+        return list(found.values())
+
+    def writes(self) -> list[Buffer]:
+        """Buffers it stores to."""
+        return list({id(s.buffer): s.buffer for s in self.stores}.values())
+
+    def text(self) -> str:
+        """A few readable lines."""
+        loops = " ".join(f"{v.name}<{v.size}" for v in self.space)
+        lines = [f"{self.name or self.kind}: {self.kind} over {loops or 'one point'}"]
+        if self.inner:
+            folded = " ".join(f"{v.name}<{v.size}" for v in self.inner)
+            if self.a is not None and self.b is not None:
+                lines.append(f"  acc = sum over {folded} of {show(self.a)} * {show(self.b)}")
+            elif self.body is not None:
+                lines.append(f"  acc = {self.fold} over {folded} of {show(self.body)}")
+        for store in self.stores:
+            sign = {"set": "=", "add": "+="}.get(store.combine, f"{store.combine}=")
+            lines.append(f"  {store.buffer!r}[{store.index!r}] {sign} {show(store.expr)}")
+        return "\n".join(lines)

@@ -1,0 +1,204 @@
+"""The WASM target: plans in, one module out, with the frame convention all engines follow.
+
+A module imports the engine's memory and exports `run()` and `run_part(thread, threads)`. Both read a
+frame at a fixed address: which entry, how many rows, and the addresses of all buffers. Equal kernels
+are one function, called with other addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tabgrad.compiler.collapse import collapse
+from tabgrad.compiler.plan import Plan
+from tabgrad.errors import NotSupportedError
+from tabgrad.ir.kernel import Buffer, Kernel, walk
+from tabgrad.targets.wasm import contraction, loops
+from tabgrad.targets.wasm.builder import I32, Function, Module
+from tabgrad.targets.wasm.expressions import check_dtype
+
+# The frame (documented for the player in compiler/program.py): i32 words at FRAME.
+FRAME = 1024
+ENTRY, ROWS, STATUS, ARENA, SCRATCH, ARRIVED, TURN, SCRATCH_BYTES = (FRAME + 4 * i for i in range(8))
+SLOTS = FRAME + 16 * 4
+MAX_SLOTS = 16_368
+
+
+@dataclass
+class Emitted:
+    """What a target gives back: the code and, for each plan, its scratch memory and kernel names."""
+
+    binary: bytes
+    scratch: list[int]
+    kernels: list[list[str]]
+
+
+class WasmTarget:
+    """Emits WebAssembly with 128-bit SIMD; with the feature "relaxed-simd" also fused multiply-add."""
+
+    kind = "wasm"
+
+    def __init__(self, features: Collection[str] = ()) -> None:
+        self.fma = "relaxed-simd" in features
+        self.features = ("relaxed-simd",) if self.fma else ()
+
+    def prepare(self, plan: Plan) -> None:
+        """Shape kernels for this target: merged loops, packed operands."""
+        kernels: list[Kernel] = []
+        for kernel in plan.kernels:
+            if kernel.kind == "contract":
+                kernels += contraction.prepare(collapse(kernel), plan.temporaries, self.fma)
+            else:
+                kernels.append(collapse(kernel))
+        plan.kernels = kernels
+
+    def emit(self, plans: Sequence[Plan]) -> Emitted:
+        """One module for all plans."""
+        return _Emission(self.fma).emit(plans)
+
+
+@dataclass
+class _Emitted:
+    function: Function
+    units: int
+    scratch: int
+    name: str
+
+
+class _Emission:
+    def __init__(self, fma: bool) -> None:
+        self.fma = fma
+        self.module = Module()
+        self.known: dict[Any, _Emitted] = {}
+
+    def emit(self, plans: Sequence[Plan]) -> Emitted:
+        entries, scratch, names = [], [], []
+        for plan in plans:
+            compiled = [self._kernel(kernel) for kernel in plan.kernels]
+            entries.append(self._entry(plan, compiled, len(entries)))
+            scratch.append(max((one.scratch for one in compiled), default=0))
+            names.append([one.name for one in compiled])
+        part = self.module.function("run_part", [I32, I32], export=True)
+        thread, threads = part.params
+        cases = [lambda entry=entry: part.call(entry, thread, threads) for entry in entries]
+        part.switch(I32.load(ENTRY), cases)
+        run = self.module.function("run", export=True)
+        run.call(part, I32.const(0), I32.const(1))
+        return Emitted(self.module.encode(), scratch, names)
+
+    def _kernel(self, kernel: Kernel) -> _Emitted:
+        buffers = _buffers(kernel)
+        for buffer in buffers:
+            check_dtype(buffer.dtype)
+        key = _signature(kernel, buffers)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = self._emit_kernel(kernel, buffers)
+        return found
+
+    def _emit_kernel(self, kernel: Kernel, buffers: Sequence[Buffer]) -> _Emitted:
+        contract = kernel.kind == "contract"
+        extra = 3 if contract else 2
+        name = f"{kernel.kind}_{len(self.known)}"
+        f = self.module.function(name, [I32] * (len(buffers) + extra))
+        bases = {id(b): p for b, p in zip(buffers, f.params, strict=False)}
+        if contract:
+            units, scratch = contraction.emit(f, kernel, bases, f.params[-3], self.fma)
+        else:
+            units, scratch = loops.emit(f, kernel, bases, self.fma), 0
+        return _Emitted(f, units, scratch, name)
+
+    def _entry(self, plan: Plan, compiled: Sequence[_Emitted], number: int) -> Function:
+        f = self.module.function(f"entry_{number}", [I32, I32])
+        thread, threads = f.params
+        graph = plan.graph
+        offsets = {"input": 0, "state": len(graph.arguments)}
+        offsets["output"] = offsets["state"] + len(graph.states)
+        offsets["constant"] = offsets["output"] + len(graph.results)
+        total = offsets["constant"] + len(plan.constants)
+        if total > MAX_SLOTS:
+            raise NotSupportedError(
+                f"expected at most {MAX_SLOTS} inputs, variables and outputs in one Program; "
+                f"received {total}. Split the function"
+            )
+
+        def address(buffer: Buffer) -> I32:
+            if buffer.role == "temp":
+                return I32.load(ARENA) + buffer.offset
+            if buffer.role == "rows":
+                return I32.const(ROWS)
+            slot = SLOTS + 4 * (offsets[buffer.role] + buffer.slot)
+            if buffer.role == "input" and graph.arguments[buffer.slot].scalar:
+                return I32.const(slot)
+            return I32.load(slot)
+
+        for i, (kernel, one) in enumerate(zip(plan.kernels, compiled, strict=True)):
+            if i:
+                with f.if_(threads > 1):
+                    f.call(self._barrier(), threads)
+            arguments = [address(buffer) for buffer in _buffers(kernel)]
+            if kernel.kind == "contract":
+                arguments.append(I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES))
+            begin = (thread * one.units).div(threads)
+            end = ((thread + 1) * one.units).div(threads)
+            f.call(one.function, *arguments, begin, end)
+        return f
+
+    def _barrier(self) -> Function:
+        def write(f: Function) -> None:
+            (threads,) = f.params
+            turn = f.atomic_load(TURN)
+            last = f.atomic_add(ARRIVED, 1) == threads - 1
+            with f.if_(last):
+                f.atomic_store(ARRIVED, 0)
+                f.atomic_add(TURN, 1)
+            with f.else_(), f.loop() as again:
+                again.branch_if(f.atomic_load(TURN) == turn)
+
+        return self.module.helper("barrier", [I32], [], write)
+
+
+def _buffers(kernel: Kernel) -> list[Buffer]:
+    """The buffers a kernel's function takes, in order."""
+    return list({id(b): b for b in (*kernel.reads(), *kernel.writes())}.values())
+
+
+def _signature(kernel: Kernel, buffers: Sequence[Buffer]) -> Any:
+    """Equal for kernels that are the same function of their buffers' addresses."""
+    place = {id(b): i for i, b in enumerate(buffers)}
+    number: dict[int, int] = {}
+    lines: list[Any] = []
+
+    def note(roots: Sequence[Any]) -> None:
+        for x in walk(roots):
+            if id(x) in number:
+                continue
+            number[id(x)] = len(number)
+            lines.append(
+                (
+                    x.op,
+                    x.dtype.name,
+                    tuple(number[id(a)] for a in x.args),
+                    None if x.buffer is None else place[id(x.buffer)],
+                    None if x.index is None else repr(x.index),
+                    repr(x.value),
+                    repr(x.conditions),
+                )
+            )
+
+    note(kernel.expressions())
+    stores = tuple(
+        (place[id(s.buffer)], repr(s.index), number[id(s.expr)], s.combine, repr(s.conditions))
+        for s in kernel.stores
+    )
+    roots = tuple(
+        None if x is None else number[id(x)]
+        for x in (kernel.body, kernel.body_index, kernel.a, kernel.b)
+    )
+    roles = tuple(kernel.roles.get(v) for v in kernel.space)
+    return (
+        kernel.kind, kernel.fold, kernel.space, kernel.inner, roles, kernel.panel_width, roots,
+        stores, tuple(lines), tuple(b.dtype.name for b in buffers),
+    )  # fmt: skip
