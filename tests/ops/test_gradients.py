@@ -17,13 +17,12 @@ import tabgrad as tg
 from tabgrad import realize
 from tests.keras_oracle import check, jax, keras
 from tests.ops.comparing import Array, random
-from tests.ops.test_table import ENGINES
+from tests.ops.test_table import ENGINES, chosen
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    with realize.using(None):
-        tg.set_engine(request.param)
+    with chosen(request.param):
         yield request.param
 
 

@@ -7,16 +7,19 @@ fails. `pytest -m "not slow"` leaves out the full product of sizes and views.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 import tabgrad as tg
 from tabgrad import realize
+from tests.compiler.kernel_engine import KernelEngine
 from tests.ops import table_elementwise, table_reduction, table_structure
 from tests.ops.comparing import VIEWS, Case, check, expected_of, flatten
 
-ENGINES = ("reference", "wasm")
+ENGINES = ("reference", "kernels", "wasm")
+"""Names for `tg.set_engine`, and "kernels": the compiler's kernels run by NumPy."""
 
 CASES = [*table_elementwise.CASES, *table_reduction.CASES, *table_structure.CASES]
 
@@ -24,10 +27,18 @@ NOT_ON_TENSORS = {"result_type"}
 """Public names that compute no tensor; tested below."""
 
 
+@contextmanager
+def chosen(name: str) -> Iterator[None]:
+    """The engine of this name inside; whatever engine was chosen before comes back."""
+    with realize.using(KernelEngine() if name == "kernels" else None):
+        if name != "kernels":
+            tg.set_engine(name)
+        yield
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    with realize.using(None):  # whatever engine was chosen before comes back
-        tg.set_engine(request.param)
+    with chosen(request.param):
         yield request.param
 
 
