@@ -11,6 +11,7 @@ from typing import Any
 from tabgrad.compiler import memory
 from tabgrad.compiler.plan import Plan, plan
 from tabgrad.compiler.program import Entry, EntryGraph, Port, Program, Result, State
+from tabgrad.compiler.simplify import simplify
 
 
 def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
@@ -22,7 +23,7 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
     for graph in graphs:
         planned = plan(simplified(graph))
         target.prepare(planned)
-        planned.arena = memory.place(planned.kernels, planned.temporaries)
+        planned.arena = memory.place(planned.launches, planned.temporaries)
         plans.append(planned)
     emitted = target.emit(plans)
     entries = []
@@ -34,14 +35,12 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
         entry.peak = _peak(entry, planned)
         entry.kernels = emitted.kernels[i]
         entries.append(entry)
-    listing = "\n".join(kernel.text() for planned in plans for kernel in planned.kernels)
+    listing = "\n".join(launch.text() for planned in plans for launch in planned.launches)
     return Program(target.kind, target.features, entries, emitted.binary, list(graphs), listing)
 
 
 def simplified(graph: EntryGraph) -> EntryGraph:
     """The entry with all its nodes simplified together."""
-    from tabgrad.compiler.simplify import simplify
-
     updates = [state.update for state in graph.states if state.update is not None]
     roots = simplify([*graph.outputs, *updates])
     outputs, rest = roots[: len(graph.results)], iter(roots[len(graph.results) :])

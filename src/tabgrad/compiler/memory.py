@@ -1,6 +1,7 @@
 """Places for temporaries: one arena, shared by lifetime.
 
-A temporary lives from the first kernel that writes it to the last that touches it. Offsets are
+A temporary lives from the first kernel that writes it to the last that touches it; one that a loop
+shares with its surroundings, or keeps from turn to turn, lives at least as long as the loop. Offsets are
 chosen first-fit, largest first, which is within a few percent of the best for such intervals.
 """
 
@@ -8,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabgrad.ir.kernel import Buffer, Kernel
+from tabgrad.ir.kernel import Buffer, Kernel, Loop, kernels_of
 
 ALIGN = 64
 SPARE = 64  # kernels load whole vectors past the last element
 
 
-def place(kernels: Sequence[Kernel], temporaries: Sequence[Buffer]) -> int:
+def place(launches: Sequence[Kernel | Loop], temporaries: Sequence[Buffer]) -> int:
     """Give each temporary its offset; returns the bytes the arena needs."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
-    for i, kernel in enumerate(kernels):
-        for buffer in (*kernel.reads(), *kernel.writes()):
-            first.setdefault(id(buffer), i)
-            last[id(buffer)] = i
+    _lifetimes(launches, 0, first, last)
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     total = 0
     for buffer in sorted(temporaries, key=lambda b: -b.nbytes):
@@ -37,3 +35,39 @@ def place(kernels: Sequence[Kernel], temporaries: Sequence[Buffer]) -> int:
         placed.append((offset, offset + size, start, stop))
         total = max(total, offset + size)
     return total
+
+
+def _lifetimes(
+    launches: Sequence[Kernel | Loop], at: int, first: dict[int, int], last: dict[int, int]
+) -> int:
+    """Note when buffers are first and last touched, counting kernels from `at`."""
+    for launch in launches:
+        if isinstance(launch, Loop):
+            inside_first: dict[int, int] = {}
+            inside_last: dict[int, int] = {}
+            end = _lifetimes(launch.body, at, inside_first, inside_last)
+            written = _written_before_read(launch.body)
+            for key, start in inside_first.items():
+                # What a turn writes before it reads is its own; the rest comes from outside or
+                # from the turn before.
+                own = key in written and key not in first
+                first.setdefault(key, start if own else at)
+                last[key] = inside_last[key] if own else end
+            at = end
+            continue
+        for buffer in (*launch.reads(), *launch.writes()):
+            first.setdefault(id(buffer.root), at)
+            last[id(buffer.root)] = at
+        at += 1
+    return at
+
+
+def _written_before_read(launches: Sequence[Kernel | Loop]) -> set[int]:
+    seen: set[int] = set()
+    written: set[int] = set()
+    for kernel in kernels_of(launches):
+        seen |= {id(buffer.root) for buffer in kernel.reads()}
+        # A slice is only a part: the other turns write the rest.
+        whole = {id(b) for b in kernel.writes() if b.role == "temp"}
+        written |= whole - seen
+    return written

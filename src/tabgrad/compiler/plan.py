@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 
 from tabgrad.compiler.fuse import LEAVES, Unit, fuse
 from tabgrad.compiler.lower import Lowering, heavy_kernel, update_kernels
-from tabgrad.compiler.program import EntryGraph
-from tabgrad.errors import NotSupportedError
-from tabgrad.ir.graph import Node
+from tabgrad.compiler.program import Argument, EntryGraph, Result
+from tabgrad.dtypes import DType
+from tabgrad.ir.graph import Graph, Node
 from tabgrad.ir.index import Index, flatten, unflatten
-from tabgrad.ir.kernel import Buffer, Expr, Kernel, Store, walk
+from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, Store, walk
 
 
 @dataclass
 class Plan:
-    """An entry as kernels in launch order. `arena` is the bytes temporaries need."""
+    """An entry as kernels and loops in launch order. `arena` is the bytes temporaries need."""
 
     graph: EntryGraph
-    kernels: list[Kernel]
+    launches: list[Kernel | Loop]
     constants: list[Buffer]
     temporaries: list[Buffer] = field(default_factory=list)
     arena: int = 0
@@ -31,40 +31,64 @@ class Plan:
     @property
     def flops(self) -> int:
         """Floating-point operations of one run, counting a multiply-add as two."""
-        return sum(kernel.flops for kernel in self.kernels)
+        return _flops(self.launches)
+
+
+def _flops(launches: Sequence[Kernel | Loop]) -> int:
+    return sum(x.flops if isinstance(x, Kernel) else x.length * _flops(x.body) for x in launches)
 
 
 def plan(graph: EntryGraph) -> Plan:
     """Fuse a simplified graph and give every stored value a buffer."""
-    return _Planner(graph).plan()
+    constants: list[Buffer] = []
+    temporaries: list[Buffer] = []
+    inputs = [
+        Buffer(f"x{slot}", "input", node.size, node.dtype, slot)
+        for slot, node in enumerate(graph.inputs)
+    ]
+    outputs = [
+        Buffer(f"y{slot}", "output", node.size, node.dtype, slot)
+        for slot, node in enumerate(graph.outputs)
+    ]
+    launches = _Planner(graph, inputs, outputs, constants, temporaries).launches()
+    return Plan(graph, launches, constants, temporaries)
 
 
 class _Planner:
-    def __init__(self, graph: EntryGraph) -> None:
+    """Plans one graph: an entry, or the body of a scan, whose ports are buffers of the entry's."""
+
+    def __init__(
+        self,
+        graph: EntryGraph,
+        inputs: Sequence[Buffer],
+        outputs: Sequence[Buffer],
+        constants: list[Buffer],
+        temporaries: list[Buffer],
+    ) -> None:
         self.graph = graph
         self.units = fuse(graph)
-        self.buffers: dict[int, Buffer] = {}
-        self.constants: list[Buffer] = []
-        self.temporaries: list[Buffer] = []
-        self.kernels: list[Kernel] = []
+        self.constants = constants
+        self.temporaries = temporaries
+        self.done: list[Kernel | Loop] = []
         self.late: list[Kernel] = []
         self.position = 0
-        for slot, node in enumerate(graph.inputs):
-            self.buffers[id(node)] = Buffer(f"x{slot}", "input", node.size, node.dtype, slot)
+        self.buffers: dict[int, Buffer] = {
+            id(node): buffer for node, buffer in zip(graph.inputs, inputs, strict=True)
+        }
         self.states: list[Buffer] = []
         for slot, node in enumerate(graph.state):
             self.states.append(Buffer(f"s{slot}", "state", node.size, node.dtype, slot))
             self.buffers[id(node)] = self.states[-1]
         self.targets: dict[int, list[Buffer]] = {}
-        for slot, node in enumerate(graph.outputs):
-            out = Buffer(f"y{slot}", "output", node.size, node.dtype, slot)
+        for node, out in zip(graph.outputs, outputs, strict=True):
             self.targets.setdefault(id(node), []).append(out)
         for position, node in graph.updates:
             if node is not graph.state[position]:
                 self.targets.setdefault(id(node), []).append(self.states[position])
         self.low = Lowering(self.buffers, self.constants)
 
-    def plan(self) -> Plan:
+    def launches(self) -> list[Kernel | Loop]:
+        """Kernels and loops in launch order."""
         for self.position, unit in enumerate(self.units):
             self.low.restart_names()
             self.low.at_hand.clear()
@@ -75,20 +99,28 @@ class _Planner:
             elif unit.kind == "update":
                 self._update(unit)
             else:
-                raise NotSupportedError(f"internal: no plan for a unit of kind {unit.kind}")
-        result = Plan(self.graph, [*self.kernels, *self.late], self.constants, self.temporaries)
-        for i, kernel in enumerate(result.kernels):
-            kernel.name = f"{kernel.kind}_{i}"
+                self._scan(unit)
+        result = [*self.done, *self.late]
+        for i, launch in enumerate(result):
+            kind = launch.kind if isinstance(launch, Kernel) else "loop"
+            launch.name = f"{kind}_{i}"
         return result
 
-    def _temporary(self, node: Node) -> Buffer:
-        buffer = Buffer(f"t{len(self.temporaries)}", "temp", node.size, node.dtype)
+    def _temporary(self, size: int, dtype: DType) -> Buffer:
+        buffer = Buffer(f"t{len(self.temporaries)}", "temp", size, dtype)
         self.temporaries.append(buffer)
         return buffer
 
     def _places(self, node: Node) -> list[Buffer]:
         """The buffers a stored node goes to; the first is where others read it."""
-        return self.targets.get(id(node)) or [self._temporary(node)]
+        return self.targets.get(id(node)) or [self._temporary(node.size, node.dtype)]
+
+    def _places_written_early(self, node: Node) -> list[Buffer]:
+        """Places whose first may be written before the old values of states have been read."""
+        places = self._places(node)
+        if places[0].role == "state":
+            places = [self._temporary(node.size, node.dtype), *places]
+        return places
 
     def _map(self, unit: Unit) -> None:
         shape = unit.head.shape
@@ -123,17 +155,50 @@ class _Planner:
 
     def _update(self, unit: Unit) -> None:
         node = unit.head
-        places = self._places(node)
-        home = places[0]
-        # The copy that comes first would overwrite a state which the update still reads.
-        if home.role == "state":
-            home = self._temporary(node)
-            places = [home, *places]
+        home, *others = self._places_written_early(node)
         for kernel in update_kernels(self.low, node, home):
             self._add(kernel)
         self.buffers[id(node)] = home
-        for place in places[1:]:
-            self.late.append(self._copy(home, place))
+        self.late += [self._copy(home, place) for place in others]
+
+    def _scan(self, unit: Unit) -> None:
+        """A loop around the body's kernels. The carry lives in buffers of its own: a turn reads
+        them, writes the new carry elsewhere and copies it over at its end."""
+        node = unit.core
+        assert node is not None
+        p = node.params
+        body: Graph = p["body"]
+        n_const, n_carry = p["n_const"], p["n_carry"]
+        loop = Loop("", p["length"], p["reverse"])
+        sources = [self.buffers[id(src)] for src in node.srcs]
+        places: dict[int, list[Buffer]] = {}
+        for output in unit.stored:
+            found = self._places_written_early(output)
+            places[output.params["index"] if output is not node else 0] = found
+            self.buffers[id(output)] = found[0]
+        stacked = [
+            places[i][0] if i in places else self._temporary(_size(aval.shape), aval.dtype)
+            for i, aval in enumerate(node.outs)
+        ]
+        carry, ys = stacked[:n_carry], stacked[n_carry:]
+        fresh = [self._temporary(b.size, b.dtype) for b in carry]
+        for source, own in zip(sources[n_const : n_const + n_carry], carry, strict=True):
+            self._add(self._copy(source, own))
+        inputs = [*sources[:n_const], *carry]
+        inputs += [_slice(xs, loop) for xs in sources[n_const + n_carry :]]
+        graph = EntryGraph(
+            "body",
+            [Argument(x, "") for x in body.inputs],
+            [],
+            [Result(y, "") for y in body.outputs],
+        )
+        outputs = [*fresh, *(_slice(y, loop) for y in ys)]
+        planner = _Planner(graph, inputs, outputs, self.constants, self.temporaries)
+        loop.body = planner.launches()
+        loop.body += [self._copy(new, own) for new, own in zip(fresh, carry, strict=True)]
+        self.done.append(loop)
+        for home, *others in places.values():
+            self.late += [self._copy(home, place) for place in others]
 
     def _copy(self, source: Buffer, target: Buffer) -> Kernel:
         self.low.restart_names()
@@ -146,16 +211,13 @@ class _Planner:
         for i, store in enumerate(kernel.stores):
             if store.buffer.role != "state" or self._may_write(kernel, store):
                 continue
-            stand_in = Buffer(
-                f"t{len(self.temporaries)}", "temp", store.buffer.size, store.buffer.dtype
-            )
-            self.temporaries.append(stand_in)
+            stand_in = self._temporary(store.buffer.size, store.buffer.dtype)
             self.late.append(self._copy(stand_in, store.buffer))
             kernel.stores[i] = Store(stand_in, store.index, store.expr)
             for key, buffer in self.buffers.items():
                 if buffer is store.buffer and not self._is_state_node(key):
                     self.buffers[key] = stand_in
-        self.kernels.append(kernel)
+        self.done.append(kernel)
 
     def _is_state_node(self, key: int) -> bool:
         return any(id(node) == key for node in self.graph.state)
@@ -171,6 +233,18 @@ class _Planner:
             return False
         old = next(n for n in self.graph.state if self.buffers[id(n)] is store.buffer)
         return not any(id(old) in unit.needs for unit in self.units[self.position + 1 :])
+
+
+def _slice(whole: Buffer, loop: Loop) -> Buffer:
+    size = whole.size // loop.length if loop.length else 0
+    return Buffer(f"{whole.name}[]", "slice", size, whole.dtype, parent=whole, loop=loop)
+
+
+def _size(shape: Sequence[int]) -> int:
+    total = 1
+    for n in shape:
+        total *= n
+    return total
 
 
 def _arithmetic(exprs: Sequence[Expr]) -> int:

@@ -22,8 +22,9 @@ from tabgrad.ir.index import Dyn, Index, Var
 class Buffer:
     """An array in memory: where it comes from and how many elements it has.
 
-    `role` is "input", "state", "output", "constant", "temp" or "rows"; `slot` its place in the
-    entry's list of that role; `offset` its place in the arena for temporaries.
+    `role` is "input", "state", "output", "constant", "temp", "rows" or "slice"; `slot` its place in
+    the entry's list of that role; `offset` its place in the arena for temporaries. A slice is the
+    part of `parent` that belongs to the present turn of `loop`.
     """
 
     name: str
@@ -33,6 +34,13 @@ class Buffer:
     slot: int = 0
     offset: int = 0
     data: bytes = b""
+    parent: Buffer | None = None
+    loop: Loop | None = None
+
+    @property
+    def root(self) -> Buffer:
+        """The buffer a slice (of a slice) is part of; itself for all others."""
+        return self if self.parent is None else self.parent.root
 
     @property
     def nbytes(self) -> int:
@@ -276,3 +284,28 @@ class Kernel:
             sign = {"set": "=", "add": "+="}.get(store.combine, f"{store.combine}=")
             lines.append(f"  {store.buffer!r}[{store.index!r}] {sign} {show(store.expr)}")
         return "\n".join(lines)
+
+
+@dataclass(eq=False)
+class Loop:
+    """Launches repeated `length` times, backwards with `reverse`: a scan."""
+
+    name: str
+    length: int
+    reverse: bool
+    body: list[Kernel | Loop] = field(default_factory=list)
+
+    def text(self) -> str:
+        """A few readable lines."""
+        order = "backwards " if self.reverse else ""
+        inner = "\n".join(launch.text() for launch in self.body)
+        return f"{self.name}: {order}{self.length} times\n  " + inner.replace("\n", "\n  ")
+
+
+def kernels_of(launches: Sequence[Kernel | Loop]) -> Iterator[Kernel]:
+    """All kernels, those inside loops once."""
+    for launch in launches:
+        if isinstance(launch, Kernel):
+            yield launch
+        else:
+            yield from kernels_of(launch.body)

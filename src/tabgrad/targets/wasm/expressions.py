@@ -111,7 +111,8 @@ class Evaluator:
                     self.vector = vector
                 continue
             if expr.op == "load":
-                self._pointer(expr)
+                if expr.index is not None and self.step(expr.index) is not None:
+                    self._pointer(expr)
             elif expr.op == "guard":
                 continue
             stack += expr.args

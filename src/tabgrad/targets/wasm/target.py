@@ -14,7 +14,7 @@ from typing import Any
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.plan import Plan
 from tabgrad.errors import NotSupportedError
-from tabgrad.ir.kernel import Buffer, Kernel, walk
+from tabgrad.ir.kernel import Buffer, Kernel, Loop, kernels_of, walk
 from tabgrad.targets.wasm import contraction, loops
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.expressions import check_dtype
@@ -46,13 +46,21 @@ class WasmTarget:
 
     def prepare(self, plan: Plan) -> None:
         """Shape kernels for this target: merged loops, packed operands."""
-        kernels: list[Kernel] = []
-        for kernel in plan.kernels:
-            if kernel.kind == "contract":
-                kernels += contraction.prepare(collapse(kernel), plan.temporaries, self.fma)
+        plan.launches = self._prepared(plan.launches, plan.temporaries)
+
+    def _prepared(
+        self, launches: Sequence[Kernel | Loop], temporaries: list[Buffer]
+    ) -> list[Kernel | Loop]:
+        result: list[Kernel | Loop] = []
+        for launch in launches:
+            if isinstance(launch, Loop):
+                launch.body = self._prepared(launch.body, temporaries)
+                result.append(launch)
+            elif launch.kind == "contract":
+                result += contraction.prepare(collapse(launch), temporaries, self.fma)
             else:
-                kernels.append(collapse(kernel))
-        plan.kernels = kernels
+                result.append(collapse(launch))
+        return result
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         """One module for all plans."""
@@ -76,8 +84,8 @@ class _Emission:
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         entries, scratch, names = [], [], []
         for plan in plans:
-            compiled = [self._kernel(kernel) for kernel in plan.kernels]
-            entries.append(self._entry(plan, compiled, len(entries)))
+            compiled = [self._kernel(kernel) for kernel in kernels_of(plan.launches)]
+            entries.append(self._entry(plan, len(entries)))
             scratch.append(max((one.scratch for one in compiled), default=0))
             names.append([one.name for one in compiled])
         part = self.module.function("run_part", [I32, I32], export=True)
@@ -110,7 +118,7 @@ class _Emission:
             units, scratch = loops.emit(f, kernel, bases, self.fma), 0
         return _Emitted(f, units, scratch, name)
 
-    def _entry(self, plan: Plan, compiled: Sequence[_Emitted], number: int) -> Function:
+    def _entry(self, plan: Plan, number: int) -> Function:
         f = self.module.function(f"entry_{number}", [I32, I32])
         thread, threads = f.params
         graph = plan.graph
@@ -124,26 +132,43 @@ class _Emission:
                 f"received {total}. Split the function"
             )
 
+        turns: dict[int, I32] = {}
+
         def address(buffer: Buffer) -> I32:
             if buffer.role == "temp":
                 return I32.load(ARENA) + buffer.offset
             if buffer.role == "rows":
                 return I32.const(ROWS)
+            if buffer.role == "slice":
+                assert buffer.parent is not None
+                return address(buffer.parent) + turns[id(buffer.loop)] * buffer.nbytes
             slot = SLOTS + 4 * (offsets[buffer.role] + buffer.slot)
             if buffer.role == "input" and graph.arguments[buffer.slot].scalar:
                 return I32.const(slot)
             return I32.load(slot)
 
-        for i, (kernel, one) in enumerate(zip(plan.kernels, compiled, strict=True)):
-            if i:
-                with f.if_(threads > 1):
-                    f.call(self._barrier(), threads)
+        def launch(kernel: Kernel) -> None:
+            one = self._kernel(kernel)
             arguments = [address(buffer) for buffer in _buffers(kernel)]
             if kernel.kind == "contract":
                 arguments.append(I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES))
             begin = (thread * one.units).div(threads)
             end = ((thread + 1) * one.units).div(threads)
             f.call(one.function, *arguments, begin, end)
+            with f.if_(threads > 1):
+                f.call(self._barrier(), threads)
+
+        def run(launches: Sequence[Kernel | Loop]) -> None:
+            for item in launches:
+                if isinstance(item, Kernel):
+                    launch(item)
+                    continue
+                order = (item.length - 1, -1, -1) if item.reverse else (0, item.length, 1)
+                with f.loop_range(*order) as turn:
+                    turns[id(item)] = turn
+                    run(item.body)
+
+        run(plan.launches)
         return f
 
     def _barrier(self) -> Function:
