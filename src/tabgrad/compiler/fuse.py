@@ -204,11 +204,13 @@ class _Fusion:
         for node in reversed(self.order):
             name = node.prim.name
             if name in HEAVY:
-                sink = self._sink(node, taken)
-                if sink is not node:
+                epilogue = self._epilogue(node, taken)
+                sink = epilogue[-1] if epilogue else node
+                if epilogue:
                     self.stored.discard(id(node))
                     self.stored.add(id(sink))
-                    taken.add(id(sink))
+                    # All of it, or another fold could end in the middle of this epilogue.
+                    taken.update(map(id, epilogue))
                 units.append(Unit("heavy", [sink], node))
             elif name in UPDATES:
                 units.append(Unit("update", [node], node))
@@ -219,13 +221,14 @@ class _Fusion:
                 units.append(Unit("scan", outputs or [node], node))
         return units, taken
 
-    def _sink(self, core: Node, taken: set[int]) -> Node:
-        """The last node such that everything between the fold and it is elementwise on the same
-        elements and used nowhere else."""
+    def _epilogue(self, core: Node, taken: set[int]) -> list[Node]:
+        """The nodes after a fold, up to the last such that everything between the fold and it is
+        elementwise on the same elements and used nowhere else."""
         if id(core) in self.roots:
-            return core
-        best, waiting, count = core, set(map(id, self.users[id(core)])), 0
-        while waiting and count < MAX_REGION:
+            return []
+        best, waiting = 0, set(map(id, self.users[id(core)]))
+        region: list[Node] = []
+        while waiting and len(region) < MAX_REGION:
             node = self.order[min(self.rank[key] for key in waiting)]
             plain = node.prim.family == "elementwise" and len(node.outs) == 1
             if not (plain or node.prim.name == "reshape") or node.size != core.size:
@@ -233,14 +236,14 @@ class _Fusion:
             if id(node) in taken or (core.prim.name in ("dot", "conv") and node.prim.name == "cast"):
                 break
             waiting.discard(id(node))
-            count += 1
+            region.append(node)
             closed = not waiting
             if closed and (core.prim.family != "contract" or node.dtype is float32):
-                best = node
+                best = len(region)
             if id(node) in self.stored:
                 break
             waiting |= set(map(id, self.users[id(node)]))
-        return best
+        return region[:best]
 
     def _maps(self, taken: set[int]) -> list[Unit]:
         groups: list[Unit] = []
