@@ -100,13 +100,14 @@ def _window_reduce(params: Any, out: Any, x: Array) -> Array:
 
 
 def _window_argmax(params: Any, out: Any, x: Array) -> Array:
-    # Padding never wins: it carries the index -1, and a window of nothing else keeps it.
+    # Padding never wins: its index lies outside of x, and a window of nothing else keeps it.
+    outside = 2**31 - 1
     places = np.arange(x.size, dtype=np.int32).reshape(x.shape)
-    pairs = zip(_taps(params, x, lowest(x.dtype)), _taps(params, places, -1), strict=True)
+    pairs = zip(_taps(params, x, lowest(x.dtype)), _taps(params, places, outside), strict=True)
     best, where = next(pairs)
     for value, place in pairs:
-        better = (value > best) | ((value != value) & (best == best)) | (where < 0)
-        better &= place >= 0
+        better = (value > best) | ((value != value) & (best == best)) | (where == outside)
+        better &= place != outside
         best, where = np.where(better, value, best), np.where(better, place, where)
     return np.asarray(where, dtype=np.int32)
 
