@@ -162,12 +162,14 @@ class Variable:
         """
         current = realize.engine()
         if self._node is not None:
+            realize.realize([self._node])
             node, self._node = self._node, None
-            realize.realize([node])
             buffer = realize.handle_of(node)
+            # A number kept on the host is uploaded into a buffer nobody else has.
+            uploaded = buffer is not node.buffer
             watch = ref(node)
             del node
-            shared = watch() is not None
+            shared = watch() is not None and not uploaded
             if shared and not update:
                 self._node = watch()
                 return buffer.handle
