@@ -164,6 +164,8 @@ class VarianceScaling(RandomInitializer):
         mode: what n is: "fan_in", "fan_out" or "fan_avg".
         distribution: "truncated_normal" (also "normal"), "untruncated_normal" or "uniform".
         seed: see `RandomInitializer`.
+        input_axes: the axes whose sizes make fan_in; by default all but the last.
+        output_axes: the axes whose sizes make fan_out; by default all but the one before the last.
 
     Raises:
         ArgumentError: for a scale that is not positive, or an unknown mode or distribution.
@@ -182,6 +184,8 @@ class VarianceScaling(RandomInitializer):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(seed)
         distribution = distribution.lower()
@@ -198,10 +202,15 @@ class VarianceScaling(RandomInitializer):
         self.scale = scale
         self.mode = mode
         self.distribution = distribution
+        self.input_axes = input_axes
+        self.output_axes = output_axes
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         dtype = dtype or "float32"
         fan_in, fan_out = fans(shape)
+        if self.input_axes is not None and self.output_axes is not None:
+            fan_in = math.prod(shape[axis] for axis in self.input_axes)
+            fan_out = math.prod(shape[axis] for axis in self.output_axes)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
         if self.distribution == "uniform":
@@ -217,6 +226,8 @@ class VarianceScaling(RandomInitializer):
             "scale": self.scale,
             "mode": self.mode,
             "distribution": self.distribution,
+            "input_axes": self.input_axes,
+            "output_axes": self.output_axes,
             **super().get_config(),
         }
 
@@ -233,6 +244,11 @@ class _Scaled(VarianceScaling):
 
     def get_config(self) -> dict[str, Any]:
         return RandomInitializer.get_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Initializer:
+        """As in the base class; the fixed arguments, which Keras writes as well, are left out."""
+        return cls(config.get("seed"))
 
 
 class GlorotUniform(_Scaled):

@@ -23,6 +23,7 @@ def text(model: Model) -> str:
     FLOPs and peak memory are those of the compiled Programs: of predicting one row, and, for a
     compiled model, of training one batch.
     """
+    costs = _costs(model) if model.built else []
     rows = [_HEADER, *(_layer_row(model, layer) for layer in model.layers)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     rule = "─" * (sum(widths) + 6)
@@ -42,7 +43,7 @@ def text(model: Model) -> str:
     lines.append(f"Non-trainable params: {_params(fixed)}")
     if model.optimizer is not None and model.optimizer.built:
         lines.append(f"Optimizer params: {_params(model.optimizer.variables)}")
-    lines += _costs(model)
+    lines += costs
     return "\n".join(lines)
 
 

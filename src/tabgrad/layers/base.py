@@ -10,9 +10,8 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
-from weakref import WeakSet
 
 from tabgrad import dtypes, initializers, naming, ops
 from tabgrad.errors import ArgumentError, ShapeError, TabgradError
@@ -23,30 +22,33 @@ from tabgrad.variable import Variable
 
 Shape = tuple[int | None, ...]
 
-# Keras arguments that every layer accepts there and no layer here does yet. None (their default)
-# is accepted, so that configs written by Keras load.
-_NOT_YET = (
-    "activity_regularizer",
-    "autocast",
-    "beta_constraint",
-    "beta_regularizer",
-    "bias_constraint",
-    "bias_regularizer",
-    "gamma_constraint",
-    "gamma_regularizer",
-    "kernel_constraint",
-    "kernel_regularizer",
-    "lora_alpha",
-    "lora_rank",
-    "quantization_config",
-)
+# Arguments of Keras's layers that no layer here has yet, with Keras's defaults. Those values are
+# accepted, so that configs written by Keras load.
+_NOT_YET = {
+    "activity_regularizer": None,
+    "autocast": True,
+    "beta_constraint": None,
+    "beta_regularizer": None,
+    "bias_constraint": None,
+    "bias_regularizer": None,
+    "gamma_constraint": None,
+    "gamma_regularizer": None,
+    "kernel_constraint": None,
+    "kernel_regularizer": None,
+    "lora_alpha": None,
+    "lora_rank": None,
+    "quantization_config": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+    "synchronized": False,
+}
 
 # Names of the layers being built or called now, outermost first: what variable paths start with.
+# The outermost model is there as "".
 scope_path: list[str] = []
 # The `training` argument of the layer calls around this one.
 _training: list[bool | None] = [None]
-# Errors that already say which layer they come from; the layers around it leave them alone.
-_named: WeakSet[Exception] = WeakSet()
 # Functions of (layer, inputs, outputs) called after each layer call, inner layers first.
 observers: list[Callable[[Any, Any, Any], None]] = []
 
@@ -81,7 +83,7 @@ class Layer:
                     f"{type(self).__name__} has no argument {key!r}; it takes "
                     f"{', '.join(_arguments(type(self)))}"
                 )
-            if value is not None and not (key == "autocast" and value is True):
+            if value is not None and value != _NOT_YET[key]:
                 raise ArgumentError(
                     f"{type(self).__name__}: {key} is an argument of Keras that tabgrad does not "
                     f"have yet; leave it out (received {value!r})"
@@ -148,7 +150,8 @@ class Layer:
         name = name or naming.auto_name("variable")
         value = initialize(tuple(shape), dtype=dtype)
         variable = Variable(value, name=name, trainable=trainable, dtype=dtype)
-        variable.path = "/".join([*scope_path, name] if self._scoped else [self.path, name])
+        parent = _joined() if self._scoped else self.path
+        variable.path = f"{parent}/{name}" if parent else name
         self._own(variable)
         return variable
 
@@ -313,16 +316,14 @@ class Layer:
                 observe(self, inputs, outputs)
             return outputs
         except TabgradError as error:
-            if error in _named:
+            if _names_a_layer(error):
                 raise
-            where = self._called_with(inputs)
-            named = type(error)(f"{where}: {error}", code=error.code)
-            _named.add(named)
+            named = type(error)(f"{self._called_with(inputs)}: {error}", code=error.code)
+            _names_a_layer(named)
             raise named from error
         except Exception as error:
-            if error not in _named:
+            if not _names_a_layer(error):
                 error.add_note(f"in {self._called_with(inputs)}")
-                _named.add(error)
             raise
         finally:
             _training.pop()
@@ -334,15 +335,15 @@ class Layer:
     @contextmanager
     def _scope(self) -> Iterator[None]:
         """Nodes and Variables made inside belong to this layer."""
-        name = self._scope_name()
-        if not name or self._scoped:
+        if self._scoped:
             yield
             return
+        name = self._scope_name()
         scope_path.append(name)
-        self.path = "/".join(scope_path)
+        self.path = _joined() or self.name
         self._scoped = True
         try:
-            with layer_scope(name):
+            with layer_scope(name) if name else nullcontext():
                 yield
         finally:
             self._scoped = False
@@ -462,6 +463,20 @@ def Input(
         (None, 28, 28, 1)
     """
     return InputLayer(shape, batch_size, dtype, name or naming.auto_name("keras_tensor"))
+
+
+def _joined() -> str:
+    return "/".join(filter(None, scope_path))
+
+
+def _names_a_layer(error: Exception) -> bool:
+    """Whether an error says which layer it comes from; it counts as saying so from now on.
+
+    The layers around the one that failed then leave it alone.
+    """
+    known = bool(error.__dict__.get("_names_a_layer"))
+    error.__dict__["_names_a_layer"] = True
+    return known
 
 
 def _arguments(cls: type) -> list[str]:
