@@ -11,6 +11,7 @@ from typing import Any
 from tabgrad.compiler import memory
 from tabgrad.compiler.plan import Plan, plan
 from tabgrad.compiler.program import Entry, EntryGraph, Port, Program, Result, State
+from tabgrad.compiler.rows import mask_rows
 from tabgrad.compiler.simplify import simplify
 
 
@@ -19,22 +20,21 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
     if target is None:
         entries = [_entry(graph) for graph in graphs]
         return Program("reference", (), entries, b"", list(graphs))
-    plans = []
+    plans, entries = [], []
     for graph in graphs:
-        planned = plan(simplified(graph))
+        masked = mask_rows(graph)
+        planned = plan(simplified(masked.graph))
         target.prepare(planned)
         planned.arena = memory.place(planned.launches, planned.temporaries)
         plans.append(planned)
+        entries.append(_entry(graph, masked.exact, masked.row_outputs))
     emitted = target.emit(plans)
-    entries = []
-    for i, (graph, planned) in enumerate(zip(graphs, plans, strict=True)):
-        entry = _entry(graph)
+    for i, (entry, planned) in enumerate(zip(entries, plans, strict=True)):
         entry.constants = [buffer.data for buffer in planned.constants]
         entry.arena, entry.scratch = planned.arena, emitted.scratch[i]
         entry.flops = planned.flops
         entry.peak = _peak(entry, planned)
         entry.kernels = emitted.kernels[i]
-        entries.append(entry)
     listing = "\n".join(launch.text() for planned in plans for launch in planned.launches)
     return Program(target.kind, target.features, entries, emitted.binary, list(graphs), listing)
 
@@ -53,16 +53,20 @@ def simplified(graph: EntryGraph) -> EntryGraph:
     )
 
 
-def _entry(graph: EntryGraph) -> Entry:
+def _entry(graph: EntryGraph, exact: bool = False, row_outputs: Sequence[bool] = ()) -> Entry:
+    flags = row_outputs or [False] * len(graph.results)
     return Entry(
         name=graph.name,
         rows=graph.rows,
-        exact=False,
+        exact=exact,
         inputs=[
             Port(a.name, a.node.shape, a.node.dtype.name, a.rows, a.scalar) for a in graph.arguments
         ],
         state=[(s.variable, s.update is not None) for s in graph.states],
-        outputs=[Port(r.name, r.node.shape, r.node.dtype.name) for r in graph.results],
+        outputs=[
+            Port(r.name, r.node.shape, r.node.dtype.name, rows)
+            for r, rows in zip(graph.results, flags, strict=True)
+        ],
     )
 
 

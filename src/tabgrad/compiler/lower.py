@@ -28,6 +28,7 @@ class Lowering:
         self.constants = constants
         self._memo: dict[tuple[int, Indices], Expr] = {}
         self._arrays: dict[int, Buffer] = {}
+        self.rows: Buffer | None = None
         self._names = itertools.count()
         # A node whose value is at hand in the kernel being built: the folded value of a reduction,
         # or an expression another store of the same kernel already computes.
@@ -85,6 +86,12 @@ def _array(low: Lowering, node: Node, at: Indices) -> Expr:
         low._arrays[id(node)] = buffer
         low.constants.append(buffer)
     return low.load(buffer, flatten(at, node.shape))
+
+
+def _rows(low: Lowering, node: Node, at: Indices) -> Expr:
+    if low.rows is None:
+        low.rows = Buffer("rows", "rows", 1, int32)
+    return low.load(low.rows, Index())
 
 
 def _iota(low: Lowering, node: Node, at: Indices) -> Expr:
@@ -203,6 +210,7 @@ _RULES: dict[str, Callable[[Lowering, Node, Indices], Expr]] = {
     "const": _const,
     "array": _array,
     "iota": _iota,
+    "rows": _rows,
     "proj": _proj,
     "reshape": _reshape,
     "permute": _permute,
