@@ -11,5 +11,4 @@ from tabgrad import naming
 @pytest.fixture(autouse=True)
 def _fresh_names() -> None:
     naming.reset()
-    tg.set_engine("reference")
     tg.random.seed(0)

@@ -112,7 +112,7 @@ def test_stop_training() -> None:
         {"monitor": "loss", "min_delta": 0.05, "patience": 1},
         {"monitor": "loss", "min_delta": 0.5, "patience": 2, "restore_best_weights": True},
         {"monitor": "mae", "min_delta": 0.05, "start_from_epoch": 3},
-        {"monitor": "loss", "baseline": 0.1, "patience": 2, "restore_best_weights": True},
+        {"monitor": "loss", "baseline": 0.1, "min_delta": 0.05, "restore_best_weights": True},
         {"monitor": "val_loss", "mode": "max", "patience": 1},
     ],
     ids=str,
