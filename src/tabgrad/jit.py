@@ -225,6 +225,10 @@ class Compiled:
         inputs, key = self._key(leaves, structure)
         return self._find(leaves, structure, inputs, key)[1]
 
+    def traces(self) -> list[Traced]:
+        """What was captured so far, for an export; the latest last."""
+        return [traced for traced, _, _ in self._cache.values()]
+
     def _key(self, leaves: list[Any], structure: trees.Structure) -> tuple[list[Node], Any]:
         nodes: list[Node] = []
         parts: list[Any] = []

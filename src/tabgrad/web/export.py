@@ -1,0 +1,273 @@
+"""`tg.export`: from a model, or functions that share Variables, to a static page.
+
+This file decides what a page holds: which entries at which batch sizes, which Variables, what the
+page shows. Writing the files is `site.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tabgrad
+from tabgrad import jit, realize
+from tabgrad.compiler import driver
+from tabgrad.compiler.program import EntryGraph, Program, State
+from tabgrad.errors import ArgumentError, TabgradError
+from tabgrad.formats.safetensors import Array
+from tabgrad.ir.graph import Node
+from tabgrad.jit import Compiled, Traced
+from tabgrad.models import Model
+from tabgrad.targets.wasm.target import WasmTarget
+from tabgrad.tensor import Tensor, tensor
+from tabgrad.variable import Variable
+from tabgrad.web.site import Data, Initial, Site, write_site
+
+FORMAT, SCHEMA = "tabgrad-model", 1
+DEFAULT_BATCH_SIZE = 32
+
+
+def export(
+    model: Model | Mapping[str, Any],
+    path: str | Path,
+    batch_sizes: Sequence[int] | None = None,
+    title: str | None = None,
+    *,
+    deterministic: bool = False,
+    data: Sequence[Any] | None = None,
+    task: Mapping[str, Any] | None = None,
+) -> Site:
+    """Write a static page that runs without Python: predicts, and trains if the model is compiled.
+
+    Args:
+        model: a built model, or a dict from names to functions compiled with `tg.compile` that have
+            been called at least once (each is exported for the shapes it was called with).
+        path: the folder to write, made where it is missing.
+        batch_sizes: the batch sizes to export; by default 1 and that of the last fit, else 32.
+        title: the page's heading, by default the model's name.
+        deterministic: export only kernels whose results have the same bits on every machine.
+        data: (x, y) or (x, y, x_test, y_test), a sample dataset for the page to train on.
+        task: what the page is about, for instance {"kind": "digits", "labels": [...], "height": 8,
+            "width": 8, "scale": 16.0} for a page on which digits are drawn.
+
+    Returns:
+        What was written: its `sizes`, raw and gzip, by file; also printed.
+
+    Raises:
+        ArgumentError: batch sizes that are not positive, or functions that were never called.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> model = tg.Sequential([tg.Input((1,)), tg.layers.Dense(1)])
+        >>> site = tg.export(model, "/tmp/site")  # doctest: +SKIP
+    """
+    parts = _of_model(model, batch_sizes) if isinstance(model, Model) else _of_functions(model)
+    programs = {(): driver.compile(parts.graphs, WasmTarget())}
+    if not deterministic:
+        fused = WasmTarget(("relaxed-simd",))
+        programs[fused.features] = driver.compile(parts.graphs, fused)
+    arrays, described = _variables(parts)
+    name = getattr(model, "name", "functions")
+    content = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "tabgrad": tabgrad.__version__,
+        "name": name,
+        "title": title or name,
+        "deterministic": deterministic,
+        "variables": described,
+        "entries": _entries(list(programs.values()), parts.classes),
+        "predict": parts.predict,
+        "training": parts.training,
+        "task": None if task is None else dict(task),
+    }
+    site = write_site(
+        path,
+        model=content,
+        programs={features: program.binary for features, program in programs.items()},
+        weights=arrays,
+        initial=parts.initial,
+        data=_sample(data),
+    )
+    print(site)
+    return site
+
+
+class _Parts:
+    """What goes into a page, before it is compiled."""
+
+    def __init__(self) -> None:
+        self.graphs: list[EntryGraph] = []
+        self.variables: dict[int, tuple[Variable, str]] = {}
+        self.predict: dict[str, Any] | None = None
+        self.training: dict[str, Any] | None = None
+        self.initial: Initial | None = None
+        self.classes: dict[str, int] = {}
+        self._constants: dict[int, Variable] = {}
+
+    def add(self, traced: Traced, roles: Mapping[int, str]) -> None:
+        """One more entry. Tensors the function closed over become constants of the page."""
+        graph = traced.graph
+        own = len(graph.arguments) - len(traced.captured)
+        states = list(graph.states)
+        for argument, node in zip(graph.arguments[own:], traced.captured, strict=True):
+            states.append(State(argument.node, self._constant(node).path))
+        self.graphs.append(replace(graph, arguments=graph.arguments[:own], states=states))
+        for variable in traced.variables:
+            self.variables.setdefault(id(variable), (variable, roles.get(id(variable), "weight")))
+
+    def _constant(self, node: Node) -> Variable:
+        if id(node) not in self._constants:
+            name = f"constants/{len(self._constants)}"
+            found = Variable(Tensor(node), trainable=False, name=name)
+            self._constants[id(node)] = found
+            self.variables[id(found)] = (found, "constant")
+        return self._constants[id(node)]
+
+
+def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
+    parts = _Parts()
+    entries = model._entries()
+    sizes = _sizes(model, batch_sizes)
+    state = model._state()
+    roles = {id(variable): role for variable, role in state}
+    for name, entry in entries.items():
+        for size in sizes:
+            traced = jit.trace(
+                entry.function,
+                [((size, *spec.shape[1:]), spec.dtype, True) for spec in entry.inputs],
+                name=name,
+                names=[spec.name for spec in entry.inputs],
+                output_names=entry.outputs,
+            )
+            parts.add(traced, roles)
+    # Everything a training keeps is in the page, also what no exported entry happens to read.
+    for variable, role in state:
+        parts.variables.setdefault(id(variable), (variable, role))
+    parts.predict = {"inputs": ["x"], "outputs": list(entries["predict"].outputs)}
+    parts.training = model._training()
+    if parts.training is not None:
+        parts.training["batch_size"] = max(sizes)
+        parts.initial = _initial(model, state)
+        if "sparse_categorical" in parts.training["loss"]:
+            classes = model.output_shape[-1]
+            assert classes is not None
+            parts.classes["y"] = classes
+    return parts
+
+
+def _sizes(model: Model, batch_sizes: Sequence[int] | None) -> list[int]:
+    if batch_sizes is None:
+        return sorted({1, model._batch_size or DEFAULT_BATCH_SIZE})
+    sizes = sorted(set(batch_sizes))
+    if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+        raise ArgumentError(f"expected positive batch sizes; received {list(batch_sizes)}")
+    return sizes
+
+
+def _initial(model: Model, state: Sequence[tuple[Variable, str]]) -> Initial | None:
+    """Fresh weights for training from scratch in the page: those of a newly built twin."""
+    try:
+        twin = type(model).from_config(model.get_config())
+        twin.build((None, *model.input_shape[1:]))
+    except (TabgradError, TypeError):
+        return None  # a subclass that cannot be made anew; the page then only trains further
+    fresh = dict(zip((id(v) for v in model.variables), twin.variables, strict=True))
+    arrays: dict[str, Array] = {}
+    zeros: list[str] = []
+    for variable, role in state:
+        if role in ("optimizer", "metric"):
+            if variable.path.endswith("learning_rate"):
+                arrays[variable.path] = _array(variable)
+            else:
+                zeros.append(variable.path)
+        elif id(variable) in fresh:
+            arrays[variable.path] = _array(fresh[id(variable)])
+    return Initial(arrays, zeros)
+
+
+def _of_functions(functions: Mapping[str, Any]) -> _Parts:
+    parts = _Parts()
+    if not isinstance(functions, Mapping) or not functions:
+        raise ArgumentError(
+            "expected a model, or a dict from names to functions made by tg.compile; received "
+            f"{type(functions).__name__}"
+        )
+    for name, function in functions.items():
+        if not isinstance(function, Compiled):
+            raise ArgumentError(
+                f"expected {name!r} to be a function made by tg.compile; received "
+                f"{type(function).__name__}"
+            )
+        calls = function.traces()
+        if not calls:
+            raise ArgumentError(
+                f"expected {name!r} to have been called: an export holds the shapes a function was "
+                "called with. Call it once on example data"
+            )
+        traced = calls[-1]
+        traced.graph.name = name
+        roles = {id(v): "weight" for v in traced.variables}
+        parts.add(traced, roles)
+    return parts
+
+
+def _variables(parts: _Parts) -> tuple[dict[str, Array], list[dict[str, Any]]]:
+    arrays: dict[str, Array] = {}
+    described: list[dict[str, Any]] = []
+    for variable, role in parts.variables.values():
+        if any(known["name"] == variable.path for known in described):
+            raise ArgumentError(
+                f"expected Variables with different names; two are called {variable.path!r}. "
+                "Name them: tg.Variable(..., name=...)"
+            )
+        array = _array(variable)
+        zero = not any(array.data)
+        if not zero:
+            arrays[variable.path] = array
+        described.append(
+            {
+                "name": variable.path,
+                "shape": list(variable.shape),
+                "dtype": variable.dtype.name,
+                "trainable": variable.trainable,
+                "role": role,
+                "zero": zero,
+            }
+        )
+    return arrays, described
+
+
+def _array(variable: Variable) -> Array:
+    return Array(variable.shape, variable.dtype, realize.read(variable.node()))
+
+
+def _entries(programs: Sequence[Program], classes: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The entries' headers, with memory enough for each of the programs."""
+    headers = []
+    for versions in zip(*(program.entries for program in programs), strict=True):
+        header = versions[0].header()
+        for field in ("arena", "scratch", "peak"):
+            header[field] = max(getattr(entry, field) for entry in versions)
+        del header["kernels"]
+        for port in header["inputs"]:
+            if port["name"] in classes:
+                port["classes"] = classes[port["name"]]
+        headers.append(header)
+    return headers
+
+
+def _sample(data: Sequence[Any] | None) -> Data | None:
+    if data is None:
+        return None
+    if len(data) not in (2, 4):
+        raise ArgumentError(
+            f"expected data as (x, y) or (x, y, x_test, y_test); received {len(data)} arrays"
+        )
+    arrays = []
+    for values in data:
+        value = tensor(values)
+        arrays.append([Array(value.shape, value.dtype, realize.read(value.node))])
+    return Data(*arrays)
