@@ -263,10 +263,10 @@ class Steps:
 
     def _bind(self, name: str, data: arrays.Resident, rows: int) -> jit.Bound:
         """The compiled function for batches of so many rows, with input buffers of its own."""
-        examples = data.like_batch(rows)
-        key = (name, realize.engine(), *((t.shape, t.dtype) for t in examples))
+        kinds = tuple((t.shape[1:], t.dtype) for t in data.columns)
+        key = (name, realize.engine(), rows, kinds)
         if key not in self._bound:
-            self._bound[key] = self._function(name).bind(*examples)
+            self._bound[key] = self._function(name).bind(*data.like_batch(rows))
             if len(self._bound) > _MOST_BOUND:
                 self._bound.popitem(last=False)
         self._bound.move_to_end(key)

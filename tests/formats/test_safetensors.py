@@ -113,7 +113,7 @@ def test_damaged_files(data: bytes, message: str) -> None:
 
 def test_a_newer_schema() -> None:
     data = _file({"__metadata__": {"format": "tabgrad", "schema": "2"}})
-    with pytest.raises(FormatError, match="newer tabgrad .schema 2; this one reads up to 1."):
+    with pytest.raises(FormatError, match=r"newer tabgrad .schema 2; this one reads up to 1."):
         safetensors.loads(data, "'m.safetensors'")
     with pytest.raises(FormatError, match="expected a number"):
         safetensors.loads(_file({"__metadata__": {"format": "tabgrad", "schema": "x"}}))
@@ -170,5 +170,5 @@ def _umask() -> int:
 
 
 def test_bytes_that_do_not_fit() -> None:
-    with pytest.raises(ArgumentError, match="'w': shape .3,. of float32 takes 12 bytes"):
+    with pytest.raises(ArgumentError, match=r"'w': shape .3,. of float32 takes 12 bytes"):
         safetensors.dumps({"w": Array((3,), dtypes.float32, bytes(8))})

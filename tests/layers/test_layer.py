@@ -1,4 +1,4 @@
-"""The Layer base class: names, paths, tracking, building, configs, and errors that name the layer."""
+"""The Layer base class: names, paths, tracking, building, configs, errors that name the layer."""
 
 from __future__ import annotations
 

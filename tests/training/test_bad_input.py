@@ -32,14 +32,18 @@ def _classifier() -> tg.Sequential:
 
 
 CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    (lambda: _regression().fit(X[:, :2], Y), ShapeError, r"x of shape \(rows, 3\); received \(8, 2\)"),
+    (
+        lambda: _regression().fit(X[:, :2], Y),
+        ShapeError,
+        r"x of shape \(rows, 3\); received \(8, 2\)",
+    ),
     (lambda: _regression().predict(np.zeros((2, 3, 3))), ShapeError, r"received \(2, 3, 3\)"),
     (lambda: _regression().fit(X, Y[:5]), ShapeError, "x and y must .* received 8 and 5"),
     (lambda: _regression().fit(X[:0], Y[:0]), ShapeError, "x has zero rows"),
     (lambda: _regression().predict(X[:0]), ShapeError, "x has zero rows"),
     (lambda: _regression().fit(X), ArgumentError, "y is missing"),
     (lambda: _regression().fit(X, Y, batch_size=0), ArgumentError, "batch_size must be a positive"),
-    (lambda: _regression().fit(X, Y, verbose=7), ArgumentError, 'verbose must be "auto", 0, 1 or 2'),
+    (lambda: _regression().fit(X, Y, verbose=7), ArgumentError, 'verbose must be "auto", 0, 1 or'),
     (lambda: _regression().fit(X, Y, callbacks=[print]), ArgumentError, "callbacks are tabgrad"),
     (lambda: _regression().fit(X, Y, validation_split=1.5), ArgumentError, "between 0 and 1"),
     (
@@ -58,7 +62,7 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: _classifier().fit(X, np.eye(4)[LABELS]),
         ShapeError,
-        "for one-hot labels use|For one-hot labels use",
+        "For one-hot labels use categorical_crossentropy",
     ),
     (lambda: _regression().compile("lion", "mse"), ArgumentError, "there are sgd, rmsprop, adam"),
     (
@@ -73,7 +77,7 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (lambda: tg.Sequential([tg.layers.Dense(1)]).fit(X, Y), TabgradError, "call model.compile"),
     (lambda: tg.Sequential([tg.layers.Dense(1)]).evaluate(X, Y), TabgradError, "model.evaluate"),
-    (lambda: tg.Sequential([tg.layers.Dense(1)]).summary and _uncompiled(), TabgradError, "a loss"),
+    (lambda: _without_a_loss(), TabgradError, "model.fit needs a loss"),
     (lambda: tg.Sequential([tg.layers.Dense(1), 3]), ArgumentError, "takes tabgrad layers"),  # type: ignore[list-item]
     (
         lambda: tg.Sequential([tg.layers.Dense(1, name="a"), tg.layers.Dense(1, name="a")]),
@@ -89,7 +93,7 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
 ]
 
 
-def _uncompiled() -> None:
+def _without_a_loss() -> None:
     model = tg.Sequential([tg.layers.Dense(1)])
     model.compile("sgd")
     model.fit(X, Y)
@@ -129,7 +133,7 @@ def test_a_batch_larger_than_the_data_and_a_single_row() -> None:
 def test_a_loss_that_is_not_finite() -> None:
     model = _regression()
     model.compile(tg.optimizers.SGD(1e20), "mse")
-    with pytest.raises(TabgradError, match="the loss became (nan|inf).*TABGRAD_DEBUG=1") as caught:
+    with pytest.raises(TabgradError, match=r"the loss became (nan|inf).*TABGRAD_DEBUG=1") as caught:
         model.fit(X, Y, epochs=50, verbose=0)
     assert caught.value.code == "non-finite"
 

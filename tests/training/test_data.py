@@ -31,7 +31,9 @@ def test_the_oracle() -> None:
     assert _threefry((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3)) == (0xC4923A9C, 0x483DF7A0)
 
 
-@pytest.mark.parametrize(("seed", "epoch", "rows"), [(0, 0, 10), (7, 3, 33), (2**31, 1, 5), (1, 0, 1)])
+@pytest.mark.parametrize(
+    ("seed", "epoch", "rows"), [(0, 0, 10), (7, 3, 33), (2**31, 1, 5), (1, 0, 1)]
+)
 def test_order(seed: int, epoch: int, rows: int) -> None:
     bits = [_threefry((seed, epoch), (0, i))[0] for i in range(rows)]
     assert arrays.order(seed, epoch, rows) == sorted(range(rows), key=lambda i: bits[i])
@@ -80,7 +82,7 @@ def test_rows_are_fitted_as_keras_does() -> None:
 def test_labels() -> None:
     arrays.check_labels(tg.tensor([0, 9]), 10)
     for labels in ([-1, 3], [0, 10]):
-        with pytest.raises(ArgumentError, match="labels must be from 0 to 9.*received labels from"):
+        with pytest.raises(ArgumentError, match=r"labels must be from 0 to 9.*received labels from"):
             arrays.check_labels(tg.tensor(labels), 10)
     with pytest.raises(ArgumentError, match="from 0 to 1; received labels from -1 to 1"):
         arrays.check_probabilities(tg.tensor([-1.0, 1.0]))

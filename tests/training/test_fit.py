@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tabgrad as tg
+from tabgrad import realize
 from tabgrad.data import arrays
 from tests.keras_oracle import numbers
 
@@ -109,7 +110,8 @@ def test_evaluate_and_predict_do_not_depend_on_the_batch_size() -> None:
     whole = model.evaluate(X, Y, batch_size=11, verbose=0)
     assert len(whole) == 2
     for size in (1, 2, 4, 100):
-        np.testing.assert_allclose(model.evaluate(X, Y, batch_size=size, verbose=0), whole, rtol=1e-6)
+        parts = model.evaluate(X, Y, batch_size=size, verbose=0)
+        np.testing.assert_allclose(parts, whole, rtol=1e-6)
         np.testing.assert_allclose(
             model.predict(X, batch_size=size), np.asarray(model.predict(X)), rtol=1e-6
         )
@@ -293,3 +295,27 @@ def test_entries_for_export() -> None:
     labels.compile("sgd", "sparse_categorical_crossentropy")
     y = labels._entries()["train_step"].inputs[1]
     assert (y.shape, str(y.dtype)) == ((None,), "int32")
+
+
+def test_deterministic_uses_an_engine_of_its_own() -> None:
+    """The same bits as on an engine that was chosen to be deterministic for everything."""
+
+    def train(deterministic: bool) -> list[Any]:
+        model = tg.Sequential([
+            tg.Input((3,)), tg.layers.Dense(40, "tanh"), tg.layers.Dense(1),
+        ])  # fmt: skip
+        model.set_weights([numbers(*v.shape, seed=i) for i, v in enumerate(model.weights)])
+        model.compile("adam", "mse", deterministic=deterministic)
+        model.fit(X, Y, batch_size=4, epochs=5, seed=1, verbose=0)
+        model.evaluate(X, Y, verbose=0)
+        return [*model.get_weights(), np.asarray(model.predict(X)), np.asarray(model(X))]
+
+    own = train(True)
+    chosen = realize._make_engine("wasm", True)
+    with realize.using(chosen):
+        expected = train(False)
+    assert not chosen.features
+    for a, b in zip(own[:-1], expected[:-1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Called directly, the model computes on the engine in use: close, but not promised equal.
+    np.testing.assert_allclose(own[-1], expected[-1], rtol=1e-5)

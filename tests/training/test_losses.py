@@ -104,7 +104,7 @@ def test_what_is_refused() -> None:
         losses.MeanSquaredError(reduction="average")
     with pytest.raises(ShapeError, match=r"\(6, 3\) do not fit predictions of shape \(6, 4\)"):
         losses.MeanSquaredError()(numbers(6, 3), LOGITS)
-    with pytest.raises(ShapeError, match="one integer label for each row.*categorical_cross"):
+    with pytest.raises(ShapeError, match=r"one integer label for each row.*categorical_cross"):
         losses.SparseCategoricalCrossentropy()(ONE_HOT, PROBABILITIES)
     with pytest.raises(ShapeError, match="binary_crossentropy"):
         losses.CategoricalCrossentropy()(numbers(6, 1), numbers(6, 1))

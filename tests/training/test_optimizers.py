@@ -46,7 +46,8 @@ def test_updates_and_slots(case: tuple[str, dict[str, Any]]) -> None:
     step = tg.compile(lambda *grads: ours.apply(grads, mine))
     # Given slots, not only those that start at zero. Second moments are never negative, and in a
     # centred RMSprop exceed the square of the first.
-    for i, (variable, slot) in enumerate(zip(ours.variables[2:], theirs.variables[2:], strict=True)):
+    slots = zip(ours.variables[2:], theirs.variables[2:], strict=True)
+    for i, (variable, slot) in enumerate(slots):
         value = numbers(*variable.shape, seed=20 + i) * (0.1 if name == "RMSprop" else 1.0)
         if "velocity" in variable.path:
             value = np.abs(value) + np.float32(1.0)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tabgrad import ops, random, realize
+from tabgrad import jit, ops, random, realize
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.tensor import Tensor, tensor
@@ -122,8 +122,13 @@ def order(seed: int, epoch: int, rows: int) -> list[int]:
     """
     # The key is data, not a constant, so all epochs share one Program.
     key = tensor([seed & 0xFFFFFFFF, epoch], dtype="uint32")
-    bits: list[int] = random.bits((rows,), key).tolist()
+    bits = numbers(_random_bits(key, rows))
     return sorted(range(rows), key=bits.__getitem__)
+
+
+@jit.compile
+def _random_bits(key: Tensor, rows: int) -> Tensor:
+    return random.bits((rows,), key)
 
 
 def batches(rows: int, size: int, indices: Sequence[int] | None = None) -> Iterator[Sequence[int]]:
