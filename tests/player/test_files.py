@@ -100,7 +100,7 @@ def test_weights_that_are_not_the_model_s(load, change, model_folder):
     assert error["code"] == "weights"
     assert "float32 [1,1], the model needs float32 [2,1]" in error["message"]
     change(variables=[*variables, {**variables[0], "name": "another"}])
-    assert '"another" is missing' in load()["message"]
+    assert '"another" is missing, the model needs float32 [1,1]' in load()["message"]
 
 
 def test_kernels_that_are_not_webassembly(load, change, model_folder):

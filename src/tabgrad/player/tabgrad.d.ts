@@ -133,6 +133,8 @@ export interface Model {
   loadWeights(file: ArrayBuffer | ArrayBufferView): Promise<void>;
   /** Back to the weights from before any training, where they were exported. */
   reset(): Promise<void>;
+  /** The dataset that was exported with the model; xTest and yTest are undefined without tests. */
+  data(): Promise<{ x: Results; y: Results; xTest: Results; yTest: Results }>;
   /** Gives memory and worker back; calls that are running reject with code "disposed". */
   dispose(): void;
 }
@@ -158,7 +160,7 @@ export function load(url: URL | string, options?: LoadOptions): Promise<Model>;
  * - of arguments: "shape", "dtype", "rows", "empty", "label", "inputs", "entry", "batch_size",
  *   "option", "weights"
  * - of files: "missing_file", "truncated", "corrupt", "version", "unsupported", "compile"
- * - of training: "nan_loss", "aborted", "not_trainable", "no_initial", "busy"
+ * - of training: "nan_loss", "aborted", "not_trainable", "no_initial", "no_data", "busy"
  * - of the engine: "trap", "memory", "handle", "range", "unloaded", "worker", "disposed", "internal"
  */
 export class TabgradError extends Error {

@@ -3,7 +3,7 @@
 // This is the side that callers see: it checks and packs what they give, and passes it on to a
 // Session (tabgrad/session.js), in a worker where there is one. tabgrad.d.ts documents the API.
 
-import { Result, pack } from "./tabgrad/arrays.js";
+import { pack, unpack } from "./tabgrad/arrays.js";
 import { TabgradError } from "./tabgrad/errors.js";
 import { fetchModel, fetchParts } from "./tabgrad/files.js";
 import { LocalLink, WorkerLink, startWorker } from "./tabgrad/link.js";
@@ -53,8 +53,8 @@ async function connect(worker, files) {
     await link.call("open", files, {}, weights);
     return link;
   }
-  const { Session } = await import("./tabgrad/session.js");
-  return new LocalLink(new Session(files));
+  const { Session } = await import("./tabgrad/worker.js");
+  return new LocalLink(() => new Session(files));
 }
 
 /** @implements {PublicModel} */
@@ -195,13 +195,7 @@ class Model {
   }
 
   async weights() {
-    const weights = await this.#link.call("weights");
-    return Object.fromEntries(
-      Object.entries(weights).map(([name, { data, shape, dtype }]) => [
-        name,
-        new Result(data, shape, dtype),
-      ]),
-    );
+    return named(await this.#link.call("weights"));
   }
 
   saveWeights() {
@@ -226,6 +220,22 @@ class Model {
       throw new TabgradError("no_initial", "this model was exported without its initial weights");
     }
     await this.#link.call("reset", { files: await fetchParts(initial.files, this.#url) });
+  }
+
+  async data() {
+    const { data } = this.info;
+    if (!data) {
+      throw new TabgradError("no_data", "this model was exported without a dataset");
+    }
+    const files = await fetchParts([data], this.#url);
+    const arrays = await named(await this.#link.call("read", { files }));
+    const [x, y, xTest, yTest] = [data.x, data.y, data.x_test, data.y_test].map(
+      (/** @type {string[]} */ names) => {
+        const found = names.map((name) => arrays[name]);
+        return found.length > 1 ? found : found[0];
+      },
+    );
+    return { x, y, xTest, yTest };
   }
 
   dispose() {
@@ -305,14 +315,28 @@ class Model {
     const entry = /** @type {any} */ (this.entries.find((entry) => entry.name === name));
     const rows = rowsOf(inputs, entry.inputs);
     const packed = await this.#link.call("run", { name, inputs, rows, batchSize });
-    const results = outputs.map((output) => {
-      const { dtype } = entry.outputs.find((/** @type {Spec} */ spec) => spec.name === output);
-      return new Result(packed[output].data, packed[output].shape, dtype);
-    });
+    const results = await Promise.all(
+      outputs.map((output) => {
+        const { dtype } = entry.outputs.find((/** @type {Spec} */ spec) => spec.name === output);
+        return unpack(packed[output], dtype);
+      }),
+    );
     if (outputs.length === 1) return results[0];
     if (outputs.every((output, i) => output === String(i))) return results;
     return Object.fromEntries(outputs.map((output, i) => [output, results[i]]));
   }
+}
+
+/**
+ * What a Session hands over, as results.
+ * @param {Record<string, Packed & {dtype: string}>} arrays
+ */
+async function named(arrays) {
+  const results = Object.entries(arrays).map(async ([name, packed]) => [
+    name,
+    await unpack(packed, packed.dtype),
+  ]);
+  return Object.fromEntries(await Promise.all(results));
 }
 
 /**
@@ -390,6 +414,7 @@ function option(name, expected, received) {
  */
 function whole(name, value, least) {
   if (!Number.isSafeInteger(value) || value < least) {
-    throw option(name, `a whole number${least > -Infinity ? ` of at least ${least}` : ""}`, value);
+    const limit = least > -Infinity ? ` of at least ${least}` : "";
+    throw option(name, `a whole number${limit}`, value);
   }
 }

@@ -1,18 +1,21 @@
-"""JavaScript modules as they go into a page: fewer files, without comments, otherwise unchanged.
+"""JavaScript modules as they go into a page: fewer files, without comments and spare white space.
 
 The player is written as many small modules with comments and JSDoc types, which a visitor should
-not have to download. A module that only one other module imports moves into it; lines that are
-comments go. Names and lines stay as they were written, so what runs can still be read.
+not have to download. A file has all that it imports in it; what is imported while running, by
+`import("./name.js")`, is a file of its own. Modules that several files need are copied into each,
+so they may hold no state, and nobody may ask whose copy a class is. Names stay as they were
+written, so what runs can still be read.
 
-It understands the player's own style and refuses everything else: named imports from "./",
-exported declarations, comments on lines of their own, no template text that looks like a comment.
+It understands the player's own style and refuses everything else: named imports from "./" and
+exported declarations, statements that end in a semicolon, no regular expression with quotes,
+slashes or spaces in it, no template within a template.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from tabgrad.errors import NotSupportedError
 
@@ -21,24 +24,28 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let) )", re
 _DECLARED = re.compile(
     r"^(?:export )?(?:async )?(?:function|class|const|let) ([\w$]+)", re.MULTILINE
 )
-_ONLY_IN_FILES_OF_THEIR_OWN = re.compile(r'^export \{|import\.meta|\bimport\("\.', re.MULTILINE)
-_COMMENTS = re.compile(
+_DYNAMIC_IMPORT = re.compile(r'\bimport\("(\.[^"]+)"\)')
+_ONLY_IN_FILES_OF_THEIR_OWN = re.compile(r"^export \{|import\.meta", re.MULTILINE)
+_TOKEN = re.compile(
     r"""
-    ^[ ]*/\*\*(?:[^*]|\*(?!/))*\*/\n  # a JSDoc block on lines of its own
-    | ^[ ]*//.*\n                     # a comment line
-    | [ ]+//[ ].*$                    # a comment after code
-    | /\*\*[ ]@(?:[^*]|\*(?!/))*\*/[ ]?   # a type within code
+    (?P<comment> //[^\n]* | /\*(?:[^*]|\*(?!/))*\*/ )
+    | (?P<space> \s+ )
+    | "(?:[^"\\\n]|\\.)*" | `(?P<template>(?:[^`\\]|\\.)*)`
+    | [\w$#]+ | .
     """,
-    re.MULTILINE | re.VERBOSE,
+    re.VERBOSE,
 )
 
 
-def bundle(read: Callable[[str], str], entries: Iterable[str]) -> dict[str, str]:
+def bundle(
+    read: Callable[[str], str], entries: Iterable[str], outside: Collection[str] = ()
+) -> dict[str, str]:
     """The files to write for some entry modules, by path.
 
     Args:
         read: gives the text of a module by its path, which uses "/".
         entries: paths of the modules that pages and workers load by address.
+        outside: paths of modules that will be there without being read.
 
     Raises:
         NotSupportedError: for code outside the style described above.
@@ -49,7 +56,7 @@ def bundle(read: Callable[[str], str], entries: Iterable[str]) -> dict[str, str]
         ...     "b.js": "export const b = 1;\\n",
         ... }
         >>> bundle(modules.__getitem__, ["a.js"])
-        {'a.js': 'const b = 1;\\nexport const a = b + 1;\\n'}
+        {'a.js': 'const b=1;export const a=b+1;'}
     """
     roots = list(entries)
     texts: dict[str, str] = {}
@@ -62,28 +69,76 @@ def bundle(read: Callable[[str], str], entries: Iterable[str]) -> dict[str, str]
             raise NotSupportedError(f"modules that import each other cannot be bundled: {circle}")
         if path in texts:
             return
-        code = _COMMENTS.sub("", read(path))
+        text = read(path)
         found: dict[str, list[str]] = {}
-        for names, specifier in _IMPORT.findall(code):
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(path), specifier))
+        for names, specifier in _IMPORT.findall(text):
+            target = _resolve(path, specifier)
             found[target] = [name.strip() for name in names.split(",") if name.strip()]
-            visit(target, (*importers, path))
-        texts[path] = re.sub(r"\n\n+", "\n", _IMPORT.sub("", code)).lstrip("\n")
+            if target not in outside:
+                visit(target, (*importers, path))
+        texts[path] = _IMPORT.sub("", text)
         imports[path] = found
+        # Comments may name modules, too, so they go before dynamic imports are looked for.
+        roots.extend(_resolve(path, s) for s in _DYNAMIC_IMPORT.findall(tighten(texts[path])))
         order.append(path)
 
-    for root in roots:
-        visit(root)
+    for root in roots:  # which grows by what is imported dynamically
+        if root not in outside:
+            visit(root)
+    files = {}
+    for root in dict.fromkeys(roots):
+        if root not in outside:
+            members = _needed(root, imports, outside)
+            files[root] = _join(root, [each for each in order if each in members], texts, imports)
+    return files
 
-    owner: dict[str, str] = {}
-    for path in reversed(order):
-        owners = {owner[importer] for importer, names in imports.items() if path in names}
-        owner[path] = owners.pop() if path not in roots and len(owners) == 1 else path
-    return {
-        path: _join(path, [each for each in order if owner[each] == path], texts, imports, owner)
-        for path in order
-        if owner[path] == path
-    }
+
+def tighten(code: str) -> str:
+    """JavaScript without comments and without the white space it can do without.
+
+    Raises:
+        NotSupportedError: for a template within a template.
+
+    Example:
+        >>> tighten("const a = 1; // one\\nif (a) {\\n  b(`x  ${a}`);\\n}\\nc();\\n")
+        'const a=1;if(a){b(`x  ${a}`);}\\nc();'
+    """
+    out: list[str] = []
+    space = ""
+    for match in _TOKEN.finditer(code):
+        token = match[0]
+        if match["comment"] is not None:
+            continue
+        if match["space"] is not None:
+            space = "\n" if "\n" in token or space == "\n" else " "
+            continue
+        template = match["template"]
+        if template is not None and template.count("${") != len(re.findall(r"(?<!\\)\}", template)):
+            raise NotSupportedError(f"expected no template within a template: {token!r}")
+        if space and out:
+            before, after = out[-1][-1], token[0]
+            if space == "\n" and before == "}" and after not in "}]),;.?:":
+                out.append("\n")  # which may end a statement
+            elif (_in_words(before) and _in_words(after)) or (before == after and before in "+-"):
+                out.append(" ")
+        space = ""
+        out.append(token)
+    return "".join(out)
+
+
+def _in_words(letter: str) -> bool:
+    return letter.isalnum() or letter in "_$#"
+
+
+def _needed(
+    path: str, imports: dict[str, dict[str, list[str]]], outside: Collection[str]
+) -> set[str]:
+    """A module and all that it imports."""
+    found = {path}
+    for target in imports[path]:
+        if target not in outside:
+            found |= _needed(target, imports, outside)
+    return found
 
 
 def _join(
@@ -91,9 +146,8 @@ def _join(
     members: list[str],
     texts: dict[str, str],
     imports: dict[str, dict[str, list[str]]],
-    owner: dict[str, str],
 ) -> str:
-    """One file from the modules that it owns; the last of them is the file itself."""
+    """One file from modules in an order that works; the last of them is the file itself."""
     wanted: dict[str, set[str]] = {}
     declared: dict[str, str] = {}
     body = ""
@@ -111,12 +165,21 @@ def _join(
             if alone:
                 raise NotSupportedError(f"{member} cannot move into {path}: {alone[0]!r}")
             code = _EXPORT.sub("", code)
+        for specifier in set(_DYNAMIC_IMPORT.findall(code)):
+            moved = _specifier(path, _resolve(member, specifier))
+            code = code.replace(f'import("{specifier}")', f'import("{moved}")')
         body += code
-    folder = posixpath.dirname(path)
-    lines = []
-    for target, every in wanted.items():
-        specifier = posixpath.relpath(target, folder or ".")
-        if not specifier.startswith("."):
-            specifier = f"./{specifier}"
-        lines.append(f'import {{ {", ".join(sorted(every))} }} from "{specifier}";\n')
-    return "".join(lines) + body
+    lines = [
+        f'import {{ {", ".join(sorted(every))} }} from "{_specifier(path, target)}";\n'
+        for target, every in wanted.items()
+    ]
+    return tighten("".join(lines) + body)
+
+
+def _resolve(importer: str, specifier: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(importer), specifier))
+
+
+def _specifier(importer: str, target: str) -> str:
+    path = posixpath.relpath(target, posixpath.dirname(importer) or ".")
+    return path if path.startswith(".") else f"./{path}"

@@ -14,7 +14,8 @@ from typing import Any
 import tabgrad
 from tabgrad import jit, realize
 from tabgrad.compiler import driver
-from tabgrad.compiler.program import EntryGraph, Program, State
+from tabgrad.compiler.program import Program
+from tabgrad.ir.entry import EntryGraph, State
 from tabgrad.errors import ArgumentError, TabgradError
 from tabgrad.formats.safetensors import Array
 from tabgrad.ir.graph import Node

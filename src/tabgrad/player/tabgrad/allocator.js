@@ -32,17 +32,15 @@ export class Allocator {
    */
   alloc(nbytes) {
     const size = blockSize(nbytes);
-    let best = -1;
-    for (let i = 0; i < this.#free.length; i++) {
-      const room = this.#free[i].size;
-      if (room >= size && (best < 0 || room < this.#free[best].size)) best = i;
+    let best = { start: 0, size: Infinity };
+    for (const block of this.#free) {
+      if (block.size >= size && block.size < best.size) best = block;
     }
-    if (best < 0) return 0;
-    const block = this.#free[best];
-    const address = block.start;
-    block.start += size;
-    block.size -= size;
-    if (!block.size) this.#free.splice(best, 1);
+    const address = best.start;
+    if (!address) return 0;
+    best.start += size;
+    best.size -= size;
+    if (!best.size) this.#free.splice(this.#free.indexOf(best), 1);
     this.#buffers.set(address, nbytes);
     this.live += nbytes;
     this.peak = Math.max(this.peak, this.live);
@@ -96,28 +94,15 @@ export class Allocator {
    */
   #release(start, size) {
     const free = this.#free;
-    let low = 0;
-    let high = free.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (free[middle].start < start) low = middle + 1;
-      else high = middle;
-    }
-    const before = free[low - 1];
-    const after = free[low];
-    const joinsBefore = before && before.start + before.size === start;
-    const joinsAfter = after && start + size === after.start;
-    if (joinsBefore) {
-      before.size += size;
-      if (joinsAfter) {
-        before.size += after.size;
-        free.splice(low, 1);
+    let at = free.findIndex((block) => block.start > start);
+    if (at < 0) at = free.length;
+    free.splice(at, 0, { start, size });
+    for (const i of [at, at - 1]) {
+      const [block, next] = [free[i], free[i + 1]];
+      if (block && next && block.start + block.size === next.start) {
+        block.size += next.size;
+        free.splice(i + 1, 1);
       }
-    } else if (joinsAfter) {
-      after.start = start;
-      after.size += size;
-    } else {
-      free.splice(low, 0, { start, size });
     }
   }
 }

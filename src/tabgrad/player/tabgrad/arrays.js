@@ -21,15 +21,14 @@ import { TabgradError } from "./errors.js";
  */
 
 /** A result: row-major data that belongs to the caller. */
-export class Result {
+class Result {
   /**
    * @param {TypedArray} data
    * @param {number[]} shape
    * @param {string} dtype
    */
   constructor(data, shape, dtype) {
-    const half = dtype === "float16"; // not every browser has a Float16Array
-    this.data = half ? Float32Array.from(/** @type {any} */ (data), fromHalf) : data;
+    this.data = data;
     this.shape = shape;
     this.dtype = dtype;
   }
@@ -52,6 +51,19 @@ export class Result {
 }
 
 /**
+ * A result from packed data. float16 comes as float32.
+ * @param {Packed} packed
+ * @param {string} dtype
+ */
+export async function unpack({ data, shape }, dtype) {
+  if (dtype === "float16") {
+    const { fromHalf } = await import("./half.js");
+    data = Float32Array.from(/** @type {any} */ (data), fromHalf);
+  }
+  return new Result(data, shape, dtype);
+}
+
+/**
  * A caller's value as packed data for an input. An axis of rows may have any length but 0.
  * Long arrays let the event loop breathe now and then, so that the page stays responsive.
  * @param {any} value
@@ -64,7 +76,9 @@ export async function pack(value, spec) {
   const full = fitShape(shape, spec);
   const size = product(full);
   const out = new STORES[spec.dtype](size);
-  const put = copiesWhole(data, spec) ? null : setter(out, spec);
+  const half = spec.dtype === "float16" && (await import("./half.js"));
+  const number = half ? half.toHalf : Number;
+  const put = copiesWhole(data, spec) ? null : setter(out, spec, number);
 
   const flat = given !== null || ArrayBuffer.isView(data);
   if (flat && data.length !== size) {
@@ -181,9 +195,10 @@ function putNested(value, shape, axis, length, at, put, spec) {
  * A function that stores a checked value at an index.
  * @param {any} out
  * @param {Spec} spec
+ * @param {(value: any) => number} number
  * @returns {(value: any, index: number) => void}
  */
-function setter(out, { name, dtype, classes }) {
+function setter(out, { name, dtype, classes }, number) {
   const float = dtype.startsWith("float");
   const big = dtype.endsWith("64") && !float;
   return (value, index) => {
@@ -193,7 +208,7 @@ function setter(out, { name, dtype, classes }) {
       throw wrongValue(`numbers, received ${text}`, index);
     }
     if (float) {
-      out[index] = dtype === "float16" ? toHalf(Number(value)) : Number(value);
+      out[index] = number(value);
       return;
     }
     if (kind === "number" && !Number.isSafeInteger(value)) {
@@ -219,36 +234,4 @@ function setter(out, { name, dtype, classes }) {
     const message = `"${name}" is ${dtype}: expected ${problem} at position ${index}`;
     return new TabgradError("dtype", message);
   }
-}
-
-/**
- * A number's float16 bits, rounded to nearest, ties to even.
- * @param {number} value
- */
-export function toHalf(value) {
-  if (Number.isNaN(value)) return 0x7e00;
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const size = Math.abs(value);
-  if (size >= 65520) return sign | 0x7c00;
-  if (!size) return sign;
-  let exponent = -14;
-  while (size >= 2 ** (exponent + 1)) exponent++;
-  const scaled = size / 2 ** (exponent - 10);
-  let mantissa = Math.floor(scaled);
-  const rest = scaled - mantissa;
-  if (rest > 0.5 || (rest === 0.5 && mantissa & 1)) mantissa++;
-  // A mantissa of 1024 or more carries into the exponent by itself, subnormals have none.
-  return sign | (((exponent + 14) << 10) + mantissa);
-}
-
-/**
- * The number that float16 bits stand for.
- * @param {number} bits
- */
-export function fromHalf(bits) {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const mantissa = bits & 1023;
-  if (exponent === 31) return mantissa ? NaN : sign * Infinity;
-  return sign * (exponent ? (1024 + mantissa) * 2 ** (exponent - 25) : mantissa * 2 ** -24);
 }

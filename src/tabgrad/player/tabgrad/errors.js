@@ -15,12 +15,12 @@ export class TabgradError extends Error {
 }
 
 /**
- * Whatever was thrown, as a TabgradError.
+ * Whatever was thrown, as a TabgradError. Not by instanceof: an error may come out of the worker's
+ * file, which has a copy of the class.
  * @param {any} error
- * @param {string} [code] the code of an error that has none
  */
-export function asTabgradError(error, code = "internal") {
-  if (error instanceof TabgradError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new TabgradError(code, message, { cause: error });
+export function asTabgradError(error) {
+  const ours = error?.name === "TabgradError";
+  const message = error?.message ?? String(error);
+  return new TabgradError(ours ? error.code : "internal", message, { cause: error });
 }

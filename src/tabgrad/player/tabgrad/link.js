@@ -1,7 +1,7 @@
 // How tabgrad.js reaches a Session: through messages to the worker (worker.js), or directly where
 // workers are missing or fail. Both have call() and close().
 
-import { TabgradError } from "./errors.js";
+import { TabgradError, asTabgradError } from "./errors.js";
 
 /**
  * @typedef {object} Hooks
@@ -27,7 +27,7 @@ import { TabgradError } from "./errors.js";
 export function startWorker(url) {
   return new Promise((resolve) => {
     try {
-      const worker = new Worker(url, { type: "module" });
+      const worker = new Worker(url, { type: "module", name: "tabgrad" });
       worker.onmessage = () => resolve(worker);
       worker.onerror = (event) => {
         event.preventDefault();
@@ -45,9 +45,13 @@ export class LocalLink {
   /** @type {any} */
   #session;
 
-  /** @param {import("./session.js").Session} session */
-  constructor(session) {
-    this.#session = session;
+  /** @param {() => import("./session.js").Session} open */
+  constructor(open) {
+    try {
+      this.#session = open();
+    } catch (error) {
+      throw asTabgradError(error);
+    }
   }
 
   /**
@@ -60,7 +64,7 @@ export class LocalLink {
       const signal = new AbortController().signal;
       return await this.#session[method](request, { signal, ...hooks });
     } catch (error) {
-      throw this.#session ? error : disposed();
+      throw this.#session ? asTabgradError(error) : disposed();
     }
   }
 
@@ -126,7 +130,7 @@ export class WorkerLink {
       this.#worker.postMessage({ id, reply });
     } else {
       this.#calls.delete(id);
-      if (error) call.reject(new TabgradError(error.code, error.message));
+      if (error) call.reject(asTabgradError(error));
       else call.resolve(result);
     }
   }

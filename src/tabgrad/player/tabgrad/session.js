@@ -6,7 +6,7 @@
 
 import { byteSize, bytesOf, fromBytes } from "./dtypes.js";
 import { TabgradError } from "./errors.js";
-import { readSafetensors, writeSafetensors } from "./safetensors.js";
+import { readSafetensors } from "./safetensors.js";
 import { evaluate, fit } from "./training.js";
 import { Lock, Turn } from "./turns.js";
 import { WasmEngine } from "./wasm.js";
@@ -110,7 +110,8 @@ export class Session {
     return this.lock.hold(() => this.#weights());
   }
 
-  saveWeights() {
+  async saveWeights() {
+    const { writeSafetensors } = await import("./save.js");
     return this.lock.hold(() => writeSafetensors(Object.entries(this.#weights())));
   }
 
@@ -129,6 +130,21 @@ export class Session {
       this.#load(files, [], this.#all());
       for (const name of this.model.initial?.zeros ?? []) this.zero(this.variable(name));
     });
+  }
+
+  /**
+   * The arrays in safetensors files.
+   * @param {{files: {file: string, data: ArrayBuffer}[]}} request
+   */
+  read({ files }) {
+    /** @type {Record<string, Packed & {dtype: string}>} */
+    const arrays = {};
+    for (const { file, data } of files) {
+      for (const [name, { dtype, shape, bytes }] of readSafetensors(data, file)) {
+        arrays[name] = { data: fromBytes(dtype, bytes.slice()), shape, dtype };
+      }
+    }
+    return arrays;
   }
 
   // What training.js builds on.
@@ -313,17 +329,14 @@ export class Session {
     }
     const where = files.map(({ file }) => file).join(", ");
     const present = optional.filter(({ spec }) => found.has(spec.name));
-    const chosen = [...new Set([...required, ...present])];
+    const chosen = new Set([...required, ...present]);
+    const describe = (/** @type {{dtype: string, shape: number[]} | undefined} */ array) =>
+      array ? `${array.dtype} [${array.shape}]` : "missing";
     for (const { spec } of chosen) {
-      const array = found.get(spec.name);
-      if (!array) throw new TabgradError("weights", `${where}: "${spec.name}" is missing`);
-      const describe = (/** @type {{dtype: string, shape: number[]}} */ { dtype, shape }) =>
-        `${dtype} [${shape}]`;
-      if (describe(array) !== describe(spec)) {
-        throw new TabgradError(
-          "weights",
-          `${where}: "${spec.name}" is ${describe(array)}, the model needs ${describe(spec)}`,
-        );
+      const [have, need] = [describe(found.get(spec.name)), describe(spec)];
+      if (have !== need) {
+        const message = `${where}: "${spec.name}" is ${have}, the model needs ${need}`;
+        throw new TabgradError("weights", message);
       }
     }
     for (const { spec, handle } of chosen) {

@@ -1,30 +1,33 @@
-// The worker's side: messages in, a Session's answers out. tabgrad/link.js is the other side.
+// The worker's side: messages in, a Session's answers out; link.js is the other side. On a page's
+// own thread, where there is no worker, this file gives the Session and does nothing.
 //
 // In:  {id, method, request}   call a method; "open" makes the session
 //      {id, reply}             the answer to an "epochEnd"
 //      {id, abort: true}
 // Out: {ready: true}           once, at the start
 //      {id, event, args}       "epochEnd", "progress"
-//      {id, result} or {id, error: {code, message}}
+//      {id, result} or {id, error: {name, code, message}}
 
 import { asTabgradError } from "./errors.js";
 import { Session } from "./session.js";
 
-const scope = /** @type {{postMessage: (message: object, transfer?: Transferable[]) => void}} */ (
-  /** @type {unknown} */ (globalThis)
-);
+export { Session };
+
+/** @type {(message: object, transfer?: Transferable[]) => void} */
+const post = /** @type {any} */ (globalThis).postMessage;
 /** @type {any} */
 let session;
 /** @type {Map<number, {abort: AbortController, reply: (value: boolean) => void}>} */
 const calls = new Map();
 
-addEventListener("message", async ({ data: { id, method, request, reply, abort } }) => {
+/** @param {MessageEvent} message */
+async function receive({ data: { id, method, request, reply, abort } }) {
   if (abort) return calls.get(id)?.abort.abort();
   if (!method) return calls.get(id)?.reply(reply);
   const call = { abort: new AbortController(), reply: (/** @type {boolean} */ _) => {} };
   calls.set(id, call);
   const send = (/** @type {string} */ event) => (/** @type {unknown[]} */ ...args) =>
-    scope.postMessage({ id, event, args });
+    post({ id, event, args });
   const hooks = {
     signal: call.abort.signal,
     progress: request?.progress ? send("progress") : undefined,
@@ -40,15 +43,14 @@ addEventListener("message", async ({ data: { id, method, request, reply, abort }
     let result = null;
     if (method === "open") session = new Session(request);
     else result = await session[method](request, hooks);
-    scope.postMessage({ id, result }, buffers(result));
+    post({ id, result }, buffers(result));
   } catch (error) {
-    const { code, message } = asTabgradError(error);
-    scope.postMessage({ id, error: { code, message } });
+    const { name, code, message } = asTabgradError(error);
+    post({ id, error: { name, code, message } });
   } finally {
     calls.delete(id);
   }
-});
-scope.postMessage({ ready: true });
+}
 
 /**
  * The buffers of a result, which are handed over instead of copied.
@@ -58,4 +60,9 @@ scope.postMessage({ ready: true });
 function buffers(result) {
   if (result instanceof ArrayBuffer) return [result];
   return Object.values(result ?? {}).flatMap((value) => (value?.data ? [value.data.buffer] : []));
+}
+
+if (/** @type {any} */ (globalThis).name === "tabgrad" && !globalThis.document) {
+  addEventListener("message", receive);
+  post({ ready: true });
 }

@@ -1,0 +1,218 @@
+// Drawing a digit with mouse, finger or keyboard, and what the model makes of it.
+//
+// The model learnt from bitmaps of scanned digits: each filled the height of its box and was cut
+// into blocks of 4 × 4 dots, of which the black ones were counted. A drawing is brought into the
+// same form, wherever and however large it was drawn.
+
+import { bars, make } from "./elements.js";
+
+/** @typedef {[number, number]} Point on the canvas, from 0 to 1 */
+
+const BLOCK = 4;
+const PEN = 2.6; // radius in dots: how thick the scanned lines are
+// Scanned digits are about as wide as this share of the box: narrow ones were widened to it, up
+// to a limit, and wide ones narrowed.
+const WIDTH = { least: 0.5, most: 0.625, stretch: 2.5 };
+const STEP = 0.04; // of the keyboard's pen
+
+/**
+ * A drawing as the model's input: rows of blocks, each the share of black dots times scale.
+ * @param {Point[][]} strokes
+ * @param {{height: number, width: number, scale: number}} task
+ * @returns {Float32Array}
+ */
+export function blocks(strokes, { height, width, scale }) {
+  const out = new Float32Array(height * width);
+  const points = strokes.flat();
+  if (!points.length) return out;
+  const xs = points.map(([x]) => x);
+  const ys = points.map(([, y]) => y);
+  const [left, right, top, bottom] = [
+    ...[Math.min(...xs), Math.max(...xs)],
+    ...[Math.min(...ys), Math.max(...ys)],
+  ];
+  const dots = { x: width * BLOCK, y: height * BLOCK };
+  // Dots for the length of the canvas: the drawing fills the height, and a dash does not explode.
+  const size = (dots.y - 2 * PEN) / Math.max(bottom - top, (right - left) / 2, 0.001);
+  const natural = (right - left) * size + 2 * PEN;
+  const wanted = Math.min(Math.max(natural, WIDTH.least * dots.x), WIDTH.most * dots.x);
+  const stretch = Math.min(wanted / natural, WIDTH.stretch);
+
+  for (let row = 0; row < dots.y; row++) {
+    const y = (row + 0.5 - dots.y / 2) / size + (top + bottom) / 2;
+    for (let column = 0; column < dots.x; column++) {
+      const x = (column + 0.5 - dots.x / 2) / stretch / size + (left + right) / 2;
+      if (distance(strokes, x, y) * size > PEN) continue;
+      const block = Math.floor(row / BLOCK) * width + Math.floor(column / BLOCK);
+      out[block] += scale / BLOCK ** 2;
+    }
+  }
+  return out;
+}
+
+/**
+ * From a point to the nearest line.
+ * @param {Point[][]} strokes
+ * @param {number} x
+ * @param {number} y
+ */
+function distance(strokes, x, y) {
+  let nearest = Infinity;
+  for (const stroke of strokes) {
+    stroke.forEach(([ax, ay], i) => {
+      const [bx, by] = stroke[Math.max(0, i - 1)];
+      const [dx, dy] = [bx - ax, by - ay];
+      const along = ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy || 1);
+      const t = Math.min(1, Math.max(0, along));
+      nearest = Math.min(nearest, Math.hypot(x - ax - t * dx, y - ay - t * dy));
+    });
+  }
+  return nearest;
+}
+
+/**
+ * Puts the drawing into a section; answers what predicts again.
+ * @param {HTMLElement} section
+ * @param {import("./tabgrad.js").Model} model
+ */
+export function drawing(section, model) {
+  const { task } = model.info;
+  const labels = task.labels;
+  const input = model.entries.find(({ name }) => name === "predict")?.inputs[0];
+  const shape = [1, ...(input?.shape.slice(1) ?? [])];
+  const canvas = make("canvas", {
+    tabIndex: 0,
+    id: "drawing",
+    role: "application",
+    ariaLabel: "Drawing. Arrow keys move the pen, space lowers and lifts it, Delete clears.",
+  });
+  const { width, height } = task;
+  const seen = make("canvas", { id: "seen", width, height, ariaHidden: "true" });
+  const clear = make("button", { type: "button" }, "Clear");
+  const answer = /** @type {HTMLElement} */ (section.querySelector(".answer"));
+  const verdict = make("p", { className: "verdict" });
+  const chart = make("div");
+  answer.removeAttribute("role");
+  verdict.setAttribute("role", "status");
+  answer.append(verdict, chart);
+  section.querySelector("h2")?.replaceChildren("Draw a digit");
+  section.querySelector("form")?.replaceWith(
+    make(
+      "div",
+      { className: "board" },
+      canvas,
+      make("div", {}, seen, make("p", { className: "hint" }, "what the model sees"), clear),
+    ),
+  );
+  const help = "Mouse, finger or keyboard: arrows move, space draws, Delete clears.";
+  section.append(make("p", { className: "hint" }, help));
+
+  /** @type {Point[][]} */
+  let strokes = [];
+  /** @type {Point} */
+  let pen = [0.5, 0.2];
+  let keyboard = false;
+  let down = false;
+
+  const paint = () => {
+    const dots = canvas.clientWidth * devicePixelRatio;
+    canvas.width = canvas.height = dots;
+    const brush = canvas.getContext("2d");
+    const style = getComputedStyle(canvas);
+    brush.strokeStyle = brush.fillStyle = style.color;
+    brush.lineWidth = dots * 0.085;
+    brush.lineCap = brush.lineJoin = "round";
+    for (const stroke of strokes) {
+      brush.beginPath();
+      for (const [x, y] of [stroke[0], ...stroke]) brush.lineTo(x * dots, y * dots);
+      brush.stroke();
+    }
+    if (keyboard) {
+      brush.strokeStyle = brush.fillStyle = style.getPropertyValue(down ? "--second" : "--accent");
+      brush.lineWidth = dots * 0.01;
+      brush.beginPath();
+      brush.arc(pen[0] * dots, pen[1] * dots, dots * 0.03, 0, 7);
+      if (down) brush.fill();
+      brush.stroke();
+    }
+  };
+
+  let running = false;
+  let again = false;
+  const predict = async () => {
+    paint();
+    again = running;
+    if (running) return;
+    running = true;
+    try {
+      const data = blocks(strokes, task);
+      const mini = seen.getContext("2d");
+      const image = mini.createImageData(width, height);
+      data.forEach((value, i) => {
+        image.data.set([128, 128, 150, (value / task.scale) * 255], 4 * i);
+      });
+      mini.putImageData(image, 0, 0);
+      const { data: shares } = await model.predict({ data, shape });
+      const values = [...shares].map(Number);
+      const best = values.indexOf(Math.max(...values));
+      const text = strokes.length ? `This is a ${labels[best]}` : "Draw a digit from 0 to 9";
+      if (verdict.textContent !== text) verdict.textContent = text;
+      chart.replaceChildren(bars(strokes.length ? values : values.fill(0), labels));
+    } finally {
+      running = false;
+    }
+    if (again) await predict();
+  };
+
+  const at = (/** @type {PointerEvent} */ event) => {
+    const box = canvas.getBoundingClientRect();
+    return /** @type {Point} */ ([
+      (event.clientX - box.left) / box.width,
+      (event.clientY - box.top) / box.height,
+    ]);
+  };
+  canvas.onpointerdown = (/** @type {PointerEvent} */ event) => {
+    canvas.setPointerCapture(event.pointerId);
+    keyboard = false;
+    strokes.push([at(event)]);
+    predict();
+  };
+  canvas.onpointermove = (/** @type {PointerEvent} */ event) => {
+    if (!canvas.hasPointerCapture(event.pointerId)) return;
+    for (const each of event.getCoalescedEvents?.() ?? [event]) strokes.at(-1)?.push(at(each));
+    predict();
+  };
+  clear.onclick = () => {
+    strokes = [];
+    down = false;
+    predict();
+  };
+  /** @type {Record<string, Point>} */
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  canvas.onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    const move = moves[event.key];
+    const erase = event.key === "Delete" || event.key === "Backspace";
+    if (!move && !erase && event.key !== " ") return;
+    event.preventDefault();
+    keyboard = true;
+    if (erase) return clear.onclick();
+    const moved = (/** @type {0 | 1} */ axis) =>
+      Math.min(0.95, Math.max(0.05, pen[axis] + move[axis] * STEP));
+    if (move) pen = [moved(0), moved(1)];
+    else down = !down;
+    if (down && !move) strokes.push([pen]);
+    else if (down) strokes.at(-1)?.push(pen);
+    predict();
+  };
+  canvas.onblur = () => {
+    keyboard = down = false;
+    paint();
+  };
+  canvas.onfocus = () => {
+    keyboard = canvas.matches(":focus-visible");
+    paint();
+  };
+  new ResizeObserver(paint).observe(canvas);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  return predict;
+}
