@@ -16,5 +16,5 @@ from tabgrad.models import Model, Sequential
 from tabgrad.realize import set_engine
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
-
-__version__ = "0.1.0"
+from tabgrad.version import VERSION as __version__
+from tabgrad.web.export import export

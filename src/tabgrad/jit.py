@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tabgrad import realize, trees
-from tabgrad.compiler.program import Argument, EntryGraph, Program, Result, State
+from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.dtypes import DType, as_dtype
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, remake, rewrite
-from tabgrad.realize import Buffer, Scalar
+from tabgrad.realize import Buffer, Program, Scalar
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable, scope
 
@@ -57,6 +58,17 @@ class Traced:
         self.variables = variables
         self.captured = captured  # concrete tensors the function closed over, extra inputs
         self.result = result
+
+
+    def with_constants(self, name: str, constant: Callable[[Tensor], Variable]) -> EntryGraph:
+        """The graph under another name, with the tensors the function closed over as Variables,
+        which `constant` makes: in an exported page there is nobody to hand them in."""
+        graph = self.graph
+        own = len(graph.arguments) - len(self.captured)
+        states = list(graph.states)
+        for argument, node in zip(graph.arguments[own:], self.captured, strict=True):
+            states.append(State(argument.node, constant(Tensor(node)).path))
+        return replace(graph, name=name, arguments=graph.arguments[:own], states=states)
 
 
 def trace(

@@ -17,7 +17,8 @@ from weakref import WeakSet
 
 from tabgrad import config
 from tabgrad.compiler import driver
-from tabgrad.compiler.program import Argument, EntryGraph, Program, Result
+from tabgrad.compiler.program import Program as Program
+from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, CaptureError, TabgradError
 from tabgrad.ir.graph import Node, fresh_id, make, remake, structure, toposort
@@ -332,6 +333,13 @@ def load(graphs: Sequence[EntryGraph]) -> tuple[Program, Any]:
 
         check_program(program)
     return program, current.load(program)
+
+
+def compile_ahead(graphs: Sequence[EntryGraph], features: Sequence[str]) -> Program:
+    """Compile entries for a page's WASM engine with these features; used by exports."""
+    from tabgrad.targets.wasm.target import WasmTarget
+
+    return driver.compile(graphs, WasmTarget(features))
 
 
 def target_of(chosen: Any) -> Any:

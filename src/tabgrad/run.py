@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tabgrad.ir.graph import Node
+from tabgrad.tensor import Node
 from tabgrad.variable import Variable, scope
 
 # A page repaints about 60 times a second; a slice of training leaves it the time.

@@ -17,12 +17,11 @@ from tabgrad.data import arrays
 from tabgrad.dtypes import DType, float32, int32
 from tabgrad.errors import ArgumentError, NotSupportedError, TabgradError
 from tabgrad.grad import value_and_grad
-from tabgrad.ir.graph import layer_scope
 from tabgrad.losses import Loss
 from tabgrad.metrics import Metric
 from tabgrad.optimizers import Optimizer
 from tabgrad.run import Run
-from tabgrad.tensor import Tensor
+from tabgrad.tensor import Tensor, layer_scope
 from tabgrad.variable import Variable
 
 DEFAULT_BATCH_SIZE = 32
@@ -329,8 +328,10 @@ class Steps:
         """The `training` object of an exported model.json; None before `compile`."""
         if self.optimizer is None or self._loss is None:
             return None
+        function = getattr(self._loss, "fn", None)
         return {
-            "loss": self._loss.name,
+            # The function's own name where there is one: "mean_squared_error", not "mse".
+            "loss": getattr(function, "__name__", self._loss.name),
             "optimizer": type(self.optimizer).__name__.lower(),
             "seed": 0,
             "batch_size": self._batch_size or DEFAULT_BATCH_SIZE,

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tabgrad import dtypes, realize
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
-from tabgrad.ir.graph import Node, make
+from tabgrad.ir.graph import Node as Node
+from tabgrad.ir.graph import layer_scope as layer_scope
+from tabgrad.ir.graph import make
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

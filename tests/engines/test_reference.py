@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tabgrad import dtypes
-from tabgrad.compiler.program import Argument, Entry, EntryGraph, Program, Result, State
+from tabgrad.compiler.program import Entry, Program
+from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.engines.engine import Engine
 from tabgrad.engines.reference import ReferenceEngine, evaluate
 from tabgrad.errors import EngineError, NotSupportedError, TabgradError

@@ -19,6 +19,7 @@ PACKAGE = SOURCE / "tabgrad"
 # a user module: layers, models, training, losses, formats, web and so on.
 PARTS = {
     "": "package",
+    "version": "base",
     "errors": "base",
     "config": "base",
     "dtypes": "base",
@@ -44,11 +45,12 @@ MAY_IMPORT = {
     "engines": {"base", "ir", "compiler", "engines"},
     # The one seam between nodes and whatever compiles and runs them.
     "realize": {"base", "ir", "compiler", "targets", "engines"},
-    # What builds nodes and never needs a value,
-    "building": {"base", "ir", "building", "reading"},
-    # and what gets at values.
+    # What builds nodes, and what gets at values. Both ask the seam: whether a function is being
+    # captured, what a node's value is.
+    "building": {"base", "ir", "building", "reading", "realize"},
     "reading": {"base", "ir", "building", "reading", "realize"},
-    "user": {"base", "building", "reading", "user"},
+    # Layers, models, training, export: the graph itself is none of their business.
+    "user": {"base", "building", "reading", "realize", "user"},
     "package": {"base", "building", "reading", "realize", "user"},
 }
 # These two run wherever Python does, with no package installed.

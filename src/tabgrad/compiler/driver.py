@@ -10,7 +10,8 @@ from typing import Any
 
 from tabgrad.compiler import memory
 from tabgrad.compiler.plan import Plan, plan
-from tabgrad.compiler.program import Entry, EntryGraph, Port, Program, Result, State
+from tabgrad.compiler.program import Entry, Port, Program
+from tabgrad.ir.entry import EntryGraph, Result, State
 from tabgrad.compiler.rows import mask_rows
 from tabgrad.compiler.simplify import simplify
 

@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tabgrad.compiler.program import EntryGraph
+from tabgrad.ir.entry import EntryGraph
 from tabgrad.dtypes import float32
 from tabgrad.ir.graph import Node, toposort
 

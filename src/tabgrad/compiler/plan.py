@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tabgrad.compiler.fuse import LEAVES, Unit, fuse
 from tabgrad.compiler.lower import Lowering, heavy_kernel, update_kernels
-from tabgrad.compiler.program import Argument, EntryGraph, Result
+from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.dtypes import DType
 from tabgrad.ir.graph import Graph, Node
 from tabgrad.ir.index import Index, flatten, unflatten

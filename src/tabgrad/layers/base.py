@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from tabgrad import dtypes, initializers, naming, ops
-from tabgrad.errors import ArgumentError, ShapeError, TabgradError
-from tabgrad.ir.graph import layer_scope
+from tabgrad import dtypes, initializers, naming, ops, realize
+from tabgrad.errors import ArgumentError, CaptureError, ShapeError, TabgradError
 from tabgrad.random import SeedGenerator
-from tabgrad.tensor import Tensor
+from tabgrad.tensor import Tensor, layer_scope
 from tabgrad.variable import Variable
 
 Shape = tuple[int | None, ...]
@@ -142,6 +141,12 @@ class Layer:
         Returns:
             The Variable.
         """
+        if realize.capturing():
+            raise CaptureError(
+                f"layer {self.path!r} would make its weights inside a function that is being "
+                "compiled, and again at every call; call it once on data, or build(input_shape), "
+                "before"
+            )
         dtype = self.dtype if dtype is None else dtypes.as_dtype(dtype)
         if initializer is None:
             initializer = "glorot_uniform" if dtype.is_float else "zeros"

@@ -7,23 +7,18 @@ page shows. Writing the files is `site.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tabgrad
 from tabgrad import jit, realize
-from tabgrad.compiler import driver
-from tabgrad.compiler.program import Program
-from tabgrad.ir.entry import EntryGraph, State
 from tabgrad.errors import ArgumentError, TabgradError
 from tabgrad.formats.safetensors import Array
-from tabgrad.ir.graph import Node
 from tabgrad.jit import Compiled, Traced
 from tabgrad.models import Model
-from tabgrad.targets.wasm.target import WasmTarget
+from tabgrad.realize import Program
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
+from tabgrad.version import VERSION
 from tabgrad.web.site import Data, Initial, Site, write_site
 
 FORMAT, SCHEMA = "tabgrad-model", 1
@@ -65,16 +60,14 @@ def export(
         >>> site = tg.export(model, "/tmp/site")  # doctest: +SKIP
     """
     parts = _of_model(model, batch_sizes) if isinstance(model, Model) else _of_functions(model)
-    programs = {(): driver.compile(parts.graphs, WasmTarget())}
-    if not deterministic:
-        fused = WasmTarget(("relaxed-simd",))
-        programs[fused.features] = driver.compile(parts.graphs, fused)
+    sets: list[tuple[str, ...]] = [()] if deterministic else [(), ("relaxed-simd",)]
+    programs = {features: realize.compile_ahead(parts.graphs, features) for features in sets}
     arrays, described = _variables(parts)
     name = getattr(model, "name", "functions")
     content = {
         "format": FORMAT,
         "schema": SCHEMA,
-        "tabgrad": tabgrad.__version__,
+        "tabgrad": VERSION,
         "name": name,
         "title": title or name,
         "deterministic": deterministic,
@@ -100,7 +93,7 @@ class _Parts:
     """What goes into a page, before it is compiled."""
 
     def __init__(self) -> None:
-        self.graphs: list[EntryGraph] = []
+        self.graphs: list[Any] = []  # entry graphs, as jit makes them and realize compiles them
         self.variables: dict[int, tuple[Variable, str]] = {}
         self.predict: dict[str, Any] | None = None
         self.training: dict[str, Any] | None = None
@@ -108,24 +101,19 @@ class _Parts:
         self.classes: dict[str, int] = {}
         self._constants: dict[int, Variable] = {}
 
-    def add(self, traced: Traced, roles: Mapping[int, str]) -> None:
+    def add(self, name: str, traced: Traced, roles: Mapping[int, str]) -> None:
         """One more entry. Tensors the function closed over become constants of the page."""
-        graph = traced.graph
-        own = len(graph.arguments) - len(traced.captured)
-        states = list(graph.states)
-        for argument, node in zip(graph.arguments[own:], traced.captured, strict=True):
-            states.append(State(argument.node, self._constant(node).path))
-        self.graphs.append(replace(graph, arguments=graph.arguments[:own], states=states))
+        self.graphs.append(traced.with_constants(name, self._constant))
         for variable in traced.variables:
             self.variables.setdefault(id(variable), (variable, roles.get(id(variable), "weight")))
 
-    def _constant(self, node: Node) -> Variable:
-        if id(node) not in self._constants:
+    def _constant(self, value: Tensor) -> Variable:
+        key = id(value.node)
+        if key not in self._constants:
             name = f"constants/{len(self._constants)}"
-            found = Variable(Tensor(node), trainable=False, name=name)
-            self._constants[id(node)] = found
+            found = self._constants[key] = Variable(value, trainable=False, name=name)
             self.variables[id(found)] = (found, "constant")
-        return self._constants[id(node)]
+        return self._constants[key]
 
 
 def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
@@ -143,7 +131,7 @@ def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
                 names=[spec.name for spec in entry.inputs],
                 output_names=entry.outputs,
             )
-            parts.add(traced, roles)
+            parts.add(name, traced, roles)
     # Everything a training keeps is in the page, also what no exported entry happens to read.
     for variable, role in state:
         parts.variables.setdefault(id(variable), (variable, role))
@@ -208,10 +196,7 @@ def _of_functions(functions: Mapping[str, Any]) -> _Parts:
                 f"expected {name!r} to have been called: an export holds the shapes a function was "
                 "called with. Call it once on example data"
             )
-        traced = calls[-1]
-        traced.graph.name = name
-        roles = {id(v): "weight" for v in traced.variables}
-        parts.add(traced, roles)
+        parts.add(name, calls[-1], {})
     return parts
 
 
