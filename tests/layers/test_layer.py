@@ -9,7 +9,7 @@ import pytest
 
 import tabgrad as tg
 from tabgrad import layers, naming
-from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError, TabgradError
+from tabgrad.errors import ArgumentError, CaptureError, NotSupportedError, ShapeError, TabgradError
 from tests.keras_oracle import keras
 
 BUILT_IN = [
@@ -268,3 +268,13 @@ def test_dropout_without_a_seed_follows_the_global_one() -> None:
         masks.append(np.asarray(layers.Dropout(0.5)(x, training=True)))
     np.testing.assert_array_equal(masks[0], masks[1])
     assert (masks[0] != masks[2]).any()
+
+
+def test_weights_are_not_made_while_compiling() -> None:
+    model = tg.Sequential([layers.Dense(2)])
+    compiled = tg.compile(lambda x: model(x))
+    x = tg.ops.ones((1, 3))
+    with pytest.raises(CaptureError, match="'dense' would make its weights inside a function"):
+        compiled(x)
+    model(x)
+    assert compiled(x).shape == (1, 2)

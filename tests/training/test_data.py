@@ -82,7 +82,7 @@ def test_rows_are_fitted_as_keras_does() -> None:
 def test_labels() -> None:
     arrays.check_labels(tg.tensor([0, 9]), 10)
     for labels in ([-1, 3], [0, 10]):
-        with pytest.raises(ArgumentError, match=r"labels must be from 0 to 9.*received labels from"):
+        with pytest.raises(ArgumentError, match=r"must be from 0 to 9.*received labels from"):
             arrays.check_labels(tg.tensor(labels), 10)
     with pytest.raises(ArgumentError, match="from 0 to 1; received labels from -1 to 1"):
         arrays.check_probabilities(tg.tensor([-1.0, 1.0]))

@@ -281,7 +281,7 @@ def test_entries_for_export() -> None:
     assert roles["optimizer"][:2] == ["optimizer/iterations", "optimizer/learning_rate"]
     training = model._training()
     assert training is not None
-    assert training["loss"] == "mse"
+    assert training["loss"] == "mean_squared_error"
     assert [m["name"] for m in training["metrics"]] == ["loss", "mae"]
     # What the entries say is what they take: one step through them equals one step of fit.
     before = model.get_weights()
