@@ -1,5 +1,5 @@
-"""Data types: names, sizes and the promotion rules of the Array API standard (2024.12, section "Type
-promotion rules"), with NumPy's mixed-kind extension for the pairs the standard leaves open.
+"""Data types: names, sizes and the promotion rules of the Array API standard (2024.12, "Type
+promotion rules"), with JAX's answer for the pairs the standard leaves open.
 
 Not here: which engine can hold which type (each engine says so itself).
 """
@@ -88,9 +88,7 @@ def as_dtype(dtype: Any) -> DType:
         name = dtype.__name__  # numpy.float32 is a class whose name is the dtype's
     found = _BY_NAME.get(str(name).rstrip("_"))
     if found is None:
-        raise DtypeError(
-            f"expected a dtype, one of {', '.join(_BY_NAME)}; received {dtype!r}"
-        )
+        raise DtypeError(f"expected a dtype, one of {', '.join(_BY_NAME)}; received {dtype!r}")
     return found
 
 
@@ -113,7 +111,7 @@ def wrap(value: Any, dtype: DType) -> Any:
 
 
 def limits(dtype: DType) -> tuple[Any, Any]:
-    """The lowest and highest value: (-inf, inf) for floats, the range for integers, (False, True)."""
+    """The lowest and highest value: -inf and inf for floats, False and True for bool."""
     if dtype.kind == "f":
         return float("-inf"), float("inf")
     if dtype.kind == "b":
@@ -156,7 +154,7 @@ def _promote2(a: DType, b: DType) -> DType:
 
 
 def weak_result(dtype: DType, scalar: bool | int | float) -> DType:
-    """The type of `array of dtype  op  Python scalar`: the array's, unless the scalar's kind is higher."""
+    """The type of an array with a Python scalar: the array's unless the scalar's kind is higher."""
     if isinstance(scalar, bool):
         return dtype
     if isinstance(scalar, int):

@@ -102,7 +102,11 @@ def value_and_grad(
             if isinstance(value, Variable):
                 value = value.value
             if not isinstance(value, Tensor) or value.shape != () or not value.dtype.is_float:
-                got = f"{value.dtype.name} {list(value.shape)}" if isinstance(value, Tensor) else value
+                got = (
+                    f"{value.dtype.name} {list(value.shape)}"
+                    if isinstance(value, Tensor)
+                    else value
+                )
                 raise ShapeError(
                     "expected the differentiated function to return a scalar float tensor; "
                     f"received {got}. Reduce it with .sum() or .mean()"
@@ -151,7 +155,7 @@ def grad(
 
 
 def gradients(output: Node, inputs: Sequence[Node], cotangent: Node | None = None) -> list[Node]:
-    """The nodes of d output / d inputs; zeros where nothing flows. On nodes, for tests and passes."""
+    """The nodes of d output / d inputs; zeros where nothing flows."""
     seed = cotangent if cotangent is not None else b.like(output, 1)
     found = cotangents([output], [seed], inputs)
     return [g if g is not None else b.like(x, 0) for g, x in zip(found, inputs, strict=True)]

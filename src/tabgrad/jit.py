@@ -1,4 +1,4 @@
-"""`tg.compile`: capture a function as one graph, find the Variables it touches, replay it as a Program.
+"""`tg.compile`: capture a function as one graph, find its Variables, replay it as a Program.
 
 Capturing runs the Python once on abstract tensors. Variables read become state of the Program,
 Variables assigned become updates in place; nothing has to be listed by the user.
@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from tabgrad import realize, trees
-from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.dtypes import DType, as_dtype
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.ir.graph import Node, remake, rewrite
 from tabgrad.realize import Buffer, Program, Scalar
 from tabgrad.tensor import Tensor, tensor
@@ -59,7 +59,6 @@ class Traced:
         self.captured = captured  # concrete tensors the function closed over, extra inputs
         self.result = result
 
-
     def with_constants(self, name: str, constant: Callable[[Tensor], Variable]) -> EntryGraph:
         """The graph under another name, with the tensors the function closed over as Variables,
         which `constant` makes: in an exported page there is nobody to hand them in."""
@@ -93,7 +92,7 @@ def trace(
         ShapeError: rows marked on arguments whose leading sizes differ.
     """
     nodes = [b.input(tuple(shape), as_dtype(dtype)) for shape, dtype, _ in specs]
-    sizes = {tuple(shape)[0] for shape, _, rows in specs if rows}
+    sizes = {next(iter(shape)) for shape, _, rows in specs if rows}
     if len(sizes) > 1:
         raise ShapeError(f"expected one batch size for all inputs; received {sorted(sizes)}")
     capture = Capture()
@@ -119,7 +118,7 @@ def trace(
     arguments += [Argument(node, f"captured{i}") for i, (node, _) in enumerate(captured)]
     default = ["y"] if len(outs) == 1 else [f"y{i}" for i in range(len(outs))]
     graph = EntryGraph(
-        name=name or getattr(fn, "__name__", "function"),
+        name=name or str(getattr(fn, "__name__", "function")),
         arguments=arguments,
         states=[State(capture.inputs[k], capture.variables[k].path, new.get(k)) for k in keys],
         results=[Result(n, s) for n, s in zip(outs, output_names or default, strict=True)],

@@ -18,9 +18,9 @@ from weakref import WeakSet
 from tabgrad import config
 from tabgrad.compiler import driver
 from tabgrad.compiler.program import Program as Program
-from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, CaptureError, TabgradError
+from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import Node, fresh_id, make, remake, structure, toposort
 
 # A loop that never reads its result must not grow for ever (DESIGN section 4).
@@ -195,16 +195,14 @@ def is_abstract(node: Node) -> bool:
     """True when the node depends on an input of a function being captured."""
     if node.buffer is not None:
         return False
-    return any(
-        n.prim.name == "input" for n in toposort([node], _has_value) if n.buffer is None
-    )
+    return any(n.prim.name == "input" for n in toposort([node], _has_value) if n.buffer is None)
 
 
 # Pending graphs ----------------------------------------------------------------------------------
 
 
 def watch(node: Node) -> None:
-    """Called for every new tensor: computes a pending graph that has grown too long or too heavy."""
+    """Called for every new tensor: computes a pending graph that has grown too long or heavy."""
     if node.depth < MAX_PENDING_DEPTH and node.held < MAX_PENDING_BYTES:
         return
     if _session.captures or _session.grad_depth or node.buffer is not None:
@@ -264,7 +262,7 @@ def realize(nodes: Sequence[Node]) -> None:
                 "with tg.where"
             )
     scalars = tuple(isinstance(leaf.buffer, Scalar) for leaf in leaves)
-    program, loaded = _compiled((current, key, scalars), pending, leaves, scalars)
+    _, loaded = _compiled((current, key, scalars), pending, leaves, scalars)
     keep_alive: list[Buffer] = []
     args: list[int] = []
     for leaf, scalar in zip(leaves, scalars, strict=True):
@@ -351,4 +349,3 @@ def target_of(chosen: Any) -> Any:
 
         return WasmTarget(chosen.features)
     raise TabgradError(f"internal: no target for engines of kind {chosen.kind!r}")
-

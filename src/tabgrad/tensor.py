@@ -21,13 +21,9 @@ from tabgrad.ir.graph import make
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tabgrad.variable import Variable
 
-    TensorLike = (
-        "Tensor" | Variable | bool | int | float | Sequence[Any] | NDArray[Any]  # type: ignore[operator]
-    )
-else:
-    TensorLike = Any
+TensorLike = Any
+"""What operations take beside tensors: Variables, Python numbers, nested lists, arrays."""
 
 
 class Tensor:
@@ -170,7 +166,7 @@ class Tensor:
         def __invert__(self) -> Tensor: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         @property
-        def T(self) -> Tensor: ...  # noqa: N802  (the Array API's name)
+        def T(self) -> Tensor: ...
         def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
         def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
         def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
@@ -284,7 +280,9 @@ def _pack_nested(data: Sequence[Any], dtype: DType | None) -> tuple[bytes, tuple
     for n in shape:
         for item in flat:
             if not isinstance(item, (list, tuple, range)) or len(item) != n:
-                raise ShapeError(f"expected lists of equal lengths for shape {shape}; received ragged")
+                raise ShapeError(
+                    f"expected lists of equal lengths for shape {shape}; received ragged"
+                )
         flat = [inner for item in flat for inner in item]
     scalars = [v.item() if isinstance(v, Tensor) or hasattr(v, "item") else v for v in flat]
     for v in scalars:
@@ -308,7 +306,9 @@ def _unpack(raw: bytes, dtype: DType) -> list[Any]:
     if dtype.kind == "b":
         return [b != 0 for b in raw]
     if sys.byteorder == "little" and dtype.format in "bBhHiIqQfd":
-        return memoryview(raw).cast(dtype.format).tolist()
+        view: Any = memoryview(raw)
+        values: list[Any] = view.cast(dtype.format).tolist()
+        return values
     return list(struct.unpack(f"<{count}{dtype.format}", raw))
 
 

@@ -1,4 +1,4 @@
-"""Nested containers of leaves: flatten to a list, rebuild from a list. Dicts are walked in key order.
+"""Nested containers of leaves: flatten to a list, rebuild from it. Dicts go in key order.
 
 Containers are dict, list, tuple (named tuples too) and None; anything else is a leaf.
 """
@@ -58,7 +58,7 @@ def _walk(tree: Any, leaves: list[Any]) -> Structure:
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
-    """The container of this structure holding `leaves`; raises ArgumentError when the counts differ."""
+    """The container of this structure holding `leaves`; ArgumentError when the counts differ."""
     if structure.size != len(leaves):
         raise ArgumentError(
             f"expected {structure.size} leaves for this structure; received {len(leaves)}"

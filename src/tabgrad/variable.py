@@ -172,7 +172,7 @@ class Variable:
             shared = watch() is not None and not uploaded
             if shared and not update:
                 self._node = watch()
-                return buffer.handle
+                return int(buffer.handle)
             self._own, self._leaf = (buffer.copy(current) if shared else buffer), None
         assert self._own is not None
         if self._own.engine is not current:
@@ -182,7 +182,7 @@ class Variable:
             if self._leaf() is not None:
                 self._own = self._own.copy(current)
             self._leaf = None
-        return self._own.handle
+        return int(self._own.handle)
 
     def __repr__(self) -> str:
         return f"<Variable {self.path} shape={self.shape} dtype={self.dtype.name}>"
@@ -191,7 +191,7 @@ class Variable:
         return id(self)
 
 
-class scope:  # noqa: N801  (a context manager used like a function)
+class scope:
     """Put a Scope between Variables and their users."""
 
     def __init__(self, entered: Scope) -> None:

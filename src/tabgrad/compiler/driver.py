@@ -11,9 +11,9 @@ from typing import Any
 from tabgrad.compiler import memory
 from tabgrad.compiler.plan import Plan, plan
 from tabgrad.compiler.program import Entry, Port, Program
-from tabgrad.ir.entry import EntryGraph, Result, State
 from tabgrad.compiler.rows import mask_rows
 from tabgrad.compiler.simplify import simplify
+from tabgrad.ir.entry import EntryGraph, Result, State
 
 
 def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:

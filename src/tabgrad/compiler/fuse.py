@@ -1,10 +1,10 @@
 """Cut the graph into kernels: decide which nodes are stored, and which kernel computes each.
 
-Every folding primitive (reduction, window, contraction) is the heart of one kernel. Elementwise and
-movement nodes live inside the kernels that use them; they are stored only when somebody outside asks
-for them, or when recomputing them would cost more than a round trip through memory. What follows a
-fold elementwise becomes its epilogue. Maps over one shape that feed each other become one kernel
-with several stores.
+Every folding primitive (reduction, window, contraction) is the heart of one kernel. Elementwise
+and movement nodes live inside the kernels that use them; they are stored only when somebody outside
+asks for them, or when recomputing them would cost more than a round trip through memory. What
+follows a fold elementwise becomes its epilogue. Maps over one shape that feed each other become one
+kernel with several stores.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tabgrad.ir.entry import EntryGraph
 from tabgrad.dtypes import float32
+from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.graph import Node, toposort
 
 HEAVY = frozenset(
@@ -44,7 +44,7 @@ MAX_STORES = 8
 
 @dataclass
 class Unit:
-    """What one kernel (or a few launched together) computes: `stored` nodes, after `core` if any."""
+    """What one kernel (or a few launched together) computes: the `stored` nodes, from `core`."""
 
     kind: str  # "map", "heavy", "update" or "scan"
     stored: list[Node]
@@ -233,7 +233,9 @@ class _Fusion:
             plain = node.prim.family == "elementwise" and len(node.outs) == 1
             if not (plain or node.prim.name == "reshape") or node.size != core.size:
                 break
-            if id(node) in taken or (core.prim.name in ("dot", "conv") and node.prim.name == "cast"):
+            if id(node) in taken or (
+                core.prim.name in ("dot", "conv") and node.prim.name == "cast"
+            ):
                 break
             waiting.discard(id(node))
             region.append(node)

@@ -192,7 +192,9 @@ def _gather(low: Lowering, node: Node, at: Indices) -> Expr:
     return low.element(source, (*at[:axis], where, *at[after:]))
 
 
-def starts(low: Lowering, nodes: Sequence[Node], shape: Sequence[int], sizes: Sequence[int]) -> list[Index]:
+def starts(
+    low: Lowering, nodes: Sequence[Node], shape: Sequence[int], sizes: Sequence[int]
+) -> list[Index]:
     """Clamped run-time starts of a window."""
     return [
         clamped(low.element(s, ()), n - size)
@@ -357,7 +359,7 @@ def _conv(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
     by_axis |= {d: (o,) for d, o in zip(out[2:], spatial, strict=True)}
     space = tuple(v for d in range(len(out)) for v in by_axis[d])
     inner = (*kernel_loops, c)
-    roles = {v: "m" for v in (batch, *spatial)} | {g: "g", f: "n"} | dict.fromkeys(inner, "k")
+    roles = dict.fromkeys((batch, *spatial), "m") | {g: "g", f: "n"} | dict.fromkeys(inner, "k")
     kernel = Kernel(
         "contract",
         space,
@@ -370,8 +372,6 @@ def _conv(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
         flops=2 * node.size * math.prod(v.size for v in inner),
     )
     return kernel, tuple(out_at)
-
-
 
 
 _HEAVY: dict[str, Callable[[Lowering, Node], tuple[Kernel, Indices]]] = {
@@ -402,7 +402,7 @@ def update_kernels(low: Lowering, node: Node, target: Buffer) -> list[Kernel]:
         from_u = _indices(loops)
         position = Index.of(Dyn(low.element(idx, from_u[axis:after]), 2**31 - 1))
         place = (*from_u[:axis], position, *from_u[after:])
-        conditions = (Condition(position, 0, node.shape[axis]),)
+        conditions: tuple[Condition, ...] = (Condition(position, 0, node.shape[axis]),)
         combine = node.params["op"]
     else:
         u = node.srcs[1]

@@ -1,8 +1,8 @@
 """Places for temporaries: one arena, shared by lifetime.
 
 A temporary lives from the first kernel that writes it to the last that touches it; one that a loop
-shares with its surroundings, or keeps from turn to turn, lives at least as long as the loop. Offsets are
-chosen first-fit, largest first, which is within a few percent of the best for such intervals.
+shares with its surroundings, or keeps from turn to turn, lives at least as long as the loop.
+Offsets are chosen first-fit, largest first.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from tabgrad.compiler.fuse import LEAVES, Unit, fuse
 from tabgrad.compiler.lower import Lowering, heavy_kernel, update_kernels
-from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.dtypes import DType
+from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import Graph, Node
 from tabgrad.ir.index import Index, flatten, unflatten
 from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, Store, walk
@@ -89,7 +89,8 @@ class _Planner:
 
     def launches(self) -> list[Kernel | Loop]:
         """Kernels and loops in launch order."""
-        for self.position, unit in enumerate(self.units):
+        for position, unit in enumerate(self.units):
+            self.position = position
             self.low.restart_names()
             self.low.at_hand.clear()
             if unit.kind == "map":

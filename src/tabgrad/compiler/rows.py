@@ -26,9 +26,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tabgrad.ir.entry import EntryGraph, Result, State
 from tabgrad.dtypes import int32, limits
 from tabgrad.ir import build as b
+from tabgrad.ir.entry import EntryGraph, Result, State
 from tabgrad.ir.graph import Node, Rows, RowsMixedError, Shape, layer_scope, make, remake, toposort
 from tabgrad.ir.movement import Broadcast
 

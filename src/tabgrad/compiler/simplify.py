@@ -1,10 +1,10 @@
 """Simplification: a graph to an equal, smaller graph. `RULES` lists what is done to each primitive;
 the rules themselves are in `compiler/rules/`, small functions that take and return a node.
 
-Rules are float-safe: results stay the same to the bit, including NaN, infinities
-and the sign of zero, so x*0 is not 0, x+0 is not x (it turns -0 into 0) and x != x tests for NaN.
-The exception is a sum of sums, which becomes one sum: which order a reduction adds in is not part
-of the graph.
+Rules are float-safe: results stay the same to the bit, including NaN, infinities and the sign of
+zero, so x*0 is not 0, x+0 is not x (it turns -0 into 0) and x != x tests for NaN.
+The exception are sums, which lose axes and become one: in which order a reduction adds, and whether
+it starts from 0 (which turns a lone -0 into 0), is not part of the graph.
 
 Removed on the way is what only earlier stages need: `tag` and `stop` (gradients), `size` and
 `broadcast_like` (rows, see rows.py). Nothing here looks at more than a node and its sources, but

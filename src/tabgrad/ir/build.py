@@ -10,7 +10,8 @@ from typing import Any
 
 from tabgrad import dtypes
 from tabgrad.dtypes import DType
-from tabgrad.ir.graph import Node, fresh_id, make
+from tabgrad.ir.graph import Node, fresh_id
+from tabgrad.ir.graph import make as make
 
 
 def input(shape: Sequence[int], dtype: DType) -> Node:

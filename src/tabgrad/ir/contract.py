@@ -1,4 +1,4 @@
-"""Contractions: batched dot products and general convolution, each its own gradient's building block.
+"""Contractions: batched dot products and general convolution; their gradients are such again.
 
 Shapes follow XLA's `DotGeneral` and `ConvGeneralDilated` (openxla.org, operation semantics).
 """

@@ -1,4 +1,4 @@
-"""Control primitives over closed sub-graphs, and the projection that picks one of several outputs."""
+"""Control primitives over closed sub-graphs, and the projection to one of several outputs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def projections(node: Node) -> list[Node]:
 
 @register
 class Scan(Primitive):
-    """`length` turns of `body(*consts, *carry, *x) -> (*carry, *y)`, x and y being slices on axis 0.
+    """`length` turns of `body(*consts, *carry, *x) -> (*carry, *y)`, x and y slices on axis 0.
 
     Sources: constants, initial carries, stacked xs. Outputs: final carries, stacked ys. `reverse`
     walks from the last slice to the first.
@@ -135,9 +135,7 @@ def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
             *result[nc + ns :],
         ],
     )
-    first = [
-        grads[i] if grads[i] is not None else b.like(carry[i], 0) for i in float_carry
-    ]
+    first = [grads[i] if grads[i] is not None else b.like(carry[i], 0) for i in float_carry]
     zeros = [b.like(consts[i], 0) for i in float_const]
     g_ys = [grads[n_carry + i] for i in float_y]
     back_node = b.make(

@@ -62,7 +62,8 @@ _KINDS = {
     ANY: "any dtype",
 }
 
-Rule = Callable[..., "Node | None"]
+Rule = Callable[..., Node]
+PairRule = Callable[..., tuple[Node, Node]]
 
 
 def _unary(name: str, kinds: str, meaning: str, grad: Rule | None) -> None:
@@ -118,7 +119,7 @@ _unary("not", LOGICAL, "logical not for bool, bitwise for integers", None)
 _unary("stop", ANY, "x, through which no gradient flows", None)
 
 
-def _binary(name: str, kinds: str, meaning: str, grad: Rule | None) -> None:
+def _binary(name: str, kinds: str, meaning: str, grad: PairRule | None) -> None:
     """Register a binary primitive; `grad(g, x, y, z)` gives the cotangents of x and y."""
 
     class Binary(Elementwise):
@@ -128,8 +129,7 @@ def _binary(name: str, kinds: str, meaning: str, grad: Rule | None) -> None:
             g = grads[0]
             if grad is None or g is None:
                 return (None, None)
-            result: Sequence[Node | None] = grad(g, *node.srcs, node)  # type: ignore[assignment]
-            return result
+            return grad(g, *node.srcs, node)
 
     Binary.name, Binary.kinds = name, kinds
     Binary.__name__ = Binary.__qualname__ = name.title()
@@ -220,8 +220,7 @@ class Select(Elementwise):
             raise DtypeError(f"select expected a bool condition; received {cond.dtype.name}")
         if not cond.shape == x.shape == y.shape:
             raise ShapeError(
-                "select expected sources of one shape; received "
-                f"{[list(s.shape) for s in srcs]}"
+                f"select expected sources of one shape; received {[list(s.shape) for s in srcs]}"
             )
         if x.dtype is not y.dtype:
             raise DtypeError(
@@ -275,7 +274,7 @@ class Bitcast(Elementwise):
 
 @register
 class Tag(Elementwise):
-    """x itself under a name of its own (`id`), so that a gradient can be asked for at this place."""
+    """x itself under a name of its own (`id`), for gradients with respect to this place."""
 
     name = "tag"
 

@@ -86,7 +86,8 @@ class Node:
     """One application of a primitive. Never changed, but for `become_leaf` (see there)."""
 
     __slots__ = (
-        "__weakref__", "_key", "buffer", "depth", "held", "origin", "outs", "params", "prim", "srcs",
+        "__weakref__", "_key", "buffer", "depth", "held", "origin", "outs", "params", "prim",
+        "srcs",
     )  # fmt: skip
 
     prim: Primitive
@@ -228,7 +229,7 @@ def remake(node: Node, srcs: Sequence[Node]) -> Node:
 
 
 def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
-    """All nodes under `roots`, sources before users, without recursion; `stop` cuts below a node."""
+    """All nodes under `roots`, sources before users; `stop` cuts below a node. No recursion."""
     order: list[Node] = []
     done: set[int] = set()
     for root in roots:
@@ -248,9 +249,7 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
     return order
 
 
-def rewrite(
-    roots: Sequence[Node], rule: Callable[[Node, tuple[Node, ...]], Node]
-) -> list[Node]:
+def rewrite(roots: Sequence[Node], rule: Callable[[Node, tuple[Node, ...]], Node]) -> list[Node]:
     """Rebuild the graph bottom-up: `rule(old, new sources)` gives the replacement of each node."""
     new: dict[int, Node] = {}
     for node in toposort(roots):
@@ -265,9 +264,9 @@ def substitute(roots: Sequence[Node], replacement: Mapping[Node, Node]) -> list[
     return rewrite(roots, lambda old, srcs: replacement.get(old) or remake(old, srcs))
 
 
-def structure(roots: Sequence[Node], stop: Callable[[Node], bool] | None = None) -> tuple[
-    tuple[Any, ...], list[Node]
-]:
+def structure(
+    roots: Sequence[Node], stop: Callable[[Node], bool] | None = None
+) -> tuple[tuple[Any, ...], list[Node]]:
     """A hashable description of the graph in which leaves are numbered by first appearance, and
     those leaves: equal descriptions are the same computation on different leaves."""
     position: dict[int, int] = {}
@@ -284,7 +283,7 @@ def structure(roots: Sequence[Node], stop: Callable[[Node], bool] | None = None)
 
 
 class Graph:
-    """A closed function: inputs (nodes of the primitive `input`) and outputs. Compared by structure."""
+    """A closed function: inputs (nodes of `input`) and outputs. Compared by structure."""
 
     __slots__ = ("_key", "inputs", "outputs")
 

@@ -8,7 +8,7 @@ quotients and remainders, which nearly always cancel: `split` is where that happ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 
 class Var(NamedTuple):
@@ -62,7 +62,7 @@ class Dyn(NamedTuple):
         return 0, self.high
 
 
-Atom = Union[Var, Div, Mod, Dyn]
+Atom = Var | Div | Mod | Dyn
 
 
 class Index:
@@ -82,9 +82,7 @@ class Index:
         return Index(low) if low == high and not isinstance(atom, Dyn) else Index(0, {atom: 1})
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Index) and self.const == other.const and self.terms == other.terms
-        )
+        return isinstance(other, Index) and self.const == other.const and self.terms == other.terms
 
     def __hash__(self) -> int:
         return self._hash

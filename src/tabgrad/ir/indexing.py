@@ -13,8 +13,8 @@ from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, regist
 
 @register
 class Gather(Primitive):
-    """x[..., idx, ...] on `axis`: the shape of idx takes the place of that axis. Indices are clamped
-    into range; callers that must refuse others check before."""
+    """x[..., idx, ...] on `axis`: the shape of idx takes the place of that axis. Indices are
+    clamped into range; callers that must refuse others check before."""
 
     name = "gather"
     family = "indexing"
@@ -24,7 +24,9 @@ class Gather(Primitive):
         axis = params["axis"]
         _check_index(self.name, idx)
         if not 0 <= axis < len(x.shape) or x.shape[axis] == 0:
-            raise ShapeError(f"gather expected a non-empty axis of {list(x.shape)}; received {axis}")
+            raise ShapeError(
+                f"gather expected a non-empty axis of {list(x.shape)}; received {axis}"
+            )
         return (Aval((*x.shape[:axis], *idx.shape, *x.shape[axis + 1 :]), x.dtype),)
 
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:

@@ -192,8 +192,7 @@ def replace_all(roots: Sequence[Expr], values: Mapping[Var, Index]) -> list[Expr
             index=None if expr.index is None else expr.index.replace(values),
             value=expr.value,
             conditions=tuple(
-                Condition(c.index.replace(values), c.low, c.high, c.modulo)
-                for c in expr.conditions
+                Condition(c.index.replace(values), c.low, c.high, c.modulo) for c in expr.conditions
             ),
         )
     return [new[id(root)] for root in roots]

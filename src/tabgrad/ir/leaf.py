@@ -24,7 +24,7 @@ class _Leaf(Primitive):
 
 @register
 class Input(_Leaf):
-    """An argument of a graph: `index` tells it from others. (Which axis holds rows is told apart.)"""
+    """An argument of a graph: `index` tells it from others."""
 
     name = "input"
 

@@ -169,7 +169,10 @@ class Pad(Movement):
                 f"pad expected a 0-d {x.dtype.name} fill; received {fill.dtype.name} "
                 f"{list(fill.shape)}"
             )
-        if not len(low) == len(high) == len(interior) == len(x.shape) or min(interior, default=0) < 0:
+        if (
+            not len(low) == len(high) == len(interior) == len(x.shape)
+            or min(interior, default=0) < 0
+        ):
             raise ShapeError(f"pad expected {len(x.shape)} entries for {list(x.shape)}")
         shape = tuple(
             lo + hi + n + max(n - 1, 0) * i
@@ -198,9 +201,7 @@ class Pad(Movement):
         if any(n != 1 for n in step):
             cut = b.make("slice", cut, start=(0,) * len(shape), stop=cut.shape, step=step)
         all_axes = tuple(range(len(shape)))
-        fill = b.sub(
-            b.reduce("reduce_sum", g, all_axes), b.reduce("reduce_sum", cut, all_axes)
-        )
+        fill = b.sub(b.reduce("reduce_sum", g, all_axes), b.reduce("reduce_sum", cut, all_axes))
         return cut, fill
 
     def out_rows(self, node: Node, rows: Rows) -> Rows:
@@ -287,7 +288,9 @@ class Concatenate(Movement):
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
         axis, first = params["axis"], srcs[0]
         if not 0 <= axis < len(first.shape):
-            raise ShapeError(f"concatenate expected an axis of {list(first.shape)}; received {axis}")
+            raise ShapeError(
+                f"concatenate expected an axis of {list(first.shape)}; received {axis}"
+            )
         for other in srcs[1:]:
             if other.dtype is not first.dtype:
                 raise DtypeError(

@@ -56,7 +56,7 @@ def cotangents(
             arriving = [sums.get(id(node))]
         if all(g is None for g in arriving):
             continue
-        for src, g in zip(node.srcs, node.prim.vjp(node, arriving), strict=True):
-            if g is not None and id(src) in active:
-                accumulate(src, g)
+        for src, part in zip(node.srcs, node.prim.vjp(node, arriving), strict=True):
+            if part is not None and id(src) in active:
+                accumulate(src, part)
     return [sums.get(id(node)) for node in inputs]

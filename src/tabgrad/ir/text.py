@@ -1,4 +1,4 @@
-"""Graphs as text and back: one line a node, the same for the same graph whatever process made it.
+"""Graphs as text and back: one line a node, in an order that depends on the graph alone.
 
 Golden tests, error messages and bug reports use it::
 
@@ -12,8 +12,17 @@ Golden tests, error messages and bug reports use it::
 
 Static parameters stand in alphabetical order. Those that only repeat the result's type after the
 colon (the shape of a reshape, the dtype of a cast) are left out. A closed sub-graph, such as the
-body of a scan, is a block of its own behind its node. Entries of Programs, whose ports have names,
-are printed by `tabgrad.compiler.text` in the same form.
+body of a scan, is a block of its own behind its node. Entries begin and end otherwise, because
+their ports have names::
+
+    entry step rows=8 {
+      %0 = input x : float32[8,4] rows
+      %1 = input learning_rate : float32[] scalar
+      %2 = state dense/kernel : float32[4,2]
+      ...
+      output loss = %9
+      update dense/kernel = %12
+    }
 """
 
 from __future__ import annotations
@@ -27,6 +36,8 @@ from typing import Any, NamedTuple, NoReturn
 from tabgrad import dtypes
 from tabgrad.dtypes import DType
 from tabgrad.errors import FormatError, TabgradError
+from tabgrad.ir import entry as e
+from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.graph import PRIMITIVES, Aval, Graph, Node, fresh_id, make, toposort
 
 # Parameters that are the shape, the dtype or both of the result, per primitive.
@@ -67,11 +78,12 @@ class Block(NamedTuple):
     results: list[Result]
 
 
-def format_graph(graph: Graph | Sequence[Node], *, layers: bool = False) -> str:
-    """The text of a closed graph, or of everything under some nodes.
+def format_graph(graph: EntryGraph | Graph | Sequence[Node], *, layers: bool = False) -> str:
+    """The text of an entry, of a closed graph, or of everything under some nodes.
 
     Args:
-        graph: a Graph, or nodes; leaves below them become the inputs in order of appearance.
+        graph: an entry, a graph, or nodes; leaves below nodes become the inputs in order of
+            appearance.
         layers: whether each line ends in a comment naming the layer and the Python line.
 
     Example:
@@ -84,7 +96,8 @@ def format_graph(graph: Graph | Sequence[Node], *, layers: bool = False) -> str:
           return %1
         }
     """
-    return format_block(_block("graph", graph), layers=layers)
+    block = _entry_block(graph) if isinstance(graph, EntryGraph) else _block("graph", graph)
+    return "\n".join(_lines(block, layers))
 
 
 def parse_graph(text: str) -> Graph:
@@ -94,10 +107,31 @@ def parse_graph(text: str) -> Graph:
         FormatError: text that is not a graph, with the line where it stops being one.
         TabgradError: a line whose primitive does not take such sources.
     """
-    block = parse_block(text)
+    block = _parse_all(text)
     if block.head != "graph" or any(result.role for result in block.results):
         raise FormatError(f"expected text beginning with 'graph {{'; received {block.head!r}")
     return _closed(block)
+
+
+def parse_entry(text: str) -> EntryGraph:
+    """The entry that `format_graph` printed, on new inputs; raises as `parse_graph` does."""
+    block = _parse_all(text)
+    head = _ENTRY.fullmatch(block.head)
+    if head is None:
+        raise FormatError(f"expected text beginning with 'entry name {{'; received {block.head!r}")
+    inputs = [port for port in block.ports if port.role == "input"]
+    states = [port for port in block.ports if port.role == "state"]
+    updates = {r.name: r.node for r in block.results if r.role == "update"}
+    return EntryGraph(
+        name=_unquoted(head[1]),
+        arguments=[
+            e.Argument(p.node, p.name, scalar="scalar" in p.flags, rows="rows" in p.flags)
+            for p in inputs
+        ],
+        states=[e.State(p.node, p.name, updates.get(p.name)) for p in states],
+        results=[e.Result(r.node, r.name) for r in block.results if r.role == "output"],
+        rows=int(head[2]) if head[2] else None,
+    )
 
 
 def _block(head: str, graph: Graph | Sequence[Node]) -> Block:
@@ -109,16 +143,24 @@ def _block(head: str, graph: Graph | Sequence[Node]) -> Block:
     return Block(head, [Port(n, n.prim.name) for n in leaves], [Result(n) for n in roots])
 
 
+def _entry_block(entry: EntryGraph) -> Block:
+    head = f"entry {quoted(entry.name)}"
+    if entry.rows is not None:
+        head += f" rows={entry.rows}"
+    ports = []
+    for a in entry.arguments:
+        flags = [word for word, on in (("scalar", a.scalar), ("rows", a.rows)) if on]
+        ports.append(Port(a.node, "input", a.name, tuple(flags)))
+    ports += [Port(s.node, "state", s.variable) for s in entry.states]
+    results = [Result(r.node, "output", r.name) for r in entry.results]
+    results += [
+        Result(s.update, "update", s.variable) for s in entry.states if s.update is not None
+    ]
+    return Block(head, ports, results)
+
+
 def _closed(block: Block) -> Graph:
     return Graph([port.node for port in block.ports], [result.node for result in block.results])
-
-
-# Printing ----------------------------------------------------------------------------------------
-
-
-def format_block(block: Block, *, layers: bool = False) -> str:
-    """The text of a block."""
-    return "\n".join(_lines(block, layers))
 
 
 def _lines(block: Block, layers: bool) -> Iterator[str]:
@@ -163,7 +205,7 @@ def format_node(node: Node, names: Mapping[int, str], *, layers: bool = False) -
 
 def format_type(node: Node) -> str:
     """dtype[shape] of each output, such as float32[4,8]."""
-    return ", ".join(f"{dtype.name}[{','.join(map(str, shape))}]" for shape, dtype in node.outs)
+    return ", ".join(f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype in node.outs)
 
 
 def quoted(name: str) -> str:
@@ -196,14 +238,13 @@ def _shortest(value: float, dtype: DType) -> str:
     return repr(value)
 
 
-# Parsing -----------------------------------------------------------------------------------------
-
 _WORD = re.compile(r"[\w./:-]+")
 _NODE = re.compile(
     r"(%\d+) = (\w+)\(([^)]*)\)(.*?) : (\w+\[[\d,]*\](?:, \w+\[[\d,]*\])*)(?:  #.*)?"
 )
 _PORT = re.compile(r'(%\d+) = (input|value|state)(?: ([\w./:-]+|"(?:[^"\\]|\\.)*"))? : (\S+)(.*)')
 _RESULT = re.compile(r'(output|update) ([\w./:-]+|"(?:[^"\\]|\\.)*") = (%\d+)')
+_ENTRY = re.compile(r'entry ([\w./:-]+|"(?:[^"\\]|\\.)*")(?: rows=(\d+))?')
 _TYPE = re.compile(r"(\w+)\[([\d,]*)\]")
 
 
@@ -231,8 +272,7 @@ class _Reader:
         raise FormatError(f"line {self.at}: expected {expected}; received {line!r}")
 
 
-def parse_block(text: str) -> Block:
-    """The block that `format_block` printed, on new leaves. Raises FormatError."""
+def _parse_all(text: str) -> Block:
     reader = _Reader(text)
     block = _parse(reader)
     if reader.peek():
@@ -286,9 +326,7 @@ def _node(
     if prim not in PRIMITIVES:
         reader.fail(f"a primitive, which {prim!r} is not")
     number = reader.at
-    params = {
-        key: _parse_value(value, avals[0].dtype, prim, reader) for key, value in _split(text)
-    }
+    params = {key: _parse_value(value, avals[0].dtype, prim, reader) for key, value in _split(text)}
     for key in IMPLIED.get(prim, ()):
         params[key] = {"shape": avals[0].shape, "dtype": avals[0].dtype, "aval": avals[0]}[key]
     while re.fullmatch(r"\w+ \{", reader.peek()):

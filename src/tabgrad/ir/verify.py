@@ -106,7 +106,8 @@ def _verify(
                 try:
                     _verify(body.outputs, body.inputs, False, simplified)
                 except TabgradError as error:
-                    _fail(node, names, f"holds a sub-graph where {error}")
+                    line = format_node(node, names, layers=True)
+                    raise TabgradError(f"{error}\nin a sub-graph of\n  {line}") from None
 
 
 def _verify_node(node: Node, names: Mapping[int, str]) -> None:

@@ -61,9 +61,7 @@ def common(name: str, *xs: Any, floating: bool = False) -> list[Node]:
                     f"{name} expected a Python integer that fits {dtype.name}; received {value}"
                 )
     rest = iter(arrays)
-    return [
-        scalar(x, dtype) if isinstance(x, Scalar) else b.cast(next(rest), dtype) for x in xs
-    ]
+    return [scalar(x, dtype) if isinstance(x, Scalar) else b.cast(next(rest), dtype) for x in xs]
 
 
 def broadcast_shapes(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from tabgrad import realize, trees
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.control import projections
-from tabgrad.ir.graph import Graph, Node, make, rewrite, remake, toposort
+from tabgrad.ir.graph import Graph, Node, make, remake, rewrite, toposort
 from tabgrad.ops.arguments import node_of
 from tabgrad.tensor import Tensor
 
@@ -38,7 +38,8 @@ def scan(
 
     Example:
         >>> import tabgrad as tg
-        >>> total, sums = tg.scan(lambda c, x: (c + x, c + x), tg.tensor(0.0), tg.tensor([1.0, 2.0]))
+        >>> add = lambda c, x: (c + x, c + x)
+        >>> total, sums = tg.ops.scan(add, tg.tensor(0.0), tg.tensor([1.0, 2.0]))
         >>> float(total), sums.tolist()
         (3.0, [1.0, 3.0])
     """

@@ -22,7 +22,9 @@ def tuple_of(name: str, value: Spatial, n: int) -> tuple[int, ...]:
     """A positive entry for each of n spatial axes."""
     given = (value,) * n if isinstance(value, int) else tuple(value)
     if len(given) != n or any(not isinstance(v, int) or v < 1 for v in given):
-        raise ArgumentError(f"expected {name} to be a positive int or {n} of them; received {value}")
+        raise ArgumentError(
+            f"expected {name} to be a positive int or {n} of them; received {value}"
+        )
     return given
 
 
@@ -30,8 +32,7 @@ def channels_last(data_format: str | None) -> bool:
     """Whether the channel axis is the last; raises ArgumentError on an unknown format."""
     if data_format not in (None, "channels_last", "channels_first"):
         raise ArgumentError(
-            "expected data_format 'channels_last' or 'channels_first'; received "
-            f"{data_format!r}"
+            f"expected data_format 'channels_last' or 'channels_first'; received {data_format!r}"
         )
     return data_format != "channels_first"
 
@@ -122,7 +123,7 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: Spatial = 1,
 ) -> Tensor:
-    """Each channel convolved by its own `multiplier` kernels: kernel (*space, channels, multiplier)."""
+    """Each channel convolved by kernels of its own: kernel (*space, channels, multiplier)."""
     x, w = common("depthwise_conv", inputs, kernel, floating=True)
     space, (channels, multiplier) = w.shape[:-2], w.shape[-2:]
     grouped = b.reshape(w, (*space, 1, channels * multiplier))
@@ -143,8 +144,10 @@ def conv_transpose(
     rank, last = len(x.shape), channels_last(data_format)
     n = rank - 2
     steps, holes = tuple_of("strides", strides, n), tuple_of("dilation_rate", dilation_rate, n)
-    extra = [None] * n if output_padding is None else list(
-        (output_padding,) * n if isinstance(output_padding, int) else output_padding
+    extra = (
+        [None] * n
+        if output_padding is None
+        else list((output_padding,) * n if isinstance(output_padding, int) else output_padding)
     )
     data, _ = _specs(rank, last)
     pads = []
@@ -243,4 +246,6 @@ def average_pool(
     if any(s > 1 and w == 1 for s, w in zip(params["strides"], params["window"], strict=True)):
         counts = make("window_reduce", b.full(x.shape, 1, x.dtype), op="sum", **params)
     rank = len(x.shape)
-    return divide(Tensor(total), cast(Tensor(b.broadcast(counts, total.shape, range(rank))), x.dtype))
+    return divide(
+        Tensor(total), cast(Tensor(b.broadcast(counts, total.shape, range(rank))), x.dtype)
+    )

@@ -20,13 +20,15 @@ from tabgrad.variable import Variable
 
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """x[index] for integers, slices, `...`, None and at most integer arrays on neighbouring axes."""
+    """x[index] for integers, slices, `...`, None and integer arrays on neighbouring axes."""
     node = node_of(x)
     items = list(index) if isinstance(index, tuple) else [index]
     rank = len(node.shape)
     used = sum(1 for i in items if i is not None and i is not Ellipsis)
     if used > rank:
-        raise ShapeError(f"expected at most {rank} indices for shape {list(node.shape)}; received {used}")
+        raise ShapeError(
+            f"expected at most {rank} indices for shape {list(node.shape)}; received {used}"
+        )
     if sum(i is Ellipsis for i in items) > 1:
         raise ShapeError("expected at most one '...' in an index; received more")
     if Ellipsis not in [i if i is Ellipsis else None for i in items]:
@@ -67,11 +69,7 @@ def getitem(x: Any, index: Any) -> Tensor:
             step.append(1)
             shape.append(n)
         axis += 1
-    if (
-        any(start)
-        or tuple(stop) != node.shape
-        or any(s != 1 for s in step)
-    ):
+    if any(start) or tuple(stop) != node.shape or any(s != 1 for s in step):
         node = make("slice", node, start=tuple(start), stop=tuple(stop), step=tuple(step))
     if flips:
         node = make("flip", node, axes=tuple(flips))
@@ -134,7 +132,8 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     where = axis_of("take_along_axis", axis, len(node.shape))
     if len(idx.shape) != len(node.shape):
         raise ShapeError(
-            f"take_along_axis expected indices of rank {len(node.shape)}; received {list(idx.shape)}"
+            f"take_along_axis expected indices of rank {len(node.shape)}; received "
+            f"{list(idx.shape)}"
         )
     n = node.shape[where]
     idx = _index_array(Tensor(idx), n)

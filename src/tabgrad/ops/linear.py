@@ -136,7 +136,9 @@ def _parse(subscripts: str, nodes: Sequence[Node]) -> tuple[list[list[str]], lis
         raise ArgumentError(
             f"einsum expected {len(parts)} operands for {subscripts!r}; received {len(nodes)}"
         )
-    extra = [len(node.shape) - len(p.replace("...", "")) for p, node in zip(parts, nodes, strict=True)]
+    extra = [
+        len(node.shape) - len(p.replace("...", "")) for p, node in zip(parts, nodes, strict=True)
+    ]
     widest = max([n for p, n in zip(parts, extra, strict=True) if "..." in p], default=0)
     dots = [f".{i}" for i in range(widest)]
     terms = []
@@ -162,7 +164,9 @@ def _parse(subscripts: str, nodes: Sequence[Node]) -> tuple[list[list[str]], lis
         out = dots + sorted({c for c in seen if not c.startswith(".") and seen.count(c) == 1})
     unknown = [letter for letter in out if letter not in sizes]
     if unknown or len(set(out)) != len(out):
-        raise ArgumentError(f"einsum output of {subscripts!r} must name distinct axes of its inputs")
+        raise ArgumentError(
+            f"einsum output of {subscripts!r} must name distinct axes of its inputs"
+        )
     return terms, out
 
 
@@ -173,9 +177,7 @@ def _diagonals(letters: Sequence[str], node: Node) -> tuple[list[str], Node]:
         while letters.count(letter) > 1:
             i = letters.index(letter)
             j = letters.index(letter, i + 1)
-            same = b.eq(
-                b.iota(node.shape, i, dtypes.int32), b.iota(node.shape, j, dtypes.int32)
-            )
+            same = b.eq(b.iota(node.shape, i, dtypes.int32), b.iota(node.shape, j, dtypes.int32))
             node = b.reduce("reduce_sum", b.select(same, node, b.like(node, 0)), (j,))
             del letters[j]
     return letters, node

@@ -1,14 +1,23 @@
-"""Shapes and places: reshape, transpose, join, split, pad, repeat. None of these copies by itself."""
+"""Shapes and places: reshape, transpose, join, split, pad, repeat. None copies by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import axes_of, axis_of, broadcast_shapes, common, node_of, scalar, spread
+from tabgrad.ops.arguments import (
+    axes_of,
+    axis_of,
+    broadcast_shapes,
+    common,
+    node_of,
+    scalar,
+    spread,
+)
 from tabgrad.tensor import Tensor
 
 
@@ -32,7 +41,9 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """Axes in another order, by default reversed."""
     node = node_of(x)
     rank = len(node.shape)
-    order = range(rank - 1, -1, -1) if axes is None else [axis_of("transpose", a, rank) for a in axes]
+    order = (
+        range(rank - 1, -1, -1) if axes is None else [axis_of("transpose", a, rank) for a in axes]
+    )
     return Tensor(b.permute(node, tuple(order)))
 
 
@@ -65,7 +76,9 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
         for a in ([destination] if isinstance(destination, int) else destination)
     ]
     if len(src) != len(dst):
-        raise ShapeError(f"moveaxis expected as many sources as destinations; received {src}, {dst}")
+        raise ShapeError(
+            f"moveaxis expected as many sources as destinations; received {src}, {dst}"
+        )
     order = [a for a in range(rank) if a not in src]
     for to, frm in sorted(zip(dst, src, strict=True)):
         order.insert(to, frm)
@@ -148,10 +161,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         edges = list(range(0, n + 1, size)) if size else [0] * (indices_or_sections + 1)
     else:
         edges = [0, *indices_or_sections, n]
-    return [
-        Tensor(cut(node, where, lo, max(lo, hi)))
-        for lo, hi in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [Tensor(cut(node, where, lo, max(lo, hi))) for lo, hi in pairwise(edges)]
 
 
 def cut(node: Node, axis: int, start: int, stop: int) -> Node:
@@ -169,9 +179,7 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     return Tensor(make("flip", node, axes=axes) if axes else node)
 
 
-def pad(
-    x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None
-) -> Tensor:
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Tensor:
     """x surrounded by a constant (0 by default), its edge or its reflection.
 
     `pad_width` is a number, (before, after), or one such pair for each axis.
@@ -222,7 +230,9 @@ def _extend(node: Node, axis: int, lo: int, hi: int, mode: str) -> Node:
     else:
         skip = 1 if mode == "reflect" else 0
         if max(lo, hi) > n - skip:
-            raise ShapeError(f"pad by {mode} expected widths of at most {n - skip}; received {lo}, {hi}")
+            raise ShapeError(
+                f"pad by {mode} expected widths of at most {n - skip}; received {lo}, {hi}"
+            )
         before = make("flip", cut(node, axis, skip, lo + skip), axes=(axis,))
         after = make("flip", cut(node, axis, n - hi - skip, n - skip), axes=(axis,))
     parts = [part for part, size in ((before, lo), (node, 1), (after, hi)) if size]
@@ -266,9 +276,7 @@ def roll(x: Any, shift: int, axis: int | None = None) -> Tensor:
     if n == 0 or shift % n == 0:
         return Tensor(node)
     at = n - shift % n
-    return Tensor(
-        make("concatenate", cut(node, where, at, n), cut(node, where, 0, at), axis=where)
-    )
+    return Tensor(make("concatenate", cut(node, where, at, n), cut(node, where, 0, at), axis=where))
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:

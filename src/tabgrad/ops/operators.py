@@ -91,9 +91,7 @@ def install(cls: type) -> None:
         setattr(cls, f"__r{name}__", _backward(function))
     for name, function in _COMPARE.items():
         special = {"eq": False, "ne": True}
-        operator = (
-            _equality(function, special[name]) if name in special else _forward(function)
-        )
+        operator = _equality(function, special[name]) if name in special else _forward(function)
         setattr(cls, f"__{name}__", operator)
     for name, unary in _UNARY.items():
         setattr(cls, f"__{name}__", lambda self, unary=unary: unary(self))

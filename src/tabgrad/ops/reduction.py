@@ -108,8 +108,8 @@ def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
         out = make(name, b.reshape(node, (node.size,)), axis=0)
         return Tensor(b.reshape(out, (1,) * len(shape)) if keepdims else out)
     where = axis_of(name, axis, len(shape))
-    out = Tensor(make(name, node, axis=where))
-    return expand_dims(out, where) if keepdims else out
+    along = Tensor(make(name, node, axis=where))
+    return expand_dims(along, where) if keepdims else along
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -147,10 +147,6 @@ def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
     return sum(e.not_equal(x, 0), axis)
 
 
-
-
 def moments(x: Any, axes: Sequence[int], keepdims: bool = False) -> tuple[Tensor, Tensor]:
     """Mean and variance along `axes`."""
     return mean(x, axes, keepdims), var(x, axes, keepdims)
-
-

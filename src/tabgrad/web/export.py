@@ -6,7 +6,7 @@ page shows. Writing the files is `site.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
         for size in sizes:
             traced = jit.trace(
                 entry.function,
-                [((size, *spec.shape[1:]), spec.dtype, True) for spec in entry.inputs],
+                [((size, *_known(spec.shape[1:])), spec.dtype, True) for spec in entry.inputs],
                 name=name,
                 names=[spec.name for spec in entry.inputs],
                 output_names=entry.outputs,
@@ -145,6 +145,13 @@ def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
             assert classes is not None
             parts.classes["y"] = classes
     return parts
+
+
+def _known(shape: Sequence[int | None]) -> list[int]:
+    known = [n for n in shape if n is not None]
+    if len(known) != len(shape):
+        raise ArgumentError(f"expected known sizes after the batch axis; received {list(shape)}")
+    return known
 
 
 def _sizes(model: Model, batch_sizes: Sequence[int] | None) -> list[int]:

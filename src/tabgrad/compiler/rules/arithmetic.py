@@ -42,8 +42,6 @@ def sink_broadcast(node: Node) -> Node | None:
     return b.broadcast(make(node.prim.name, *small, **node.params), node.shape, dims)
 
 
-
-
 def itself(node: Node) -> Node | None:
     """tag and stop mean something to gradients only."""
     return node.srcs[0]

@@ -89,8 +89,6 @@ def window_of_one(node: Node) -> Node | None:
     return node.srcs[0] if plain and not any(lo or hi for lo, hi in p["padding"]) else None
 
 
-
-
 def transposed_dot(node: Node) -> Node | None:
     """A dot with the free axes of its operands exchanged is the dot of the exchanged operands: the
     weight gradient of a dense layer."""

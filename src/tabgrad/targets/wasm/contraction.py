@@ -15,13 +15,14 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
 from tabgrad.dtypes import float32
 from tabgrad.ir.index import Dyn, Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
-from tabgrad.targets.wasm.builder import F32x4, Function, I32
+from tabgrad.targets.wasm.builder import I32, F32x4, Function
 from tabgrad.targets.wasm.expressions import LANES, Evaluator
 from tabgrad.targets.wasm.loops import row
 from tabgrad.targets.wasm.microkernel import TILE_FMA, TILE_PLAIN, tile
@@ -87,17 +88,15 @@ def blocks_of(loops: Sequence[Var], limit: int, name: str) -> Blocks:
         suffix.insert(0, rest.pop())
     if not rest:
         # Everything in one block; the first loop counts as its part.
-        part = suffix.pop(0) if suffix else Var(name + "p", 1)
-        split = part if loops else None
-        return Blocks((), split, Var(name + "c", 1), Var(name + "p", part.size), tuple(suffix))
+        whole = suffix.pop(0) if suffix else None
+        part = Var(name + "p", whole.size if whole is not None else 1)
+        return Blocks((), whole, Var(name + "c", 1), part, tuple(suffix))
     split = rest.pop()
     most = max(limit // points, 1)
     chunks = -(-split.size // most)
-    part = -(-split.size // chunks)
-    chunks = -(-split.size // part)
-    return Blocks(
-        tuple(rest), split, Var(name + "c", chunks), Var(name + "p", part), tuple(suffix)
-    )
+    size = -(-split.size // chunks)
+    chunk = Var(name + "c", -(-split.size // size))
+    return Blocks(tuple(rest), split, chunk, Var(name + "p", size), tuple(suffix))
 
 
 def stride(index: Index, loops: Sequence[Var]) -> int | None:
@@ -235,7 +234,9 @@ def _in_place_b(matrix: Matrix) -> bool:
     return matrix.rows <= FEW_ROWS or 4 * matrix.steps * matrix.columns <= IN_PLACE_PANEL
 
 
-def emit(f: Function, kernel: Kernel, bases: dict[int, I32], scratch: I32, fma: bool) -> tuple[int, int]:
+def emit(
+    f: Function, kernel: Kernel, bases: dict[int, I32], scratch: I32, fma: bool
+) -> tuple[int, int]:
     """Write the body of a contraction; returns its number of units and its bytes of scratch."""
     return _Contraction(f, kernel, bases, scratch, fma).emit()
 
@@ -293,7 +294,7 @@ class _Contraction:
         whole = all(
             level.terms.get(a, 0) == level.terms.get(b, 0) * b.size
             for level in index_levels(kernel)
-            for a, b in zip(loops, loops[1:], strict=False)
+            for a, b in pairwise(loops)
         )
         if whole:
             values = {v: Index() for v in loops[:-1]}
@@ -402,25 +403,21 @@ class _Contraction:
         e.bases[id(self.packed)] = self.scratch
         with ExitStack() as stack:
             for v in order[:-1]:
-                stop: I32 | int = stops.get(v, v.size)  # type: ignore[assignment]
+                stop: I32 | int = stops.get(v, v.size)
                 e.counters[v] = stack.enter_context(f.loop_range(0, stop))
                 stack.enter_context(e.fresh())
             row(e, vector, [Store(self.packed, where, expr)])
 
     # Tiles
 
-    def _tiles(
-        self, a: I32, a_row: int, a_step: int, count: I32 | int, number: I32 | None
-    ) -> None:
+    def _tiles(self, a: I32, a_row: int, a_step: int, count: I32 | int, number: I32 | None) -> None:
         f = self.f
         columns = self.x.columns
         whole = columns // self.width * self.width
         with f.loop_range(0, whole, self.width) as n:
             self._column(a, a_row, a_step, count, number, n, self.width)
         if columns > whole:
-            self._column(
-                a, a_row, a_step, count, number, I32.const(whole), columns - whole
-            )
+            self._column(a, a_row, a_step, count, number, I32.const(whole), columns - whole)
 
     def _b_pointer(self, n: I32) -> tuple[I32, int]:
         """Address of B at the block's first step and column n, and bytes from step to step."""
@@ -450,7 +447,14 @@ class _Contraction:
         return e.index(at * math.prod(v.size for v in steps.suffix))
 
     def _column(
-        self, a: I32, a_row: int, a_step: int, count: I32 | int, number: I32 | None, n: I32, width: int
+        self,
+        a: I32,
+        a_row: int,
+        a_step: int,
+        count: I32 | int,
+        number: I32 | None,
+        n: I32,
+        width: int,
     ) -> None:
         """All tiles of the strip in one panel of columns."""
         f = self.f
@@ -463,7 +467,9 @@ class _Contraction:
 
             def at(r: I32, mr: int) -> None:
                 with f.scope(), self.e.fresh():
-                    self._tile(a + r * a_row, a_row, a_step, b, b_step, count, number, r, n, mr, width)
+                    self._tile(
+                        a + r * a_row, a_row, a_step, b, b_step, count, number, r, n, mr, width
+                    )
 
             if isinstance(self.valid, int):
                 (top,) = tops

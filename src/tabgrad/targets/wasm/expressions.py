@@ -18,7 +18,18 @@ from tabgrad.errors import NotSupportedError
 from tabgrad.ir.index import Atom, Div, Dyn, Index, Var
 from tabgrad.ir.kernel import Condition, Expr, Store
 from tabgrad.targets.wasm import mathlib
-from tabgrad.targets.wasm.builder import F32x4, Function, I8x16, I16x8, I32, I32x4, I64x2, U8x16, U16x8, U32x4
+from tabgrad.targets.wasm.builder import (
+    I32,
+    F32x4,
+    Function,
+    I8x16,
+    I16x8,
+    I32x4,
+    I64x2,
+    U8x16,
+    U16x8,
+    U32x4,
+)
 
 LANES = 4
 V = Any  # one of F32x4, I32x4, U32x4
@@ -163,7 +174,9 @@ class Evaluator:
             found = self.value(atom.expr)
             varies = self.vector is not None and self.vector in atom.expr.variables()
             lane_value = found.lane(lane if varies else 0)
-            return self.f.let(lane_value.view(I32) if not isinstance(lane_value, I32) else lane_value)
+            return self.f.let(
+                lane_value.view(I32) if not isinstance(lane_value, I32) else lane_value
+            )
         inner = self.index(atom.of, lane)
         low, _ = atom.of.range
         lift = -(low // atom.by) if low < 0 else 0  # WASM divides towards zero
@@ -191,7 +204,9 @@ class Evaluator:
         if by == 0:
             return I32x4.splat(self.index(index))
         if by is not None:
-            return I32x4.splat(self.index(index)) + I32x4.const_lanes([by * i for i in range(LANES)])
+            return I32x4.splat(self.index(index)) + I32x4.const_lanes(
+                [by * i for i in range(LANES)]
+            )
         result = self.f.let(I32x4.splat(self.index(index)))
         for lane in range(1, self.lanes):
             result.set(result.with_lane(lane, self.index(index, lane)))
@@ -370,9 +385,7 @@ class Evaluator:
 
     def _combine_vector(self, store: Store, value: V) -> None:
         dtype = store.buffer.dtype
-        place = self.f.let(
-            self.bases[id(store.buffer)] + self.index(store.index) * dtype.itemsize
-        )
+        place = self.f.let(self.bases[id(store.buffer)] + self.index(store.index) * dtype.itemsize)
         if store.combine != "set":
             old = self.f.let(vector_from(dtype, place))
             value = combine(self, store.combine, old, value, dtype)
@@ -591,7 +604,7 @@ def _cast(e: Evaluator, x: Expr, a: V) -> V:
 
 
 def _shift(e: Evaluator, x: Expr, a: V, b: V) -> V:
-    """Lane by lane: WASM shifts all lanes by one count. Counts out of range give 0 (or the sign)."""
+    """Lane by lane: WASM shifts all lanes by one count. Too large counts give 0 (or the sign)."""
     f, bits = e.f, x.dtype.bits
     value, count = f.once(a), f.once(b)
     uniform = x.args[1].op == "const"

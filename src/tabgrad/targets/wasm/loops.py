@@ -16,7 +16,7 @@ from typing import Any
 
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Expr, Kernel, Store, identity, walk
-from tabgrad.targets.wasm.builder import F32x4, Function, I32, I32x4
+from tabgrad.targets.wasm.builder import I32, F32x4, Function, I32x4
 from tabgrad.targets.wasm.expressions import LANES, Evaluator, combine, constant, lane_type
 
 CHUNK = 4096  # elements of a single loop that make one unit of work
@@ -71,9 +71,7 @@ def _emit_map(
     return outer[0].size
 
 
-def _nest(
-    f: Function, e: Evaluator, loops: Sequence[Var], body: Callable[[], None]
-) -> None:
+def _nest(f: Function, e: Evaluator, loops: Sequence[Var], body: Callable[[], None]) -> None:
     """Loops inside each other around `body`."""
     with ExitStack() as stack:
         for loop in loops:
@@ -128,7 +126,9 @@ def _vectors(
 def unroll_of(roots: Sequence[Expr], size: int) -> int:
     """How many vectors one trip of a loop computes."""
     cost = sum(expr.op not in ("load", "const") for expr in walk(roots))
-    heavy = any(expr.op in ("guard", "threefry", "pow", "sin", "cos", "tan") for expr in walk(roots))
+    heavy = any(
+        expr.op in ("guard", "threefry", "pow", "sin", "cos", "tan") for expr in walk(roots)
+    )
     return 4 if size >= UNROLL_SIZE and cost <= UNROLL_COST and not heavy else 1
 
 
@@ -177,8 +177,8 @@ class _Reduction:
         if not self.kernel.space:
             return True
         folded, outer = self.kernel.inner[-1], self.kernel.space[-1]
-        loads = [x for x in walk([self.body]) if x.op == "load" and x.index is not None]
-        whole = {v: sum(x.index.coefficient(v) == 1 for x in loads) for v in (folded, outer)}
+        indices = [x.index for x in walk([self.body]) if x.op == "load" and x.index is not None]
+        whole = {v: sum(i.coefficient(v) == 1 for i in indices) for v in (folded, outer)}
         if whole[folded] != whole[outer]:
             return whole[folded] > whole[outer] and folded.size >= 2
         return folded.size >= outer.size
@@ -358,8 +358,8 @@ class _Reduction:
             best.set(better.select(value, best))
             at.set(better.select(index, at))
 
-    def _better(self, best: Any, at: Any, value: Any, index: Any) -> I32x4:
-        """Larger (smaller), or equal and earlier; NaN beats numbers, and of NaNs the earlier wins."""
+    def _better(self, best: Any, at: Any, value: Any, index: Any) -> Any:
+        """Larger (or smaller), or equal and earlier; NaN beats numbers, and the first NaN wins."""
         ahead = value > best if self.fold == "max" else value < best
         earlier = self.f.let(index < at)
         result = ahead.view(I32x4) | ((value == best).view(I32x4) & earlier)

@@ -1,8 +1,8 @@
 """The WASM target: plans in, one module out, with the frame convention all engines follow.
 
-A module imports the engine's memory and exports `run()` and `run_part(thread, threads)`. Both read a
-frame at a fixed address: which entry, how many rows, and the addresses of all buffers. Equal kernels
-are one function, called with other addresses.
+A module imports the engine's memory and exports `run()` and `run_part(thread, threads)`. Both read
+a frame at a fixed address: which entry, how many rows, and the addresses of all buffers. Equal
+kernels are one function, called with other addresses.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from tabgrad.targets.wasm.expressions import check_dtype
 
 # The frame (documented for the player in compiler/program.py): i32 words at FRAME.
 FRAME = 1024
-ENTRY, ROWS, STATUS, ARENA, SCRATCH, ARRIVED, TURN, SCRATCH_BYTES = (FRAME + 4 * i for i in range(8))
+ENTRY, ROWS, STATUS, ARENA, SCRATCH, ARRIVED, TURN, SCRATCH_BYTES = (
+    FRAME + 4 * i for i in range(8)
+)
 SLOTS = FRAME + 16 * 4
 MAX_SLOTS = 16_368
 
 
 @dataclass
 class Emitted:
-    """What a target gives back: the code and, for each plan, its scratch memory and kernel names."""
+    """What a target gives back: the code and, for each plan, scratch bytes and kernel names."""
 
     binary: bytes
     scratch: list[int]
@@ -36,7 +38,7 @@ class Emitted:
 
 
 class WasmTarget:
-    """Emits WebAssembly with 128-bit SIMD; with the feature "relaxed-simd" also fused multiply-add."""
+    """Emits WebAssembly with 128-bit SIMD, and with "relaxed-simd" fused multiply-add."""
 
     kind = "wasm"
 
@@ -82,7 +84,9 @@ class _Emission:
         self.known: dict[Any, _Emitted] = {}
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
-        entries, scratch, names = [], [], []
+        entries: list[Function] = []
+        scratch: list[int] = []
+        names: list[list[str]] = []
         for plan in plans:
             compiled = [self._kernel(kernel) for kernel in kernels_of(plan.launches)]
             entries.append(self._entry(plan, len(entries)))
