@@ -23,7 +23,8 @@ from tabgrad.dtypes import float32
 from tabgrad.ir.index import Dyn, Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
 from tabgrad.targets.wasm.builder import I32, F32x4, Function
-from tabgrad.targets.wasm.expressions import LANES, Evaluator
+from tabgrad.targets.wasm.elements import LANES
+from tabgrad.targets.wasm.expressions import Evaluator
 from tabgrad.targets.wasm.loops import row
 from tabgrad.targets.wasm.microkernel import TILE_FMA, TILE_PLAIN, tile
 

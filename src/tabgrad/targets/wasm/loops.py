@@ -17,7 +17,9 @@ from typing import Any
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Expr, Kernel, Store, identity, walk
 from tabgrad.targets.wasm.builder import I32, F32x4, Function, I32x4
-from tabgrad.targets.wasm.expressions import LANES, Evaluator, combine, constant, lane_type
+from tabgrad.targets.wasm.elements import LANES, lane_type
+from tabgrad.targets.wasm.expressions import Evaluator
+from tabgrad.targets.wasm.operations import combine, constant
 
 CHUNK = 4096  # elements of a single loop that make one unit of work
 BLOCK = 1024  # elements added up before they join the block sums

@@ -17,7 +17,7 @@ from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Buffer, Kernel, Loop, kernels_of, walk
 from tabgrad.targets.wasm import contraction, loops
 from tabgrad.targets.wasm.builder import I32, Function, Module
-from tabgrad.targets.wasm.expressions import check_dtype
+from tabgrad.targets.wasm.elements import check_dtype
 
 # The frame (documented for the player in compiler/program.py): i32 words at FRAME.
 FRAME = 1024
