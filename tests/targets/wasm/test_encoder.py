@@ -616,7 +616,9 @@ MISTAKES: list[tuple[type[Exception], str, Callable[[Function], object]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("error", "message", "mistake"), MISTAKES, ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(
+    ("error", "message", "mistake"), MISTAKES, ids=[message for _, message, _ in MISTAKES]
+)
 def test_mistakes_are_caught_while_building(
     error: type[Exception], message: str, mistake: Callable[[Function], object]
 ) -> None:
