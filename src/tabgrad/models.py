@@ -215,7 +215,8 @@ class Model(Trainer, Layer):
             print_fn: called with the text instead of print.
 
         Example:
-            >>> model.summary()
+            >>> model.summary(print_fn=lambda text: print(text.splitlines()[0]))
+            Model: "sequential"
         """
         self._settle()
         (print_fn or print)(summary.text(self))
