@@ -325,7 +325,8 @@ class Evaluator:
             self._mask = before
         with f.else_(), self.fresh():
             before, self._mask = self._mask, mask
-            taken = self.value(inside)
+            with self.fresh():  # what is loaded for these lanes alone is no value for others
+                taken = self.value(inside)
             self._mask = before
             result.set(mask.select(taken, self.value(outside)))
         return result
