@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tabgrad.ir.index import Dyn, Index, Var
-from tabgrad.ir.kernel import Expr, Kernel, Store, replace_all, walk
+from tabgrad.ir.kernel import Expr, Kernel, Store, replace_all, run_time_places, walk
 
 
 def collapse(kernel: Kernel) -> Kernel:
@@ -53,7 +53,7 @@ def index_levels(kernel: Kernel) -> list[Index]:
     for store in kernel.stores:
         pending.append(store.index)
         pending += [c.index for c in store.conditions]
-        roots += _dynamic(store)
+        roots += run_time_places(store)
     for expr in walk(roots):
         if expr.index is not None:
             pending.append(expr.index)
@@ -69,24 +69,29 @@ def index_levels(kernel: Kernel) -> list[Index]:
     return list(found)
 
 
-def _dynamic(store: Store) -> list[Expr]:
-    indices = [store.index, *(c.index for c in store.conditions)]
-    return [a.expr for index in indices for a in index.terms if isinstance(a, Dyn)]
-
-
 def rewrite(kernel: Kernel, values: dict[Var, Index]) -> None:
     """Replace loop variables in every part of a kernel, keeping shared expressions shared."""
     parts: Sequence[str] = ("body", "body_index", "a", "b")
     present = [name for name in parts if getattr(kernel, name) is not None]
-    roots = [getattr(kernel, name) for name in present] + [s.expr for s in kernel.stores]
+    stores = kernel.stores
+    places = [expr for store in stores for expr in run_time_places(store)]
+    roots = [getattr(kernel, name) for name in present] + [s.expr for s in stores] + places
     new = replace_all(roots, values)
     for name, expr in zip(present, new, strict=False):
         setattr(kernel, name, expr)
-    for i, expr in enumerate(new[len(present) :]):
-        store = kernel.stores[i]
-        conditions = tuple(
-            type(c)(c.index.replace(values), c.low, c.high, c.modulo) for c in store.conditions
+    exprs = new[len(present) : len(present) + len(stores)]
+    moved = {id(old): to for old, to in zip(roots, new, strict=True)}
+
+    def run_time(expr: Expr) -> Expr:
+        return moved[id(expr)]
+
+    kernel.stores = [
+        Store(
+            store.buffer,
+            store.index.replace(values, run_time),
+            expr,
+            store.combine,
+            tuple([c.replace(values, run_time) for c in store.conditions]),
         )
-        kernel.stores[i] = Store(
-            store.buffer, store.index.replace(values), expr, store.combine, conditions
-        )
+        for store, expr in zip(stores, exprs, strict=True)
+    ]

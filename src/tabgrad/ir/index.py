@@ -7,7 +7,7 @@ quotients and remainders, which nearly always cancel: `split` is where that happ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -142,36 +142,44 @@ class Index:
                 return None
         return self.terms.get(var, 0)
 
-    def replace(self, values: Mapping[Var, Index]) -> Index:
-        """Variables replaced by indices, quotients simplified anew."""
+    def replace(
+        self, values: Mapping[Var, Index], run_time: Callable[[Any], Any] | None = None
+    ) -> Index:
+        """Variables replaced by indices, quotients simplified anew. `run_time` gives what takes the
+        place of an expression read at run time, where that is known already."""
         result = Index(self.const)
         for atom, c in self.terms.items():
             if isinstance(atom, Var):
                 new = values[atom] if atom in values else Index.of(atom)
             elif isinstance(atom, Div):
-                new = atom.of.replace(values).split(atom.by)[0]
+                new = atom.of.replace(values, run_time).split(atom.by)[0]
             elif isinstance(atom, Mod):
-                new = atom.of.replace(values).split(atom.by)[1]
+                new = atom.of.replace(values, run_time).split(atom.by)[1]
             else:
-                new = Index.of(Dyn(atom.expr.replace(values), atom.high))
+                moved = run_time(atom.expr) if run_time else atom.expr.replace(values)
+                new = Index.of(Dyn(moved, atom.high))
             result = result + new * c
         return result
 
     def __repr__(self) -> str:
-        parts = [f"{_show(a)}*{c}" if c != 1 else _show(a) for a, c in self.terms.items()]
+        return self.text(repr)
+
+    def text(self, show: Callable[[Any], str]) -> str:
+        """Readable arithmetic; `show` gives the text of expressions read at run time."""
+        named = [(_text(atom, show), c) for atom, c in self.terms.items()]
+        parts = [f"{name}*{c}" if c != 1 else name for name, c in named]
         if self.const or not parts:
             parts.append(str(self.const))
         return "+".join(parts).replace("+-", "-")
 
 
-def _show(atom: Atom) -> str:
+def _text(atom: Atom, show: Callable[[Any], str]) -> str:
     if isinstance(atom, Var):
         return atom.name
-    if isinstance(atom, Div):
-        return f"({atom.of!r})//{atom.by}"
-    if isinstance(atom, Mod):
-        return f"({atom.of!r})%{atom.by}"
-    return f"[{atom.expr!r}]"
+    if isinstance(atom, Dyn):
+        return f"[{show(atom.expr)}]"
+    sign = "//" if isinstance(atom, Div) else "%"
+    return f"({atom.of.text(show)}){sign}{atom.by}"
 
 
 def flatten(indices: tuple[Index, ...], shape: tuple[int, ...]) -> Index:

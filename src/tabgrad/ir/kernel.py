@@ -8,7 +8,8 @@ body is a product of two views; its loops also carry roles (batch, m, n and k).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,12 @@ class Condition:
     ) -> None:
         self.index, self.low, self.high, self.modulo = index, low, high, modulo
 
+    def replace(
+        self, values: Mapping[Var, Index], run_time: Callable[[Any], Any] | None = None
+    ) -> Condition:
+        """The same with `Index.replace` applied."""
+        return Condition(self.index.replace(values, run_time), self.low, self.high, self.modulo)
+
     @property
     def key(self) -> tuple[Any, ...]:
         """For comparing."""
@@ -73,11 +80,16 @@ class Condition:
         return hash(self.key)
 
     def __repr__(self) -> str:
+        return self.text(repr)
+
+    def text(self, show: Callable[[Expr], str]) -> str:
+        """Readable comparisons; `show` gives the text of expressions read at run time."""
+        index = self.index.text(show)
         if self.modulo != 1:
-            return f"{self.index!r}%{self.modulo}==0"
+            return f"{index}%{self.modulo}==0"
         low = "" if self.low is None else f"{self.low}<="
         high = "" if self.high is None else f"<{self.high}"
-        return f"{low}{self.index!r}{high}"
+        return f"{low}{index}{high}"
 
 
 def in_range(index: Index, size: int) -> list[Condition] | None:
@@ -179,42 +191,51 @@ def run_time_indices(expr: Expr) -> list[Expr]:
 def replace_all(roots: Sequence[Expr], values: Mapping[Var, Index]) -> list[Expr]:
     """Variables replaced by indices in several expressions, sharing kept."""
     new: dict[int, Expr] = {}
+
+    def moved(expr: Expr) -> Expr:
+        return new[id(expr)]
+
     for expr in walk(roots):
-        args = tuple([new[id(arg)] for arg in expr.args])
         if not any(v in values for v in expr.variables()):
             new[id(expr)] = expr
             continue
         new[id(expr)] = Expr(
             expr.op,
             expr.dtype,
-            args,
+            tuple([new[id(arg)] for arg in expr.args]),
             buffer=expr.buffer,
-            index=None if expr.index is None else expr.index.replace(values),
+            index=None if expr.index is None else expr.index.replace(values, moved),
             value=expr.value,
-            conditions=tuple(
-                Condition(c.index.replace(values), c.low, c.high, c.modulo) for c in expr.conditions
-            ),
+            conditions=tuple([c.replace(values, moved) for c in expr.conditions]),
         )
     return [new[id(root)] for root in roots]
 
 
-def show(expr: Expr) -> str:
-    """An expression on one line (shared parts are repeated; for people and golden tests)."""
+def show(expr: Expr, names: Mapping[int, str] | None = None) -> str:
+    """An expression on one line. Parts that `names` knows by id stand there by name; others are
+    written out wherever they are used."""
+
+    def part(inner: Expr) -> str:
+        return known.get(id(inner)) or show(inner, known)
+
+    known = names or {}
     if expr.op == "load":
-        return f"{expr.buffer!r}[{expr.index!r}]"
+        assert expr.index is not None
+        return f"{expr.buffer!r}[{expr.index.text(part)}]"
     if expr.op == "const":
         return repr(expr.value)
     if expr.op == "index":
-        return f"{expr.dtype.name}({expr.index!r})"
+        assert expr.index is not None
+        return f"{expr.dtype.name}({expr.index.text(part)})"
     if expr.op == "guard":
-        inside = " and ".join(map(repr, expr.conditions))
-        return f"({show(expr.args[0])} if {inside} else {show(expr.args[1])})"
+        inside = " and ".join([condition.text(part) for condition in expr.conditions])
+        return f"({part(expr.args[0])} if {inside} else {part(expr.args[1])})"
     if expr.op == "acc":
         return "acc"
     if expr.op == "output":
-        return f"{show(expr.args[0])}.{expr.value}"
+        return f"{part(expr.args[0])}.{expr.value}"
     suffix = f":{expr.dtype.name}" if expr.op in ("cast", "bitcast") else ""
-    return f"{expr.op}{suffix}({', '.join(map(show, expr.args))})"
+    return f"{expr.op}{suffix}({', '.join(map(part, expr.args))})"
 
 
 @dataclass(frozen=True)
@@ -226,6 +247,11 @@ class Store:
     expr: Expr
     combine: str = "set"
     conditions: tuple[Condition, ...] = ()
+
+
+def run_time_places(store: Store) -> list[Expr]:
+    """Expressions whose values decide where a store goes, or whether it happens."""
+    return run_time_indices(Expr("index", bool_, index=store.index, conditions=store.conditions))
 
 
 @dataclass
@@ -257,9 +283,7 @@ class Kernel:
         found: dict[int, Buffer] = {}
         roots = self.expressions()
         for store in self.stores:
-            # A scatter's target position may itself be loaded.
-            holder = Expr("index", bool_, index=store.index, conditions=store.conditions)
-            roots.append(holder)
+            roots += run_time_places(store)
         for expr in walk(roots):
             if expr.buffer is not None:
                 found[id(expr.buffer)] = expr.buffer
@@ -270,19 +294,56 @@ class Kernel:
         return list({id(s.buffer): s.buffer for s in self.stores}.values())
 
     def text(self) -> str:
-        """A few readable lines."""
+        """A few readable lines; a value used more than once has a name and a line of its own."""
+        text = _KernelText(self)
         loops = " ".join(f"{v.name}<{v.size}" for v in self.space)
-        lines = [f"{self.name or self.kind}: {self.kind} over {loops or 'one point'}"]
-        if self.inner:
-            folded = " ".join(f"{v.name}<{v.size}" for v in self.inner)
-            if self.a is not None and self.b is not None:
-                lines.append(f"  acc = sum over {folded} of {show(self.a)} * {show(self.b)}")
-            elif self.body is not None:
-                lines.append(f"  acc = {self.fold} over {folded} of {show(self.body)}")
+        text.lines.append(f"{self.name or self.kind}: {self.kind} over {loops or 'one point'}")
+        folded = " ".join(f"{v.name}<{v.size}" for v in self.inner) or "one point"
+        if self.a is not None and self.b is not None:
+            a, b = text.shown(self.a), text.shown(self.b)
+            text.lines.append(f"  acc = sum over {folded} of {a} * {b}")
+        elif self.body is not None:
+            body = text.shown(self.body)
+            if self.body_index is not None:
+                body += f" at {text.shown(self.body_index)}"
+            text.lines.append(f"  acc = {self.fold} over {folded} of {body}")
         for store in self.stores:
-            sign = {"set": "=", "add": "+="}.get(store.combine, f"{store.combine}=")
-            lines.append(f"  {store.buffer!r}[{store.index!r}] {sign} {show(store.expr)}")
-        return "\n".join(lines)
+            text.store(store)
+        return "\n".join(text.lines)
+
+
+class _KernelText:
+    """Lines of a kernel, with names for what is used more than once."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.lines: list[str] = []
+        self.names: dict[int, str] = {}
+        self.uses: Counter[int] = Counter()
+        roots = [*kernel.expressions(), *(e for s in kernel.stores for e in run_time_places(s))]
+        for root in roots:
+            self.uses[id(root)] += 1
+        for expr in walk(roots):
+            for inner in (*expr.args, *run_time_indices(expr)):
+                self.uses[id(inner)] += 1
+
+    def shown(self, root: Expr) -> str:
+        """The root as it stands in a line, after lines for the names it needs."""
+        for expr in walk([root]):
+            long = expr.args or run_time_indices(expr)
+            if long and self.uses[id(expr)] > 1 and id(expr) not in self.names:
+                name = f"v{len(self.names)}"
+                self.lines.append(f"  let {name} = {show(expr, self.names)}")
+                self.names[id(expr)] = name
+        return self.names.get(id(root)) or show(root, self.names)
+
+    def store(self, store: Store) -> None:
+        """The line of a store."""
+        value, part = self.shown(store.expr), self.shown
+        sign = {"set": "=", "add": "+="}.get(store.combine, f"{store.combine}=")
+        line = f"  {store.buffer!r}[{store.index.text(part)}] {sign} {value}"
+        if store.conditions:
+            line += " if " + " and ".join([c.text(part) for c in store.conditions])
+        self.lines.append(line)
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from typing import Any
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.plan import Plan
 from tabgrad.errors import NotSupportedError
-from tabgrad.ir.kernel import Buffer, Kernel, Loop, kernels_of, walk
+from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, kernels_of, run_time_places, walk
 from tabgrad.targets.wasm import contraction, loops
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.elements import check_dtype
@@ -200,26 +200,30 @@ def _signature(kernel: Kernel, buffers: Sequence[Buffer]) -> Any:
     number: dict[int, int] = {}
     lines: list[Any] = []
 
-    def note(roots: Sequence[Any]) -> None:
-        for x in walk(roots):
-            if id(x) in number:
-                continue
-            number[id(x)] = len(number)
-            lines.append(
-                (
-                    x.op,
-                    x.dtype.name,
-                    tuple(number[id(a)] for a in x.args),
-                    None if x.buffer is None else place[id(x.buffer)],
-                    None if x.index is None else repr(x.index),
-                    repr(x.value),
-                    repr(x.conditions),
-                )
-            )
+    def known(x: Expr) -> str:
+        return f"#{number[id(x)]}"
 
-    note(kernel.expressions())
+    for x in walk([*kernel.expressions(), *(x for s in kernel.stores for x in run_time_places(s))]):
+        number[id(x)] = len(number)
+        lines.append(
+            (
+                x.op,
+                x.dtype.name,
+                tuple(number[id(a)] for a in x.args),
+                None if x.buffer is None else place[id(x.buffer)],
+                None if x.index is None else x.index.text(known),
+                repr(x.value),
+                tuple(c.text(known) for c in x.conditions),
+            )
+        )
     stores = tuple(
-        (place[id(s.buffer)], repr(s.index), number[id(s.expr)], s.combine, repr(s.conditions))
+        (
+            place[id(s.buffer)],
+            s.index.text(known),
+            number[id(s.expr)],
+            s.combine,
+            tuple(c.text(known) for c in s.conditions),
+        )
         for s in kernel.stores
     )
     roots = tuple(
