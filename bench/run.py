@@ -39,6 +39,8 @@ SITE = ROOT / "build" / "bench"
 TFJS = ROOT / "node_modules" / "@tensorflow"
 # WebGL on a machine without a GPU: drawn by the CPU, which newer Chromium must be asked for.
 EXTRA_FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+# TensorFlow.js's bundle as its documentation has it, and a smaller one that starts sooner.
+BUNDLES = ("tf", "tf.es2017")
 # What was asked for when the project began: how many times faster than the best TensorFlow.js.
 WANTED = {"startup": 5.0, "fit": 10.0}
 
@@ -60,8 +62,12 @@ class Contestant:
 
 def contestants() -> list[Contestant]:
     tfjs = [
-        Contestant(f"TensorFlow.js {backend}", f"tfjs.html?backend={backend}")
+        Contestant(
+            f"TensorFlow.js {backend}, {bundle}.min.js",
+            f"tfjs.html?backend={backend}&bundle={bundle}",
+        )
         for backend in ("cpu", "wasm", "webgl")
+        for bundle in BUNDLES
     ]
     return [
         Contestant("blank page", "blank.html"),
@@ -77,10 +83,12 @@ def lay_out_site() -> None:
     shutil.copytree(PAGES, SITE)
     bundles = SITE / "tfjs"
     bundles.mkdir()
-    # TensorFlow.js's quickest bundle: its documentation's tf.min.js takes half as long again.
-    shutil.copy(TFJS / "tfjs" / "dist" / "tf.es2017.min.js", bundles)
     wasm = TFJS / "tfjs-backend-wasm" / "dist"
-    for file in (wasm / "tf-backend-wasm.es2017.min.js", *wasm.glob("*.wasm")):
+    for bundle in BUNDLES:
+        shutil.copy(TFJS / "tfjs" / "dist" / f"{bundle}.min.js", bundles)
+        backend = bundle.replace("tf", "tf-backend-wasm")
+        shutil.copy(wasm / f"{backend}.min.js", bundles)
+    for file in wasm.glob("*.wasm"):
         shutil.copy(file, bundles)
     tg.export(seed.make_model(), SITE / "seed", batch_sizes=[1, 32])
 
@@ -132,12 +140,15 @@ def summarise(entrants: list[Contestant]) -> dict[str, Any]:
             "startup": {"median": statistics.median(startup), "min": min(startup)},
             "fit": {"median": statistics.median(contestant.fit), "min": min(contestant.fit)},
         }
-    ratios: dict[str, dict[str, float]] = {}
+    ratios: dict[str, dict[str, dict[str, float]]] = {}
     for measured in WANTED:
-        peers = [rows[c.name][measured]["median"] for c in entrants[1:] if not c.is_tabgrad]
-        ratios[measured] = {
-            c.name: min(peers) / rows[c.name][measured]["median"] for c in entrants if c.is_tabgrad
-        }
+        ratios[measured] = {}
+        for bundle in BUNDLES:
+            peers = [row for name, row in rows.items() if name.endswith(f" {bundle}.min.js")]
+            best = min(row[measured]["median"] for row in peers)
+            ratios[measured][bundle] = {
+                c.name: best / rows[c.name][measured]["median"] for c in entrants if c.is_tabgrad
+            }
     blanks = {"median": blank, "min": min(entrants[0].startup)}
     return {"blank": blanks, "rows": rows, "ratios": ratios}
 
@@ -160,11 +171,15 @@ def report(summary: dict[str, Any], facts: dict[str, str]) -> str:
     ]
     for name, row in summary["rows"].items():
         lines.append(f"| {name} | {figure(row['startup'])} | {figure(row['fit'])} |")
-    lines += ["", "How many times faster than the best TensorFlow.js backend (medians):", ""]
+    lines += ["", "How many times faster than TensorFlow.js's best backend (medians):", ""]
     for measured, wanted in WANTED.items():
-        for name, ratio in summary["ratios"][measured].items():
-            verdict = "reached" if ratio >= wanted else "MISSED"
-            lines.append(f"- {measured}, {name}: {ratio:.1f}× (wanted {wanted:g}×: {verdict})")
+        for bundle, ratios in summary["ratios"][measured].items():
+            for name, ratio in ratios.items():
+                verdict = "reached" if ratio >= wanted else "MISSED"
+                lines.append(
+                    f"- {measured}, {name} against {bundle}.min.js: {ratio:.1f}× "
+                    f"(wanted {wanted:g}×: {verdict})"
+                )
     lines += ["", *(f"- {name}: {value}" for name, value in facts.items()), ""]
     return "\n".join(lines)
 
@@ -179,7 +194,7 @@ def main() -> None:
     version = json.loads((TFJS / "tfjs" / "package.json").read_text())["version"]
     facts = {
         "tabgrad": tg.__version__,
-        "TensorFlow.js": f"{version}, tf.es2017.min.js (quicker to start than tf.min.js)",
+        "TensorFlow.js": f"{version}; tf.min.js is the bundle its documentation names",
         "Chromium": f"{chromium}, headless, {' '.join((*FLAGS, *EXTRA_FLAGS))}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
         "measured": f"{date.today():%Y-%m-%d}, {rounds} interleaved rounds",

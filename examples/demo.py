@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SITE = Path(__file__).resolve().parent.parent / "build" / "site"
-SEED_EPOCHS = 100
+SEED, SEED_EPOCHS = 0, 100
 
 # All run inside the page, on the model that the page itself has loaded.
 PREDICT = """async (x) => {
@@ -59,6 +59,7 @@ def open_page(page: Page, address: str) -> None:
 
 def demonstrate_seed(page: Page | None, site: str) -> None:
     print("The seed program: a line through four points, y = 2x - 1\n")
+    tg.random.seed(SEED)
     model = seed.make_model()
     xs, ys = seed.load_data()
     start = time.perf_counter()
@@ -68,6 +69,7 @@ def demonstrate_seed(page: Page | None, site: str) -> None:
     trained = f"{SEED_EPOCHS} epochs in {seconds * 1000:.0f} ms"
     loss = history.history["loss"][-1]
     print("\nWriting its page:", flush=True)
+    tg.random.seed(SEED)  # so that training from scratch in the page begins with the same weights
     tg.export(model, SITE / "seed", title="The seed program")
     print()
     row("here", trained, f"loss {loss:.7f}", f"prediction for 5: {prediction:.6f}")
@@ -93,7 +95,7 @@ def demonstrate_digits(page: Page | None, site: str) -> None:
     seconds = time.perf_counter() - start
     logs = model.evaluate(held_out_images, held_out_labels, verbose=0, return_dict=True)
     print("\nWriting its page:", flush=True)
-    tg.export(model, SITE / "digits", title="Handwritten digits")
+    digits.export(model, SITE / "digits")
     print()
 
     def accuracy(logs: Any) -> str:

@@ -8,6 +8,7 @@ digits, and train the network from scratch.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import tabgrad as tg
@@ -54,12 +55,33 @@ def load_data() -> tuple[Any, Any, Any, Any]:
     return split[0], split[1], split[2], split[3]
 
 
+def export(model: tg.Sequential, folder: str | Path) -> None:
+    """Writes the page on which digits are drawn, with the images to train on from scratch."""
+    images, held_out_images, labels, held_out_labels = load_data()
+    # What the page begins with when it trains from scratch is drawn here: the same weights as in
+    # make_model, so that the same training gives the same network.
+    tg.random.seed(SEED)
+    tg.export(
+        model,
+        folder,
+        title="Handwritten digits",
+        data=(images, labels, held_out_images, held_out_labels),
+        task={
+            "kind": "digits",
+            "labels": [str(digit) for digit in range(10)],
+            "height": 8,
+            "width": 8,
+            "scale": 1.0,  # of a black pixel
+        },
+    )
+
+
 def main() -> None:
     model = make_model()
     images, held_out_images, labels, held_out_labels = load_data()
     model.fit(images, labels, batch_size=BATCH_SIZE, epochs=EPOCHS)
     print(model.evaluate(held_out_images, held_out_labels, return_dict=True))
-    tg.export(model, "site/", title="Handwritten digits")
+    export(model, "site/")
 
 
 if __name__ == "__main__":

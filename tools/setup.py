@@ -136,11 +136,11 @@ def install_python_packages(extra: str) -> None:
         if stamp_is_current(stamps[name], digest_of(*source, name)):
             return
     say(f"installing Python packages into .venv (the extra [{extra}]; a minute the first time)")
-    command = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    command += ["install", "-qq", "--editable", f".[{extra}]"]
+    pip = (VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input")
+    options: list[str | Path] = ["-qq", "--editable", f".[{extra}]"]
     if sys.version_info[:2] <= NEWEST_CONSTRAINED_PYTHON:
-        command += ["--constraint", CONSTRAINTS]
-    run(*command)
+        options += ["--constraint", CONSTRAINTS]
+    run(*pip, "install", *options)
     stamps[extra].write_text(digest_of(*source, extra))
 
 

@@ -1,7 +1,7 @@
 """A static file server in a thread, for opening pages in a browser from the same process.
 
-For the demo, the tests and the bench. What it adds to the standard library's is chosen headers
-and media types, and silence.
+For the demo, the tests and the bench. It is `tabgrad.web.serve`'s server with chosen headers and
+media types, and without the headers that one sends.
 """
 
 from __future__ import annotations
@@ -11,36 +11,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-# Said here and not left to the machine's registry, which differs between systems.
-MEDIA_TYPES = {
-    ".css": "text/css",
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".mjs": "text/javascript",
-    ".wasm": "application/wasm",
-}
+from tabgrad.web.serve import Handler
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    def __init__(
-        self, *args: Any, headers: Mapping[str, str], media_types: Mapping[str, str], **kwargs: Any
-    ) -> None:
-        self.extra_headers = headers
-        self.extensions_map = {**self.extensions_map, **MEDIA_TYPES, **media_types}
-        super().__init__(*args, **kwargs)
+class _Handler(Handler):
+    def __init__(self, *args: Any, media_types: Mapping[str, str], **options: Any) -> None:
+        self.media_types = media_types
+        super().__init__(*args, **options)
 
-    def end_headers(self) -> None:
-        for name, value in self.extra_headers.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    def guess_type(self, path: Any) -> str:
+        return self.media_types.get(Path(path).suffix) or super().guess_type(path)
 
 
 class _Server(ThreadingHTTPServer):
@@ -61,9 +45,8 @@ def serve(
     `headers` go with every answer; `media_types` maps file endings such as ".wasm" to the type
     they are served with in place of the usual one.
     """
-    handler = partial(
-        _Handler, directory=str(directory), headers=headers or {}, media_types=media_types or {}
-    )
+    options = {"headers": headers or {}, "media_types": media_types or {}}
+    handler = partial(_Handler, directory=str(directory), **options)
     server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
