@@ -1,4 +1,4 @@
-"""An engine that runs the compiler's kernels with NumPy: everything of a Program but its bytecode.
+"""An engine that runs the compiler's kernels with NumPy: all of a Program but packing and bytecode.
 
 Where this engine is right and WASM is wrong, the emitter is to blame; where both are wrong, a pass
 of the compiler is. Loops become array axes, so a kernel that reads what it has just written
@@ -19,7 +19,7 @@ from tabgrad.engines.reference import ReferenceEngine
 from tabgrad.engines.reference.elementwise import RULES
 from tabgrad.engines.reference.reduce import accumulator
 from tabgrad.ir.index import Div, Dyn, Index, Mod, Var
-from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
+from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Loop, Store, kernels_of, walk
 
 Array = np.ndarray[Any, Any]
 
@@ -45,7 +45,13 @@ class KernelEngine(ReferenceEngine):
             raw[role].append(self._buffer(word))
         arena = bytearray(b"\xff" * made.arena)
 
+        turns: dict[int, int] = {}
+
         def home(buffer: Buffer) -> Array:
+            if buffer.role == "slice":
+                assert buffer.parent is not None
+                begin = turns[id(buffer.loop)] * buffer.size
+                return home(buffer.parent)[begin : begin + buffer.size]
             data: Any = {
                 "constant": buffer.data,
                 "temp": memoryview(arena)[buffer.offset :],
@@ -54,9 +60,17 @@ class KernelEngine(ReferenceEngine):
             data = raw[buffer.role][buffer.slot] if data is None else data
             return np.frombuffer(data, buffer.dtype.name, buffer.size)
 
+        def launch(launches: Sequence[Kernel | Loop]) -> None:
+            for item in launches:
+                if isinstance(item, Kernel):
+                    _Run(item, home).run()
+                    continue
+                for turn in range(item.length):
+                    turns[id(item)] = item.length - 1 - turn if item.reverse else turn
+                    launch(item.body)
+
         with np.errstate(all="ignore"):
-            for kernel in made.kernels:
-                _Run(kernel, home).run()
+            launch(made.launches)
 
 
 class _KernelTarget:
@@ -66,9 +80,8 @@ class _KernelTarget:
     features = ()
 
     def prepare(self, made: plan.Plan) -> None:
-        made.kernels = [collapse.collapse(kernel) for kernel in made.kernels]
-        for kernel in made.kernels:
-            _check_hazards(kernel)
+        for kernel in kernels_of(made.launches):
+            _check_hazards(collapse.collapse(kernel))
 
     def emit(self, plans: Sequence[plan.Plan]) -> SimpleNamespace:
         self.plans = plans
@@ -77,9 +90,12 @@ class _KernelTarget:
 
 def _check_hazards(kernel: Kernel) -> None:
     targets = {id(s.buffer): s.index for s in kernel.stores}
-    for expr in walk(kernel.expressions()):
+    folded = [e for e in (kernel.body, kernel.body_index, kernel.a, kernel.b) if e is not None]
+    parts = [(e, False) for e in walk(folded)]
+    parts += [(e, True) for e in walk([store.expr for store in kernel.stores])]
+    for expr, after in parts:
         if expr.op == "load" and id(expr.buffer) in targets:
-            same = expr.index == targets[id(expr.buffer)] and not kernel.inner
+            same = after and expr.index == targets[id(expr.buffer)]
             assert same, f"reads {expr.buffer} elsewhere than it writes:\n{kernel.text()}"
 
 

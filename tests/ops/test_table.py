@@ -18,8 +18,13 @@ from tests.compiler.kernel_engine import KernelEngine
 from tests.ops import table_elementwise, table_reduction, table_structure
 from tests.ops.comparing import VIEWS, Case, check, expected_of, flatten
 
-ENGINES = ("reference", "kernels", "wasm")
-"""Names for `tg.set_engine`, and "kernels": the compiler's kernels run by NumPy."""
+ENGINES = (
+    "reference",
+    "wasm",
+    pytest.param("kernels", marks=pytest.mark.slow),
+)
+"""Names for `tg.set_engine`, and "kernels": the compiler's kernels run by NumPy, which tells an
+error of the compiler from one of the emitter."""
 
 CASES = [*table_elementwise.CASES, *table_reduction.CASES, *table_structure.CASES]
 
