@@ -9,12 +9,14 @@ Not here: compiling graphs (`targets/wasm/`) and deciding what to keep loaded (`
 
 from __future__ import annotations
 
+import atexit
 import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 import wasmtime
 
@@ -97,7 +99,7 @@ class _Area:
     nbytes: int = 0
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Loaded:
     """A Program that `WasmtimeEngine.load` has compiled; opaque to everyone else."""
 
@@ -108,6 +110,22 @@ class Loaded:
     unloaded: bool = False
     store: int = 0  # number of the store that `call` belongs to; 0 is none
     call: Callable[[wasmtime.Store], Any] | None = field(default=None, repr=False)
+
+
+# wasmtime's objects cannot be finalised once the interpreter has begun to take its modules apart:
+# each would print a traceback. So whatever is left is given back at exit, before that.
+_open_engines: WeakSet[WasmtimeEngine] = WeakSet()
+_open_programs: WeakSet[Loaded] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for loaded in list(_open_programs):
+        loaded.call = None
+        loaded.module.close()
+    for engine in list(_open_engines):
+        engine.close()
+        engine._engine.close()
 
 
 class WasmtimeEngine:
@@ -132,6 +150,7 @@ class WasmtimeEngine:
         self._engine = _wasmtime_engine(not deterministic)
         self._heap = Allocator(HEAP, 2 * PAGE)
         self._closed = False
+        _open_engines.add(self)
         self._store_number = 0
         self._open_store(pages=2)
         # Temporary memory, shared by all Programs because they run one at a time.
@@ -234,6 +253,7 @@ class WasmtimeEngine:
                 code="compile",
             )
         loaded = Loaded(module, [], [], argument_counts(program))
+        _open_programs.add(loaded)
         try:
             self._place_constants(loaded, program)
             for entry in program.entries:
