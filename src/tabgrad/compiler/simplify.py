@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from tabgrad.compiler.rules import arithmetic, choice, folds, movement
 from tabgrad.compiler.rules.matching import constant, is_a
 from tabgrad.ir import build as b
-from tabgrad.ir.graph import Graph, Node, layer_scope, make, remake, rewrite, toposort
+from tabgrad.ir.graph import Graph, Node, layer_scope, make, remake, toposort
 
 Rule = Callable[[Node], Node | None]
 
@@ -49,20 +49,20 @@ def simplify(roots: Sequence[Node]) -> list[Node]:
 
 
 def _one_pass(roots: Sequence[Node], bodies: dict[int, tuple[Graph, Graph]]) -> list[Node]:
-    uses = Counter([id(src) for node in toposort(roots) for src in node.srcs])
+    order = toposort(roots)
+    uses = Counter([id(src) for node in order for src in node.srcs])
     uses.update([id(root) for root in roots])
-
-    def rule(old: Node, srcs: tuple[Node, ...]) -> Node:
-        node, layer = remake(old, srcs), old.origin.layer
+    new: dict[int, Node] = {}
+    for old in order:
+        node, layer = remake(old, [new[id(src)] for src in old.srcs]), old.origin.layer
         with layer_scope(layer) if layer else nullcontext():
             for _ in range(MAX_RULES_PER_NODE):
                 better = _apply(node, uses, bodies)
                 if better is None or better is node:
                     break
                 node = better
-        return node
-
-    return rewrite(roots, rule)
+        new[id(old)] = node
+    return [new[id(root)] for root in roots]
 
 
 def _apply(
@@ -97,7 +97,11 @@ def _simplify_body(node: Node, bodies: dict[int, tuple[Graph, Graph]]) -> Node:
     return node if simple is body else make("scan", *node.srcs, **{**node.params, "body": simple})
 
 
-ELEMENTWISE_RULES: tuple[Rule, ...] = (arithmetic.fold_constants, arithmetic.sink_broadcast)
+ELEMENTWISE_RULES: tuple[Rule, ...] = (
+    arithmetic.fold_constants,
+    arithmetic.sink_broadcast,
+    arithmetic.sink_reshape,
+)
 
 _REDUCE: tuple[Rule, ...] = (
     folds.reduce_nothing,
@@ -233,8 +237,9 @@ def keep_activations(roots: Sequence[Node]) -> list[Node]:
     The comparison's other users cannot be below y, which has no sources but these, so no cycle
     comes about.
     """
+    order = toposort(roots)
     limited: dict[int, Node] = {}  # comparison -> the limiting select
-    for node in toposort(roots):
+    for node in order:
         if is_a(node, "select") and _limits(node):
             limited[id(node.srcs[0])] = node
     if not limited:
@@ -254,7 +259,7 @@ def keep_activations(roots: Sequence[Node]) -> list[Node]:
         with layer_scope(user.origin.layer):
             return make(src.prim.name, *(now if s is z else s for s in (left, right)))
 
-    for node in toposort(roots):
+    for node in order:
         new[id(node)] = remake(node, [replaced(src, node) for src in node.srcs])
     return [new[id(root)] for root in roots]
 

@@ -7,10 +7,11 @@ parameter into a node is found here, with the line of the node, and not in a ker
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from tabgrad import dtypes
 from tabgrad.errors import TabgradError
+from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.graph import PRIMITIVES, Graph, Node, Primitive, toposort
 from tabgrad.ir.text import format_node
 
@@ -41,22 +42,14 @@ ARITY: Mapping[str, int | tuple[int, None]] = {
 BEFORE_SIMPLIFY = frozenset({"tag", "stop", "size", "broadcast_like"})
 
 
-class Closed(Protocol):
-    """A graph with declared leaves: a `Graph`, or an entry of a Program."""
-
-    @property
-    def inputs(self) -> Sequence[Node]: ...
-
-    @property
-    def outputs(self) -> Sequence[Node]: ...
-
-
-def verify_graph(graph: Closed | Sequence[Node], *, simplified: bool = False) -> None:
+def verify_graph(
+    graph: EntryGraph | Graph | Sequence[Node], *, simplified: bool = False
+) -> None:
     """Check everything under some nodes, or a closed graph and that its leaves are declared.
 
     Args:
-        graph: nodes, a Graph, or an EntryGraph (whose states are leaves and whose updates are
-            results as well).
+        graph: an entry (whose states are leaves and whose updates are results as well), a graph,
+            or nodes.
         simplified: whether the primitives that simplification removes are errors.
 
     Raises:
@@ -67,13 +60,14 @@ def verify_graph(graph: Closed | Sequence[Node], *, simplified: bool = False) ->
         >>> from tabgrad.ir import build as b
         >>> verify_graph([b.neg(b.input((2,), dtypes.float32))])
     """
-    if isinstance(graph, Sequence):
+    # A closed sub-graph is not told the row count; an entry is.
+    if isinstance(graph, Graph):
+        _verify(graph.outputs, graph.inputs, False, simplified)
+    elif isinstance(graph, EntryGraph):
+        updates = [node for _, node in graph.updates]
+        _verify([*graph.outputs, *updates], [*graph.inputs, *graph.state], True, simplified)
+    else:
         _verify(graph, None, True, simplified)
-        return
-    updates = [node for _, node in getattr(graph, "updates", ())]
-    leaves = [*graph.inputs, *getattr(graph, "state", ())]
-    # A closed sub-graph has no row count; entries of Programs have one.
-    _verify([*graph.outputs, *updates], leaves, not isinstance(graph, Graph), simplified)
 
 
 def _verify(

@@ -6,7 +6,7 @@ import math
 
 from tabgrad import dtypes
 from tabgrad.compiler.folding import fold
-from tabgrad.compiler.rules.matching import constant, holds, is_a
+from tabgrad.compiler.rules.matching import constant, holds, is_a, without_ones
 from tabgrad.dtypes import bool_
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
@@ -40,6 +40,18 @@ def sink_broadcast(node: Node) -> Node | None:
         for src in node.srcs
     ]
     return b.broadcast(make(node.prim.name, *small, **node.params), node.shape, dims)
+
+
+def sink_reshape(node: Node) -> Node | None:
+    """op(reshape x, reshape y) = reshape op(x, y) where only axes of size 1 come or go: such a
+    reshape then meets another that undoes it, or the broadcast it was made for."""
+    if not all(is_a(src, "reshape", "broadcast") for src in node.srcs):
+        return None
+    shape = next((src.srcs[0].shape for src in node.srcs if is_a(src, "reshape")), None)
+    if shape is None or without_ones(shape) != without_ones(node.shape):
+        return None
+    inner = [b.reshape(src.srcs[0] if is_a(src, "reshape") else src, shape) for src in node.srcs]
+    return b.reshape(make(node.prim.name, *inner, **node.params), node.shape)
 
 
 def itself(node: Node) -> Node | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tabgrad.compiler.rules.matching import constant, drop, holds, is_a, slice_of
+from tabgrad.compiler.rules.matching import constant, drop, holds, is_a, slice_of, without_ones
 from tabgrad.dtypes import int32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
@@ -33,12 +33,19 @@ def reduce_single(node: Node) -> Node | None:
 
 
 def reduce_reshaped(node: Node) -> Node | None:
-    """A fold over everything does not mind the shape."""
-    (x,), axes = node.srcs, node.params["axes"]
-    if not is_a(x, "reshape") or len(axes) != len(x.shape):
+    """A fold over everything does not mind the shape, and no fold minds axes of size 1."""
+    (x,), axes, name = node.srcs, node.params["axes"], node.prim.name
+    if not is_a(x, "reshape"):
         return None
     source = x.srcs[0]
-    return b.reduce(node.prim.name, source, range(len(source.shape)))
+    if len(axes) == len(x.shape):
+        return b.reduce(name, source, range(len(source.shape)))
+    if without_ones(source.shape) != without_ones(x.shape):
+        return None
+    places = [d for d, n in enumerate(source.shape) if n != 1]
+    which = [d for d, n in enumerate(x.shape) if n != 1]
+    folded = b.reduce(name, source, [places[which.index(a)] for a in axes if x.shape[a] != 1])
+    return b.reshape(folded, node.shape)
 
 
 def reduce_repeated(node: Node) -> Node | None:
