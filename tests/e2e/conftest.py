@@ -1,0 +1,98 @@
+"""Running exported models: the same scenario in Node and in the exported page in Chromium."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tabgrad as tg
+from tabgrad import naming, realize
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.conftest import SiteServer
+
+    # run(folder, scenario, value) -> what the scenario answers
+    Run = Callable[[Path, str, Any], Any]
+
+SCENARIOS = Path(__file__).resolve().parent / "places.js"
+STRICT = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
+    "Cache-Control": "no-store",
+}
+
+
+@pytest.fixture(scope="session")
+def plain_engine() -> Any:
+    """One engine for all tests, which gives the same bits as every other machine."""
+    return realize._make_engine("wasm", True)
+
+
+@pytest.fixture(autouse=True)
+def _fresh(plain_engine: Any) -> Iterator[None]:
+    """Each test computes on that engine, and starts with names and random numbers anew."""
+    with realize.using(plain_engine):
+        naming.reset()
+        tg.random.seed(0)
+        yield
+
+
+@pytest.fixture
+def in_node(node: str) -> Run:
+    """in_node(folder, scenario, value) runs a scenario of places.js on an export in Node."""
+
+    def run(folder: Path, scenario: str, value: Any) -> Any:
+        program = """
+            import { readFileSync } from "node:fs";
+            const { folder, places, scenario, value } = JSON.parse(readFileSync(0, "utf-8"));
+            const { load } = await import(folder + "tabgrad.js");
+            const { scenarios } = await import(places);
+            const model = await load(new URL(folder + "model.json"));
+            console.log(JSON.stringify(await scenarios[scenario](model, value)));
+            model.dispose();
+        """
+        given = {"folder": f"{folder.as_uri()}/", "places": SCENARIOS.as_uri()}
+        done = subprocess.run(
+            [node, "--input-type=module", "--eval", program],
+            input=json.dumps(given | {"scenario": scenario, "value": value}),
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not done.stderr, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def in_chromium(page: Page, site_server: SiteServer) -> Run:
+    """in_chromium(folder, scenario, value) runs a scenario on the model of the exported page."""
+
+    def run(folder: Path, scenario: str, value: Any) -> Any:
+        shutil.copy(SCENARIOS, folder / "places.js")
+        page.goto(site_server(folder, STRICT))
+        return page.evaluate(
+            """async ([scenario, value]) => {
+                await window.tabgrad.ready;
+                const { scenarios } = await import("./places.js");
+                return scenarios[scenario](window.tabgrad.model, value);
+            }""",
+            [scenario, value],
+        )
+
+    return run
+
+
+@pytest.fixture
+def places(in_node: Run, in_chromium: Run) -> dict[str, Run]:
+    """The places an exported model runs in."""
+    return {"Node": in_node, "Chromium": in_chromium}

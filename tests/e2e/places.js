@@ -1,0 +1,79 @@
+// What tests do with an exported model, wherever it runs: functions of (model, value) in Node and
+// in the exported page itself. Arrays travel as base64, so that every bit arrives.
+
+const TYPES = { float32: Float32Array, int32: Int32Array };
+
+const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+function toBase64(buffer) {
+  let text = "";
+  for (const byte of new Uint8Array(buffer)) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+
+const array = ({ data, shape, dtype }) => ({
+  data: new TYPES[dtype](fromBase64(data).buffer),
+  shape,
+});
+
+/** What a promise rejects with, as plain data. */
+const failure = (promise) =>
+  promise.then(
+    (result) => ({ unexpected: result }),
+    ({ name, code, message }) => ({ name, code, message }),
+  );
+
+async function fit(model, { x, y, options = {} }) {
+  const { validationData, ...rest } = options;
+  if (validationData) rest.validationData = validationData.map(array);
+  return model.fit(array(x), array(y), rest);
+}
+
+export const scenarios = {
+  /** One `fit` after the other on the same model, then all that was learnt. */
+  async train(model, { reset, fits, test }) {
+    if (reset) await model.reset();
+    const histories = [];
+    for (const each of fits) histories.push(await fit(model, each));
+    return {
+      histories,
+      weights: toBase64(await model.saveWeights()),
+      evaluated: test ? await model.evaluate(array(test.x), array(test.y)) : null,
+      worker: model.worker,
+    };
+  },
+
+  async predict(model, { x }) {
+    const { data, shape } = await model.predict(array(x));
+    return { data: toBase64(data.slice().buffer), shape };
+  },
+
+  /** A case of the loop's table, with what its callback saw. */
+  async loop(model, { fits, stopAfter }) {
+    const found = [];
+    for (const each of fits) {
+      const seen = [];
+      const onEpochEnd = (epoch, logs) => {
+        seen.push([epoch, { ...logs }]);
+        return stopAfter === undefined || epoch < stopAfter;
+      };
+      const { epoch, history } = await fit(model, {
+        ...each,
+        options: { ...each.options, onEpochEnd },
+      });
+      found.push({ epoch, history, seen });
+    }
+    return { found, weights: toBase64(await model.saveWeights()) };
+  },
+
+  async failures(model, { calls }) {
+    const before = toBase64(await model.saveWeights());
+    const errors = {};
+    for (const [name, method, ...values] of calls) {
+      const args = values.map((value) => (value?.dtype ? array(value) : value));
+      errors[name] = await failure(model[method](...args));
+    }
+    const after = toBase64(await model.saveWeights());
+    return { errors, same: before === after };
+  },
+};
