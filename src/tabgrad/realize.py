@@ -99,10 +99,11 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
         >>> tg.set_engine("wasm", deterministic=True)
         >>> tg.set_engine("auto")
     """
-    _session.engine = _make_engine(name, deterministic)
+    _session.engine = make_engine(name, deterministic)
 
 
-def _make_engine(name: str, deterministic: bool) -> Any:
+def make_engine(name: str, deterministic: bool) -> Any:
+    """A new engine of a kind; `set_engine` makes one current."""
     if name == "reference":
         from tabgrad.engines.reference import ReferenceEngine
 
@@ -121,7 +122,7 @@ def _make_engine(name: str, deterministic: bool) -> Any:
 def engine() -> Any:
     """The current engine, made on first use."""
     if _session.engine is None:
-        _session.engine = _make_engine("auto", False)
+        _session.engine = make_engine("auto", False)
     return _session.engine
 
 

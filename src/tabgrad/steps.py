@@ -391,7 +391,7 @@ def _deterministic_engine() -> Any:
     if not current.features:
         return None
     if not _deterministic_engines:
-        _deterministic_engines.append(realize._make_engine(current.kind, True))
+        _deterministic_engines.append(realize.make_engine(current.kind, True))
     return _deterministic_engines[0]
 
 
