@@ -123,6 +123,21 @@ class Index:
             return quotient + low // by, rest - low // by * by
         return quotient + Index.of(Div(rest, by)), Index.of(Mod(rest, by))
 
+    def joined(self) -> Index:
+        """The same value with a quotient and its remainder put together again: c*n*(x//n) + c*(x%n)
+        is c*x. They meet when a value is reshaped one way and then back."""
+        index = self
+        while True:
+            for atom, c in index.terms.items():
+                if isinstance(atom, Mod):
+                    whole = Div(atom.of, atom.by)
+                    if index.terms.get(whole) == c * atom.by:
+                        rest = {a: k for a, k in index.terms.items() if a not in (atom, whole)}
+                        index = Index(index.const, rest) + atom.of * c
+                        break
+            else:
+                return index
+
     def variables(self) -> set[Var]:
         """All loop variables, also inside quotients and run-time indices."""
         found: set[Var] = set()
@@ -188,7 +203,7 @@ def flatten(indices: tuple[Index, ...], shape: tuple[int, ...]) -> Index:
     for index, n in zip(reversed(indices), reversed(shape), strict=True):
         result = result + index * stride
         stride *= n
-    return result
+    return result.joined()
 
 
 def unflatten(index: Index, shape: tuple[int, ...]) -> tuple[Index, ...]:
