@@ -17,7 +17,7 @@ import tabgrad as tg
 from tabgrad import realize
 from tests.keras_oracle import check, jax, keras
 from tests.ops.comparing import Array, random
-from tests.ops.test_table import ENGINES, chosen
+from tests.ops.engines import ENGINES, chosen
 
 
 @pytest.fixture(scope="module", params=ENGINES)

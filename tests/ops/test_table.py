@@ -1,44 +1,26 @@
 """Every public op on every engine, against NumPy, SciPy, Keras and JAX.
 
-A new engine is one line in `ENGINES`; a new op needs a row in one of the tables, or a test here
-fails. `pytest -m "not slow"` leaves out the full product of sizes and views.
+A new op needs a row in one of the tables, or a test here fails. `pytest -m "not slow"` leaves out
+the full product of sizes and views.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 import tabgrad as tg
 from tabgrad import realize
-from tests.compiler.kernel_engine import KernelEngine
 from tests.ops import table_elementwise, table_reduction, table_structure
 from tests.ops.comparing import VIEWS, Case, check, expected_of, flatten
-
-ENGINES = (
-    "reference",
-    "wasm",
-    pytest.param("kernels", marks=pytest.mark.slow),
-)
-"""Names for `tg.set_engine`, and "kernels": the compiler's kernels run by NumPy, which tells an
-error of the compiler from one of the emitter."""
+from tests.ops.engines import ENGINES, chosen
 
 CASES = [*table_elementwise.CASES, *table_reduction.CASES, *table_structure.CASES]
 
 NOT_ON_TENSORS = {"result_type"}
 """Public names that compute no tensor; tested below."""
-
-
-@contextmanager
-def chosen(name: str) -> Iterator[None]:
-    """The engine of this name inside; whatever engine was chosen before comes back."""
-    with realize.using(KernelEngine() if name == "kernels" else None):
-        if name != "kernels":
-            tg.set_engine(name)
-        yield
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -47,16 +29,29 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-def _marked(case: Case) -> object:
-    return pytest.param(case, id=str(case), marks=[pytest.mark.slow] if case.slow else [])
-
-
-@pytest.mark.parametrize("case", [_marked(case) for case in CASES])
-def test_op(engine: str, case: Case) -> None:
+def run(case: Case) -> None:
     results = flatten(case.call(*map(VIEWS[case.view], case.inputs)))
     # One Program for all results of the call, as a compiled function would have.
     realize.realize([result.node for result in results])
     check(case, [np.asarray(result) for result in results], expected_of(case))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.slow], ids=str)
+def test_op(engine: str, case: Case) -> None:
+    run(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", sorted({case.op for case in CASES if case.slow}))
+def test_op_in_all_sizes_and_views(engine: str, op: str) -> None:
+    failed = []
+    for case in CASES:
+        if case.op == op and case.slow:
+            try:
+                run(case)
+            except (AssertionError, tg.TabgradError) as error:
+                failed.append(f"{case}: {error}")
+    assert not failed, "\n".join(failed)
 
 
 def test_every_public_op_is_in_the_table() -> None:
