@@ -290,16 +290,18 @@ def test_one_mask_serves_a_whole_backward_pass():
     """A cotangent that is zero beyond the true rows stays so through all layers."""
     weights = [RNG.normal(size=(6, 6)).astype(np.float32) for _ in range(4)]
 
+    biases = [RNG.normal(size=(6,)).astype(np.float32) for _ in range(4)]
+
     def fn(x, *weights):
         def loss(weights):
             y = x
-            for w in weights:
-                y = ops.relu(ops.matmul(y, w))
+            for w, bias in zip(weights[:4], weights[4:], strict=True):
+                y = ops.relu(ops.matmul(y, w) + bias)
             return ops.mean(ops.square(y))
 
         return tg.value_and_grad(loss)(list(weights))
 
-    masked, _ = compare(fn, X, *weights, rows=[True] + [False] * 4, rtol=1e-4)
+    masked, _ = compare(fn, X, *weights, *biases, rows=[True] + [False] * 8, rtol=1e-4)
     assert masks(masked) == 2  # in the loss, and in its cotangent
 
 
@@ -385,6 +387,16 @@ def test_rows_put_into_state_make_an_entry_exact():
         last.assign(x)
 
     assert "last" in refused(fn, X)
+
+
+def test_cotangents_of_weights_as_large_as_the_batch_make_an_entry_exact():
+    """A weight for each place in the batch has a gradient of rows, where it has none itself."""
+
+    def fn(x, w):
+        return tg.grad(lambda w: ops.sum(ops.sum(w, axis=1) * x[:, 0]))(w)
+
+    w = np.ones((FULL, 3), np.float32)
+    assert "loses sight" in refused(fn, X, w, rows=[True, False])
 
 
 def test_outputs_of_exact_entries_are_told_by_their_shape():
