@@ -32,7 +32,7 @@ STRICT = {
 @pytest.fixture(scope="session")
 def plain_engine() -> Any:
     """One engine for all tests, which gives the same bits as every other machine."""
-    return realize._make_engine("wasm", True)
+    return realize.make_engine("wasm", True)
 
 
 @pytest.fixture(autouse=True)
