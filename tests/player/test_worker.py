@@ -7,6 +7,29 @@ import pytest
 from tests.player.conftest import STRICT
 from tests.player.linear import write_bare_model
 
+ANIMATE = """async (worker) => {
+    const { load } = await import("/player/tabgrad.js");
+    const model = await load("model/model.json", { worker });
+    const x = Array.from({ length: 80 }, (_, i) => [i / 80]);
+    const frames = [];
+    const tasks = [];
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) tasks.push(duration);
+    }).observe({ type: "longtask" });
+    let running = true;
+    const frame = (now) => (frames.push(now), running && requestAnimationFrame(frame));
+    requestAnimationFrame(frame);
+    const start = performance.now();
+    const stop = () => performance.now() - start < 1000;
+    const { epoch } = await model.fit(x, x, { epochs: 1e6, onEpochEnd: stop });
+    running = false;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    model.dispose();
+    const gaps = frames.slice(1).map((now, i) => now - frames[i]);
+    const longest = Math.max(...gaps);
+    return { epochs: epoch.length, longest, frames: frames.length, tasks };
+}"""
+
 PREDICT = """async () => {
     const { load } = await import("/player/tabgrad.js");
     window.model = await load("model/model.json");
@@ -42,16 +65,28 @@ def test_the_model_is_in_a_worker(opened):
         "window.Worker = class { constructor() { throw new DOMException('no', 'SecurityError') } }",
         None,
     ],
-    ids=["none", "refused", "file missing"],
+    ids=["none", "refused", "fails"],
 )
 def test_the_main_thread_stands_in(page, opened, script):
     if script:
         page.add_init_script(script)
     else:
-        page.route("**/worker.js", lambda route: route.fulfill(status=404))
+        # As in a browser without modules in workers: it takes the file for something else.
+        broken = {"body": "import nothing", "content_type": "text/javascript"}
+        page.route("**/worker.js", lambda route: route.fulfill(**broken), times=1)
     page = opened()
     assert page.evaluate(PREDICT) == {"worker": False, "y": [[0.75]]}
     assert page.workers == []
+
+
+def test_a_missing_worker_file_is_an_error(page, opened):
+    page.route("**/worker.js", lambda route: route.fulfill(status=404))
+    page = opened()
+    code = page.evaluate(
+        """async () => (await import("/player/tabgrad.js"))
+            .load("model/model.json").catch(({ name, code }) => [name, code])"""
+    )
+    assert code == ["TabgradError", "missing_file"]
 
 
 def test_a_failed_load_leaves_no_worker(opened, model_folder):
@@ -105,36 +140,16 @@ def test_a_worker_that_dies_is_an_error(page, opened):
 def test_animation_goes_on_while_a_model_trains(opened, worker, burn):
     """A second of steps of some milliseconds: frames keep coming and no task exceeds 50 ms.
 
-    Without a worker a single step can be no shorter than it is, so its steps are lighter.
+    Without a worker a single step can be no shorter than it is, so its steps are lighter. Other
+    work on the machine can hold up any task, so the best of three trainings counts.
     """
     page = opened(burn=burn)
-    found = page.evaluate(
-        """async (worker) => {
-            const { load } = await import("/player/tabgrad.js");
-            const model = await load("model/model.json", { worker });
-            const x = Array.from({ length: 80 }, (_, i) => [i / 80]);
-            const frames = [];
-            const tasks = [];
-            new PerformanceObserver((list) => {
-              for (const { duration } of list.getEntries()) tasks.push(duration);
-            }).observe({ type: "longtask" });
-            let running = true;
-            const frame = (now) => (frames.push(now), running && requestAnimationFrame(frame));
-            requestAnimationFrame(frame);
-            const start = performance.now();
-            const stop = () => performance.now() - start < 1000;
-            const { epoch } = await model.fit(x, x, { epochs: 1e6, onEpochEnd: stop });
-            running = false;
-            await new Promise((resolve) => setTimeout(resolve, 100));
-            model.dispose();
-            const gaps = frames.slice(1).map((now, i) => now - frames[i]);
-            const longest = Math.max(...gaps);
-            return { epochs: epoch.length, longest, frames: frames.length, tasks };
-        }""",
-        worker,
-    )
-    print(found)
+    for _ in range(3):
+        found = page.evaluate(ANIMATE, worker)
+        print(found)
+        if found["longest"] < 100 and not found["tasks"]:
+            break
     assert found["epochs"] >= 3
     assert found["frames"] >= 20
-    assert found["longest"] < 150
-    assert all(duration <= 50 for duration in found["tasks"]), found["tasks"]
+    assert found["longest"] < 100
+    assert not found["tasks"], "long tasks, of 50 ms or more"

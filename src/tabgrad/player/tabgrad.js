@@ -53,7 +53,9 @@ async function connect(worker, files) {
     await link.call("open", files, {}, weights);
     return link;
   }
-  const { Session } = await import("./tabgrad/worker.js");
+  const { Session } = await import("./tabgrad/worker.js").catch((error) => {
+    throw new TabgradError("missing_file", `tabgrad/worker.js: ${error.message}`);
+  });
   return new LocalLink(() => new Session(files));
 }
 

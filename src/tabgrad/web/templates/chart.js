@@ -10,7 +10,8 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [44, 8, 10, 20];
  * @typedef {object} Line
  * @property {string} color a custom property of the style sheet
  * @property {Point[]} points
- * @property {boolean} [dots] as dots that are not joined
+ * @property {number} dots how many of them, from the end, are drawn as dots
+ * @property {boolean} [apart] not joined
  *
  * @typedef {object} Scale
  * @property {number} low
@@ -24,9 +25,9 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [44, 8, 10, 20];
  * @param {HTMLCanvasElement} canvas
  * @param {Line[]} lines
  * @param {Scale} scale of the values
- * @param {string} note under the right end
+ * @param {[string, string]} ends what stands under the left and the right end
  */
-export function plot(canvas, lines, { low, high, logarithmic, text }, note) {
+export function plot(canvas, lines, { low, high, logarithmic, text }, ends) {
   const { clientWidth: width, clientHeight: height } = canvas;
   canvas.width = width * devicePixelRatio;
   canvas.height = height * devicePixelRatio;
@@ -58,16 +59,18 @@ export function plot(canvas, lines, { low, high, logarithmic, text }, note) {
     pen.stroke();
     pen.fillText(text(value), LEFT - 6, y(value));
   }
-  pen.fillText(note, width - RIGHT, height - 7);
+  pen.fillText(ends[1], width - RIGHT, height - 7);
+  pen.textAlign = "left";
+  pen.fillText(ends[0], LEFT, height - 7);
 
   pen.lineWidth = 2;
   pen.lineJoin = "round";
-  for (const { color: name, points, dots } of lines) {
+  for (const { color: name, points, dots, apart } of lines) {
     pen.strokeStyle = pen.fillStyle = color(name);
     pen.beginPath();
-    if (!dots) for (const [at, value] of points) pen.lineTo(x(at), y(value));
+    if (!apart) for (const [at, value] of points) pen.lineTo(x(at), y(value));
     pen.stroke();
-    for (const [at, value] of dots ? points : points.slice(-1)) {
+    for (const [at, value] of points.slice(Math.max(0, points.length - dots))) {
       pen.beginPath();
       pen.arc(x(at), y(value), 4, 0, 7);
       pen.fill();
@@ -94,7 +97,11 @@ export function redrawn(canvas, draw) {
   return ask;
 }
 
-const round = (/** @type {number} */ value) => String(Number(value.toPrecision(2)));
+/**
+ * A mark on a scale.
+ * @param {number} value
+ */
+export const round = (value) => String(Number(value.toPrecision(2)));
 
 /** A metric over the epochs, for training and for validation data. */
 export class MetricChart {
@@ -158,8 +165,8 @@ export class MetricChart {
   #draw() {
     const train = [...this.#train, ...this.#live];
     const lines = [
-      { color: "accent", points: train },
-      { color: "second", points: this.#validation },
+      { color: "accent", points: train, dots: 1 },
+      { color: "second", points: this.#validation, dots: 1 },
     ];
     const values = [...train, ...this.#validation].map(([, value]) => value);
     const least = Math.min(...values);
@@ -170,9 +177,9 @@ export class MetricChart {
     const logarithmic = least > 0 && most / least > 30;
     let scale = { low: logarithmic ? least : 0, high: most, logarithmic, text: round };
     if (accuracy || !train.length) {
-      const text = (/** @type {number} */ value) => (accuracy ? `${Math.round(value * 100)} %` : "");
+      const text = (/** @type {number} */ v) => (accuracy ? `${Math.round(v * 100)} %` : "");
       scale = { low: Math.min(0.9, least), high: 1, logarithmic: false, text };
     }
-    plot(this.#canvas, lines, scale, last);
+    plot(this.#canvas, lines, scale, ["", last]);
   }
 }

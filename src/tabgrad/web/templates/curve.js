@@ -1,6 +1,6 @@
 // For a model from one number to one number: its curve among the data.
 
-import { plot, redrawn } from "./chart.js";
+import { plot, redrawn, round } from "./chart.js";
 import { make, short } from "./elements.js";
 
 const STEPS = 32;
@@ -21,13 +21,15 @@ export function curve(place, model) {
   /** @type {Point[]} */
   let line = [];
   const ask = redrawn(canvas, () => {
+    if (!line.length) return;
     const values = [...data, ...line].map(([, value]) => value);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const lines = [
-      { color: "second", points: data, dots: true },
-      { color: "accent", points: line },
+      { color: "second", points: data, dots: Infinity, apart: true },
+      { color: "accent", points: line, dots: 0 },
     ];
-    plot(canvas, lines, { low, high, text: (value) => short(Number(value.toPrecision(2))) }, "");
+    const [left, right] = [line[0], line[STEPS - 1]].map(([x]) => short(x));
+    plot(canvas, lines, { low, high, text: round }, [left, right]);
   });
   let running = false;
   return async (given) => {

@@ -101,7 +101,7 @@ export function drawing(section, model) {
       "div",
       { className: "board" },
       canvas,
-      make("div", {}, seen, make("p", { className: "hint" }, "what the model sees"), clear),
+      make("div", {}, seen, make("span", { className: "hint" }, "what the model sees"), clear),
     ),
   );
   const help = "Mouse, finger or keyboard: arrows move, space draws, Delete clears.";

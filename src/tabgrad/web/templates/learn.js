@@ -6,8 +6,6 @@ import { width } from "./shapes.js";
 
 const MANY_ROWS = 500;
 
-/** @typedef {import("./tabgrad.js").Value} Value */
-
 /**
  * @param {HTMLElement} section
  * @param {import("./tabgrad.js").Model} model
@@ -23,7 +21,9 @@ export async function learn(section, model, refresh) {
   const [status, text, epochs] = ["#status", "#rows", "#epochs"].map(find);
   const bar = /** @type {HTMLProgressElement} */ (section.querySelector("progress"));
   /** @type {MetricChart[]} */
-  const charts = training.metrics.slice(0, 2).map((/** @type {Value} */ m) => new MetricChart(m.name));
+  const charts = training.metrics
+    .slice(0, 2)
+    .map((/** @type {{name: string}} */ { name }) => new MetricChart(name));
 
   const columns = [...inputs, ...targets].map((spec) =>
     width(spec) > 1 ? `${width(spec)} × ${spec.name}` : spec.name,
