@@ -10,11 +10,11 @@ import pytest
 
 from tabgrad import dtypes
 from tabgrad.compiler.program import Entry, Program
-from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.engines.engine import Engine
 from tabgrad.engines.reference import ReferenceEngine, evaluate
 from tabgrad.errors import EngineError, NotSupportedError, TabgradError
 from tabgrad.ir import build as b
+from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.ir.graph import make
 
 
@@ -184,10 +184,27 @@ def test_a_negative_word_is_the_bits_of_a_negative_scalar():
     )
 
 
+@pytest.mark.parametrize("rows", [1, 3, 4])
+def test_padded_rows_do_not_count(rows):
+    x = float_input(4, 2)
+    total = b.reduce("reduce_sum", x, (0,))
+    count = b.cast(make("size", x, axes=(0,)), dtypes.float32)
+    mean = b.div(total, b.broadcast(count, (2,), ()))
+    graph = EntryGraph("mean", [Argument(x, "x", rows=True)], [], [Result(mean, "y")], rows=4)
+    made = Program("reference", (), [Entry("mean", 4, False, [], [], [])], b"", [graph])
+    engine = ReferenceEngine()
+    handle, y = engine.alloc(32), engine.alloc(8)
+    data = np.float32([[1, 10], [2, 20], [6, 60], [7, 70]])[[*range(rows), *[0] * (4 - rows)]]
+    engine.write(handle, data)
+    engine.run(engine.load(made), 0, [handle, y], rows)
+    expected = data[:rows].mean(0)
+    np.testing.assert_array_equal(np.frombuffer(engine.read(y, 8), np.float32), expected)
+
+
 def test_wrong_slots_unloaded_and_graphless_programs():
     engine = ReferenceEngine()
     loaded = engine.load(program())
-    with pytest.raises(EngineError, match="takes 6 arguments.*received 2"):
+    with pytest.raises(EngineError, match=r"takes 6 arguments.*received 2"):
         engine.run(loaded, 0, [1, 2])
     engine.unload(loaded)
     with pytest.raises(EngineError, match="load it again") as caught:

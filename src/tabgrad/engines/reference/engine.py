@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tabgrad.compiler.rows import mask_rows
 from tabgrad.engines.engine import Bytes, Handle, MemoryUse, flat_bytes, wrong_count
 from tabgrad.engines.reference.interpret import evaluate, numpy
 from tabgrad.errors import EngineError, TabgradError
@@ -21,6 +22,8 @@ class _Loaded:
 
     def __init__(self, program: Any) -> None:
         self.program: Any = program
+        # Right for any number of true rows, as what other engines run is.
+        self.graphs = [mask_rows(graph).graph for graph in program.graphs]
 
 
 class ReferenceEngine:
@@ -103,7 +106,7 @@ class ReferenceEngine:
         self._check_open()
         if loaded.program is None:
             raise EngineError("this Program was unloaded; load it again", code="unloaded")
-        graph = loaded.program.graphs[entry]
+        graph = loaded.graphs[entry]
         np = numpy()
         n_inputs, n_state = len(graph.inputs), len(graph.state)
         expected = n_inputs + n_state + len(graph.outputs)
