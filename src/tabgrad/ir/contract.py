@@ -93,7 +93,7 @@ def _merge_rows(
     if (kept and away) or any(r != kept[0] for r in kept) or any(r != away[0] for r in away):
         raise RowsMixedError(f"{name} combines every row of a batch with every other")
     if away:
-        # The second source is the cotangent in every weight gradient; it is usually smaller.
+        # One masked factor is enough; rows.py chooses which, knowing what is zero already.
         return None, (1 if folded[1] is not None else 0,)
     return (kept[0] if kept else None), ()
 

@@ -151,7 +151,12 @@ class BroadcastLike(Movement):
         return b.reduce("reduce_sum", g, [d for d in range(len(g.shape)) if d not in dims]), None
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
-        return srcs[1], ()
+        own, like = srcs
+        if own is not None:
+            own = Rows(node.params["dims"][own.axis], own.inner)
+            if like is not None and own != like:
+                raise RowsMixedError("broadcast_like repeats rows over the rows of another value")
+        return own or like, ()
 
 
 @register

@@ -9,6 +9,7 @@ from tabgrad import dtypes
 from tabgrad.dtypes import as_dtype, float32, int32
 from tabgrad.errors import ArgumentError
 from tabgrad.ir import build as b
+from tabgrad.ir.graph import make
 from tabgrad.ops.arguments import node_of
 from tabgrad.tensor import Tensor
 
@@ -38,20 +39,29 @@ def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None) -> Tens
     return Tensor(b.broadcast(node, _shape(shape), range(lead, len(_shape(shape)))))
 
 
+def _like(x: Any, value: Any, dtype: Any) -> Tensor:
+    # A node that remembers x: where x holds a batch, so does this, and a sum over it counts the
+    # true rows.
+    node = node_of(x)
+    return Tensor(
+        make("broadcast_like", b.const(value, as_dtype(dtype or node.dtype)), node, dims=())
+    )
+
+
 def zeros_like(x: Any, dtype: Any = None) -> Tensor:
     """0 in the shape (and dtype) of x."""
-    node = node_of(x)
-    return Tensor(b.full(node.shape, 0, as_dtype(dtype or node.dtype)))
+    return _like(x, 0, dtype)
 
 
 def ones_like(x: Any, dtype: Any = None) -> Tensor:
     """1 in the shape (and dtype) of x."""
-    node = node_of(x)
-    return Tensor(b.full(node.shape, 1, as_dtype(dtype or node.dtype)))
+    return _like(x, 1, dtype)
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     """`fill_value` in the shape (and dtype) of x."""
+    if isinstance(fill_value, (bool, int, float)):
+        return _like(x, fill_value, dtype)
     node = node_of(x)
     return full(node.shape, fill_value, dtype or node.dtype)
 
