@@ -229,6 +229,14 @@ def movement() -> Iterator[Case]:
             x,
             random((3, 5), 1),
         )
+    many = tuple(random((1 + i % 3, 2), i) for i in range(300))
+    yield Case(
+        "concatenate",
+        "300 parts",
+        lambda *xs: tg.ops.concatenate(xs),
+        lambda *xs: np.concatenate(xs),
+        many,
+    )
     for sections, axis in ((3, 0), (5, 1), ([1, 4], 1), ([2, 2], 0), ([4, 2], 1)):
         yield from moved(
             "split",

@@ -20,6 +20,8 @@ from tabgrad.ops.arguments import (
 )
 from tabgrad.tensor import Tensor
 
+MAX_PARTS = 16
+
 
 def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
     """x under another shape; one size may be -1, to be computed."""
@@ -131,6 +133,10 @@ def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
     if axis is None:
         nodes, axis = [b.reshape(node, (node.size,)) for node in nodes], 0
     where = axis_of("concatenate", axis, len(nodes[0].shape))
+    # A kernel asks for each element which part it is in, so many parts are joined in several steps.
+    while len(nodes) > MAX_PARTS:
+        groups = [nodes[i : i + MAX_PARTS] for i in range(0, len(nodes), MAX_PARTS)]
+        nodes = [make("concatenate", *group, axis=where) for group in groups]
     return Tensor(make("concatenate", *nodes, axis=where) if len(nodes) > 1 else nodes[0])
 
 
