@@ -152,11 +152,13 @@ class BroadcastLike(Movement):
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         own, like = srcs
-        if own is not None:
+        if own is not None and like is not None:
             own = Rows(node.params["dims"][own.axis], own.inner)
-            if like is not None and own != like:
+            if own != like:
                 raise RowsMixedError("broadcast_like repeats rows over the rows of another value")
-        return own or like, ()
+        # Rows that arrive where the other value has none (a weight for each place in a batch) are
+        # lost sight of, and the entry takes full batches only.
+        return like, ()
 
 
 @register
