@@ -334,6 +334,7 @@ class Steps:
             "loss": getattr(function, "__name__", self._loss.name),
             "optimizer": type(self.optimizer).__name__.lower(),
             "seed": 0,
+            "epochs": self._epochs_done,
             "batch_size": self._batch_size or DEFAULT_BATCH_SIZE,
             "inputs": ["x"],
             "targets": ["y"],

@@ -54,7 +54,10 @@ export interface FitOptions {
   batchSize?: number;
   /** Default true: a new order each epoch, decided by the seed. */
   shuffle?: boolean;
-  /** The same seed gives the same batches as in Python. */
+  /**
+   * Fixes the orders, which are then those of Python. By default they go on where the last `fit`
+   * stopped, in the page or in Python.
+   */
   seed?: number;
   /** The part of the rows, from the end, that is held out; ignored where validationData is given. */
   validationSplit?: number;

@@ -122,7 +122,7 @@ class Model {
       initialEpoch = 0,
       batchSize = training.batch_size,
       shuffle = true,
-      seed = training.seed ?? 0,
+      seed,
       validationSplit = 0,
       validationData,
       signal,
@@ -132,7 +132,7 @@ class Model {
     this.#batchSize("train_step", batchSize);
     whole("epochs", epochs, 1);
     whole("initialEpoch", initialEpoch, 0);
-    whole("seed", seed, -Infinity);
+    if (seed !== undefined) whole("seed", seed, -Infinity);
     if (!(validationSplit >= 0 && validationSplit < 1)) {
       throw option("validationSplit", "a number from 0 up to but without 1", validationSplit);
     }

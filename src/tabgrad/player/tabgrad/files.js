@@ -33,6 +33,7 @@ const SCHEMA = 1;
  * @property {string} loss
  * @property {string} optimizer
  * @property {number} seed
+ * @property {number} [epochs] how many were trained before the export
  * @property {number} batch_size
  * @property {string[]} inputs
  * @property {string[]} targets

@@ -35,6 +35,8 @@ export class Session {
   /** @param {ModelFiles} files */
   constructor({ model, module, weights }) {
     this.model = model;
+    // Behind the present weights. A fit without a seed goes on with the orders from there.
+    this.epochsDone = model.training?.epochs ?? 0;
     this.engine = new WasmEngine();
     this.#loaded = this.engine.load({ entries: model.entries, module });
     for (const spec of model.variables) {
@@ -90,10 +92,12 @@ export class Session {
     this.training = true;
     try {
       const before = await this.lock.hold(() => this.snapshot(this.entries("train_step")));
+      const { epochsDone } = this;
       try {
         return await fit(this, request, hooks);
       } catch (error) {
         await this.lock.hold(() => this.restore(before));
+        this.epochsDone = epochsDone;
         throw error;
       }
     } finally {
@@ -129,6 +133,7 @@ export class Session {
     return this.lock.hold(() => {
       this.#load(files, [], this.#all());
       for (const name of this.model.initial?.zeros ?? []) this.zero(this.variable(name));
+      this.epochsDone = 0;
     });
   }
 

@@ -25,7 +25,7 @@ import { Turn } from "./turns.js";
  * @property {number} epochs
  * @property {number} initialEpoch
  * @property {boolean} shuffle
- * @property {number} seed
+ * @property {number} [seed] by default the one that was exported
  *
  * @typedef {{data: Dataset, batchSize: number}} EvaluateRequest
  */
@@ -37,7 +37,9 @@ import { Turn } from "./turns.js";
  * @param {import("./session.js").Hooks} hooks
  */
 export async function fit(session, request, hooks) {
-  const { epochs, initialEpoch, shuffle, seed, batchSize } = request;
+  const { epochs, initialEpoch, shuffle, batchSize } = request;
+  const seed = request.seed ?? session.model.training?.seed ?? 0;
+  const offset = request.seed === undefined ? session.epochsDone - initialEpoch : 0;
   const { lock } = session;
   const rows = request.data.rows;
   // As in Keras, the last rows are held out, and the others are shuffled without them.
@@ -74,7 +76,7 @@ export async function fit(session, request, hooks) {
     const check =
       validation && own(new Feed(session, "evaluate", batchSize, validation, held.length));
     for (let e = initialEpoch; e < epochs; e++) {
-      const order = shuffle ? shuffled(trainRows, seed, e) : range(0, trainRows);
+      const order = shuffle ? shuffled(trainRows, seed, e + offset) : range(0, trainRows);
       await lock.hold(() => zeroMetrics(session));
       /** @type {Logs} */
       let logs = {};
@@ -91,6 +93,7 @@ export async function fit(session, request, hooks) {
           await turn.pause();
         }
       }
+      session.epochsDone++;
       if (check) {
         const measured = await lock.hold(() => measure(session, check, held, turn, stopIfAborted));
         for (const [name, value] of Object.entries(measured)) logs[`val_${name}`] = value;
