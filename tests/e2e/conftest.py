@@ -54,8 +54,9 @@ def in_node(node: str) -> Run:
             const { folder, places, scenario, value } = JSON.parse(readFileSync(0, "utf-8"));
             const { load } = await import(folder + "tabgrad.js");
             const { scenarios } = await import(places);
-            const model = await load(new URL(folder + "model.json"));
-            console.log(JSON.stringify(await scenarios[scenario](model, value)));
+            const again = () => load(new URL(folder + "model.json"));
+            const model = await again();
+            console.log(JSON.stringify(await scenarios[scenario](model, value, again)));
             model.dispose();
         """
         given = {"folder": f"{folder.as_uri()}/", "places": SCENARIOS.as_uri()}
@@ -84,7 +85,9 @@ def in_chromium(page: Page, site_server: SiteServer) -> Run:
             """async ([scenario, value]) => {
                 await window.tabgrad.ready;
                 const { scenarios } = await import("./places.js");
-                return scenarios[scenario](window.tabgrad.model, value);
+                const { load } = await import("./tabgrad.js");
+                const again = () => load(new URL("model.json", document.baseURI));
+                return scenarios[scenario](window.tabgrad.model, value, again);
             }""",
             [scenario, value],
         )

@@ -68,10 +68,10 @@ def weights_of(model: tg.Model) -> dict[str, Any]:
     return {variable.path: np.asarray(variable.value) for variable in model.weights}
 
 
-def export(model: tg.Model, folder: Path, batch_size: int = 32, **options: Any) -> Path:
-    """Export for one batch size, without the report that `tg.export` prints."""
+def export(model: tg.Model, folder: Path, *batch_sizes: int, **options: Any) -> Path:
+    """Export for these batch sizes, 32 if none, without the report that `tg.export` prints."""
     with redirect_stdout(io.StringIO()):
-        tg.export(model, folder, batch_sizes=[batch_size], **options)
+        tg.export(model, folder, batch_sizes=batch_sizes or [32], **options)
     return folder
 
 

@@ -1,5 +1,5 @@
-// What tests do with an exported model, wherever it runs: functions of (model, value) in Node and
-// in the exported page itself. Arrays travel as base64, so that every bit arrives.
+// What tests do with an exported model, wherever it runs: functions of (model, value, again) in
+// Node and in the exported page itself, where `again()` loads the model anew. Arrays travel as base64, so that every bit arrives.
 
 const TYPES = { float32: Float32Array, int32: Int32Array };
 
@@ -48,22 +48,27 @@ export const scenarios = {
     return { data: toBase64(data.slice().buffer), shape };
   },
 
-  /** A case of the loop's table, with what its callback saw. */
-  async loop(model, { fits, stopAfter }) {
-    const found = [];
-    for (const each of fits) {
-      const seen = [];
-      const onEpochEnd = (epoch, logs) => {
-        seen.push([epoch, { ...logs }]);
-        return stopAfter === undefined || epoch < stopAfter;
-      };
-      const { epoch, history } = await fit(model, {
-        ...each,
-        options: { ...each.options, onEpochEnd },
-      });
-      found.push({ epoch, history, seen });
+  /** The cases of the loop's table, each on a model as it was exported, with what callbacks saw. */
+  async loop(_, { cases }, again) {
+    const answers = [];
+    for (const { fits, stopAfter } of cases) {
+      const model = await again();
+      const runs = [];
+      for (const each of fits) {
+        const seen = [];
+        const onEpochEnd = (epoch, logs) => {
+          seen.push([epoch, { ...logs }]);
+          return epoch !== stopAfter;
+        };
+        const options = { ...each.options, onEpochEnd };
+        runs.push({ ...(await fit(model, { ...each, options })), seen });
+      }
+      const { x, y, options } = fits[0];
+      const evaluated = await model.evaluate(array(x), array(y), { batchSize: options.batchSize });
+      answers.push({ runs, evaluated, weights: toBase64(await model.saveWeights()) });
+      model.dispose();
     }
-    return { found, weights: toBase64(await model.saveWeights()) };
+    return answers;
   },
 
   async failures(model, { calls }) {
