@@ -128,8 +128,8 @@ class Matrix:
     def of(kernel: Kernel) -> Matrix | None:
         """The matrix in a kernel, or None where a plain reduction is better."""
         assert kernel.a is not None and kernel.b is not None
-        space = [v for v in kernel.space if v.size > 1]
-        k = tuple(v for v in kernel.inner if v.size > 1)
+        space = [v for v in kernel.space if v.size != 1]
+        k = tuple(v for v in kernel.inner if v.size != 1)
         if kernel.a.dtype is not float32 or not space:
             return None
         role = kernel.roles[space[-1]]

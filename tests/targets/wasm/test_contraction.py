@@ -1,0 +1,537 @@
+"""Contractions on wasmtime against NumPy: sizes around every tile, views, convolutions, order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tabgrad.dtypes import as_dtype
+from tabgrad.ir import build as b
+from tabgrad.ir.graph import Node, make
+from tabgrad.ir.reverse import cotangents
+from tests.targets.wasm.computing import (
+    VARIANTS,
+    Given,
+    compute,
+    machine,
+    normal,
+    whole_numbers,
+)
+
+EDGES = sorted({n + d for n in (4, 6, 8, 96) for d in (-1, 0, 1)} | {1, 2, 12, 24, 25})
+LONG_EDGES = sorted({n + d for n in (512, 1024) for d in (-1, 0, 1)})
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request):
+    return request.param
+
+
+def dot(a, b_, contract=((1,), (0,)), batch=((), ())):
+    return make("dot", a, b_, contract=contract, batch=batch)
+
+
+def kinds():
+    """What the kernels of the last Program are."""
+    return [kernel.kind for kernel in machine("fma")[1].kernels()]
+
+
+def check_products(variant, sizes):
+    """Products of whole numbers, each in all four transpositions, in one Program."""
+    given, nodes, expected = Given(), [], []
+    for m, n, k in sizes:
+        x, y = whole_numbers(m, k, seed=m), whole_numbers(k, n, seed=n)
+        xs, ys = (given(x), given(x.T.copy())), (given(y), given(y.T.copy()))
+        for i, j in itertools.product((0, 1), repeat=2):
+            nodes.append(dot(xs[i], ys[j], ((1 - i,), (j,))))
+            expected.append(x.astype(np.float64) @ y.astype(np.float64))
+    for got, true in zip(compute(nodes, given.arrays, variant), expected, strict=True):
+        np.testing.assert_array_equal(got, true)
+
+
+@pytest.mark.parametrize("m", EDGES)
+def test_rows(variant, m):
+    check_products(variant, [(m, 9, 70), (m, 33, 21)])
+
+
+@pytest.mark.parametrize("n", EDGES)
+def test_columns(variant, n):
+    check_products(variant, [(9, n, 70), (1, n, 300), (33, n, 21)])
+
+
+@pytest.mark.parametrize("k", EDGES)
+def test_steps(variant, k):
+    check_products(variant, [(9, 33, k), (26, 70, k)])
+
+
+@pytest.mark.parametrize("size", LONG_EDGES)
+def test_long(variant, size):
+    check_products(variant, [(size, 9, 10), (9, size, 10), (9, 10, size)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("m", (3, 5, 7, 95, 97))
+@pytest.mark.parametrize("n", (3, 4, 7, 8, 9, 17, 100))
+def test_many_sizes(variant, m, n):
+    check_products(variant, [(m, n, k) for k in (2, 3, 63, 65, 511, 513, 1025)])
+
+
+def test_large_operands_are_packed(variant):
+    """Past a quarter of a megabyte, B goes through panels."""
+    x, y = whole_numbers(30, 300), whole_numbers(300, 401)
+    given = Given()
+    (got,) = compute([dot(given(x), given(y))], given.arrays, variant)
+    np.testing.assert_array_equal(got, x.astype(np.float64) @ y)
+
+
+EMPTY = [(0, 5, 6), (5, 0, 6), (5, 6, 0), (0, 0, 6), (0, 0, 0), (0, 90, 90), (90, 90, 0)]
+
+
+@pytest.mark.parametrize(("m", "n", "k"), EMPTY)
+def test_empty(variant, m, n, k):
+    given = Given()
+    x, y = given(whole_numbers(m, k)), given(whole_numbers(k, n))
+    (got,) = compute([b.add(dot(x, y), b.full((m, n), 1, as_dtype("float32")))], given.arrays)
+    np.testing.assert_array_equal(got, np.ones((m, n)))
+
+
+# Operands that are views -----------------------------------------------------------------------
+
+
+def moved(node: Node, name: str) -> Node:
+    """A (rows, columns) view, without copying, of what another name would be too."""
+    rows, columns = node.shape
+    if name == "flip":
+        return make("flip", node, axes=(1,))
+    if name == "flip both":
+        return make("flip", node, axes=(0, 1))
+    if name == "step":
+        return make("slice", node, start=(0, 1), stop=(rows, columns), step=(1, 2))
+    if name == "steps of rows":
+        return make("slice", node, start=(1, 0), stop=(rows, columns), step=(2, 1))
+    if name == "pad":
+        return make("pad", node, b.const(0.0, node.dtype), low=(0, 1), high=(0, 2), interior=(0, 0))
+    if name == "pad with 3":
+        return make("pad", node, b.const(3.0, node.dtype), low=(1, 1), high=(1, 0), interior=(0, 0))
+    if name == "holes":
+        return make("pad", node, b.const(0.0, node.dtype), low=(0, 0), high=(0, 0), interior=(1, 1))
+    if name == "crop":
+        return make(
+            "pad", node, b.const(0.0, node.dtype), low=(0, -3), high=(-1, -1), interior=(0, 0)
+        )
+    if name == "broadcast rows":
+        one = make("slice", node, start=(1, 0), stop=(2, columns), step=(1, 1))
+        return b.broadcast(one, (rows, columns), (0, 1))
+    if name == "broadcast columns":
+        one = make("slice", node, start=(0, 1), stop=(rows, 2), step=(1, 1))
+        return b.broadcast(one, (rows, columns), (0, 1))
+    if name == "regrouped":
+        return b.reshape(b.permute(b.reshape(node, (rows, 4, columns // 4)), (0, 2, 1)), node.shape)
+    if name == "turned":
+        return b.reshape(b.permute(node, (1, 0)), (rows, columns))
+    if name == "concatenated":
+        half = make("slice", node, start=(0, 0), stop=(rows, columns // 2), step=(1, 1))
+        return make("concatenate", half, half, half, axis=1)
+    assert name == "plain"
+    return node
+
+
+VIEWS = (
+    "plain", "flip", "flip both", "step", "steps of rows", "pad", "pad with 3", "holes", "crop",
+    "broadcast rows", "broadcast columns", "regrouped", "turned", "concatenated",
+)  # fmt: skip
+
+
+def numbers(node: Node, arrays: dict[Node, Any]) -> Any:
+    """The value of a view, by the reference's rules for movement."""
+    from tabgrad.engines.reference import evaluate
+
+    return evaluate([node], arrays)[0].astype(np.float64)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views(variant, name):
+    """Both operands of products are views of the same kind, in every orientation."""
+    given, nodes, expected = Given(), [], []
+    for rows, columns in ((14, 16), (40, 100)):
+        x = moved(given(whole_numbers(rows, columns)), name)
+        y = moved(given(whole_numbers(rows, columns, seed=1)), name)
+        for axis in (0, 1):
+            nodes.append(dot(x, y, ((axis,), (axis,))))
+            a, c = numbers(x, given.arrays), numbers(y, given.arrays)
+            expected.append(a @ c.T if axis else a.T @ c)
+    for got, true in zip(compute(nodes, given.arrays, variant), expected, strict=True):
+        np.testing.assert_array_equal(got, true)
+
+
+BATCHED = [
+    # (a shape, b shape, contract, batch, einsum)
+    ((5, 9, 10), (5, 10, 12), ((2,), (1,)), ((0,), (0,)), "bmk,bkn->bmn"),
+    ((9, 5, 10), (10, 12, 5), ((2,), (0,)), ((1,), (2,)), "mbk,knb->bmn"),
+    ((2, 3, 20, 8), (2, 3, 20, 8), ((3,), (3,)), ((0, 1), (0, 1)), "bhqd,bhkd->bhqk"),
+    ((2, 20, 3, 8), (2, 20, 3, 8), ((3,), (3,)), ((0, 2), (0, 2)), "bqhd,bkhd->bhqk"),
+    ((2, 3, 20, 20), (2, 20, 3, 8), ((3,), (1,)), ((0, 1), (0, 2)), "bhqk,bkhd->bhqd"),
+    ((4, 6, 50), (6, 50, 33), ((1, 2), (0, 1)), ((), ()), "mij,ijn->mn"),
+    ((6, 4, 50), (50, 33, 6), ((0, 2), (2, 0)), ((), ()), "imj,jni->mn"),
+    ((3, 4, 60), (60, 5, 7), ((2,), (0,)), ((), ()), "apk,kbq->apbq"),
+    ((1, 1, 70), (1, 70, 40), ((2,), (1,)), ((0,), (0,)), "bmk,bkn->bmn"),
+    ((70,), (70, 40), ((0,), (0,)), ((), ()), "k,kn->n"),
+    ((40, 70), (70,), ((1,), (0,)), ((), ()), "mk,k->m"),
+    ((5000,), (5000,), ((0,), (0,)), ((), ()), "k,k->"),
+    ((60,), (70,), ((), ()), ((), ()), "m,n->mn"),
+    ((300, 9), (300, 9), ((), ()), ((0, 1), (0, 1)), "ab,ab->ab"),
+    ((7, 300), (7, 300), ((1,), (1,)), ((0,), (0,)), "bk,bk->b"),
+]
+
+
+@pytest.mark.parametrize("case", BATCHED, ids=lambda case: case[4])
+def test_batches_and_several_axes(variant, case):
+    x_shape, y_shape, contract, batch, formula = case
+    x, y = whole_numbers(*x_shape, seed=1), whole_numbers(*y_shape, seed=2)
+    given = Given()
+    (got,) = compute([dot(given(x), given(y), contract, batch)], given.arrays, variant)
+    np.testing.assert_array_equal(got, np.einsum(formula, x.astype(np.float64), y))
+
+
+@pytest.mark.parametrize("broadcast", ["a", "b"])
+def test_a_batch_shares_an_operand(variant, broadcast):
+    """One operand is the same for the whole batch, as a broadcast."""
+    given = Given()
+    x = whole_numbers(*((1, 20, 30) if broadcast == "a" else (6, 20, 30)))
+    y = whole_numbers(*((6, 30, 40) if broadcast == "a" else (1, 30, 40)))
+    nodes = [b.broadcast(given(v), (6, *v.shape[1:]), (0, 1, 2)) for v in (x, y)]
+    node = dot(*nodes, ((2,), (1,)), ((0,), (0,)))
+    (got,) = compute([node], given.arrays, variant)
+    np.testing.assert_array_equal(got, x.astype(np.float64) @ y)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int8", "uint8", "int16", "uint16"])
+def test_integers_wrap(dtype):
+    rng, info = np.random.default_rng(0), np.iinfo(dtype)
+    x, y = (rng.integers(info.min, info.max, s, dtype, True) for s in ((20, 33), (33, 17)))
+    given = Given()
+    (got,) = compute([dot(given(x), given(y))], given.arrays)
+    np.testing.assert_array_equal(got, x @ y)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 40])
+def test_what_follows_is_one_kernel(variant, rows):
+    """Bias, activation, a residual and a reshape run on the tile, whatever its shape."""
+    given = Given()
+    x, w = normal(rows, 50), normal(50, 45, seed=1)
+    bias, residual = normal(45, seed=2), normal(rows, 45, seed=3)
+    full = b.add(dot(given(x), given(w)), b.broadcast(given(bias), (rows, 45), (1,)))
+    relu = make("max", full, b.full((rows, 45), 0, full.dtype))
+    total = b.reshape(b.mul(b.add(relu, given(residual)), b.full((rows, 45), 2, full.dtype)),
+                      (rows, 5, 9))  # fmt: skip
+    (got,) = compute([total], given.arrays, variant)
+    assert len(machine(variant)[1].kernels()) == 1
+    true = 2 * (np.maximum(x.astype(np.float64) @ w + bias, 0) + residual)
+    np.testing.assert_allclose(got, true.reshape(rows, 5, 9), rtol=1e-5, atol=1e-5)
+
+
+# Order -----------------------------------------------------------------------------------------
+
+
+def in_order(a, c, fused):
+    """Products added one after the other in float32."""
+    total = np.zeros((a.shape[0], c.shape[1]), np.float32)
+    for k in range(a.shape[1]):
+        if fused:
+            product = np.multiply.outer(a[:, k].astype(np.longdouble), c[k].astype(np.longdouble))
+            total = (total + product).astype(np.float32)
+        else:
+            total = total + np.multiply.outer(a[:, k], c[k])
+    return total
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(7, 13, 100), (97, 33, 600), (5, 40, 1500), (1, 50, 99)])
+def test_sums_run_in_the_order_of_k(variant, m, n, k):
+    x, y = normal(m, k, seed=1), normal(k, n, seed=2)
+    given = Given()
+    (got,) = compute([dot(given(x), given(y))], given.arrays, variant)
+    np.testing.assert_array_equal(got, in_order(x, y, variant == "fma"))
+
+
+def test_blocks_of_steps_keep_the_order(variant):
+    """A view that has to be packed, longer than one block: sums wait in memory between blocks."""
+    x, y = normal(3, 1700, 7, seed=1), normal(1700, 21, seed=2)
+    given = Given()
+    padded = make(
+        "pad", given(x), b.const(0.0, as_dtype("float32")),
+        low=(0, 30, 0), high=(0, 0, 0), interior=(0, 0, 0),
+    )  # fmt: skip
+    rows = make("concatenate", given(normal(30, 21, seed=3)), given(y), axis=0)
+    (got,) = compute([dot(padded, rows, ((1,), (0,)))], given.arrays, variant)
+    assert "contract" in [kernel.kind for kernel in machine(variant)[1].kernels()]
+    flat = np.concatenate([np.zeros((3, 30, 7), np.float32), x], 1)
+    flat = flat.transpose(0, 2, 1).reshape(21, 1730)
+    all_rows = np.concatenate([normal(30, 21, seed=3), y])
+    true = in_order(flat, all_rows, variant == "fma").reshape(3, 7, 21)
+    np.testing.assert_array_equal(got, true)
+
+
+@pytest.mark.parametrize("n", [4, 10, 33])
+def test_a_row_is_the_same_in_any_batch(variant, n):
+    x, w = normal(200, 600, seed=1), normal(600, n, seed=2)
+    results = []
+    for rows in (1, 2, 5, 33, 200):
+        given = Given()
+        node = dot(given(x[:rows]), given(w))
+        results.append(compute([node], given.arrays, variant)[0])
+    for rows in results:
+        np.testing.assert_array_equal(rows, results[-1][: len(rows)])
+
+
+def test_values_that_are_no_numbers(variant):
+    """NaN and infinities stay in their row and column: padding does not spread them."""
+    x, y = whole_numbers(30, 50), whole_numbers(50, 37)
+    x[3, 4], x[7, 9], y[5, 6] = np.nan, np.inf, -np.inf
+    given = Given()
+    (got,) = compute([dot(given(x), given(y))], given.arrays, variant)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(got, x.astype(np.float64) @ y)
+
+
+# Convolutions ----------------------------------------------------------------------------------
+
+LAST = {1: ((0, 2, 1), (2, 1, 0), (0, 2, 1)), 2: ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)),
+        3: ((0, 4, 1, 2, 3), (4, 3, 0, 1, 2), (0, 4, 1, 2, 3))}  # fmt: skip
+
+
+def first(rank):
+    return (tuple(range(rank + 2)),) * 3
+
+
+def convolve(x, w, p):
+    """lax.conv_general_dilated in float64, tap by tap."""
+    lhs, rhs, out = p["dims"]
+    x, w = x.astype(np.float64).transpose(lhs), w.astype(np.float64).transpose(rhs)
+    rank = x.ndim - 2
+    for d in range(rank):
+        axis, hole = d + 2, p["lhs_dilation"][d]
+        low, high = p["padding"][d]
+        size = (x.shape[axis] - 1) * hole + 1
+        wide = np.zeros((*x.shape[:axis], max(low, 0) + size + max(high, 0), *x.shape[axis + 1 :]))
+        at = [slice(None)] * x.ndim
+        at[axis] = slice(max(low, 0), max(low, 0) + size, hole)
+        wide[tuple(at)] = x
+        at[axis] = slice(max(-low, 0), wide.shape[axis] - max(-high, 0))
+        x = wide[tuple(at)]
+    groups, batch_groups = p["groups"], p["batch_groups"]
+    xs = np.split(x, groups, 1) if batch_groups == 1 else np.split(x, batch_groups, 0)
+    parts = []
+    for part, kernel in zip(xs, np.split(w, max(groups, batch_groups), 0), strict=True):
+        total = None
+        spans = [(n - 1) * d for n, d in zip(w.shape[2:], p["rhs_dilation"], strict=True)]
+        for place in itertools.product(*map(range, w.shape[2:])):
+            at = [slice(None)] * 2
+            for d in range(rank):
+                start = place[d] * p["rhs_dilation"][d]
+                at.append(slice(start, part.shape[d + 2] - spans[d] + start, p["strides"][d]))
+            tap = np.einsum("bi...,oi->bo...", part[tuple(at)], kernel[(..., *place)])
+            total = tap if total is None else total + tap
+        parts.append(total)
+    return np.concatenate(parts, 1).transpose(np.argsort(out))
+
+
+def conv_case(x_shape, w_shape, **params):
+    rank = len(x_shape) - 2
+    default = {
+        "strides": (1,) * rank, "padding": ((0, 0),) * rank, "lhs_dilation": (1,) * rank,
+        "rhs_dilation": (1,) * rank, "groups": 1, "batch_groups": 1, "dims": LAST[rank],
+    }  # fmt: skip
+    return x_shape, w_shape, default | params
+
+
+def check_convolutions(variant, cases):
+    given, nodes, expected = Given(), [], []
+    for i, (x_shape, w_shape, p) in enumerate(cases):
+        x, w = whole_numbers(*x_shape, seed=i), whole_numbers(*w_shape, seed=100 + i)
+        nodes.append(make("conv", given(x), given(w), **p))
+        expected.append(convolve(x, w, p))
+    got = compute(nodes, given.arrays, variant)
+    for case, mine, true in zip(cases, got, expected, strict=True):
+        np.testing.assert_array_equal(mine, true, err_msg=str(case))
+
+
+IMAGE, FILTER = (2, 11, 10, 5), (3, 3, 5, 12)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (3, 1), (1, 4)])
+@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (0, 3)),
+                                     ((-1, 2), (3, -2))])  # fmt: skip
+def test_strides_and_padding(variant, stride, padding):
+    """With and without dilation of the kernel, the input, and both."""
+    check_convolutions(
+        variant,
+        [
+            conv_case(
+                IMAGE,
+                FILTER,
+                strides=stride,
+                padding=padding,
+                lhs_dilation=holes,
+                rhs_dilation=taps,
+            )
+            for holes in ((1, 1), (2, 3))
+            for taps in ((1, 1), (2, 1), (3, 2))
+        ],
+    )
+
+
+@pytest.mark.parametrize("window", [(1, 1), (2, 2), (5, 5), (1, 7), (8, 1), (11, 10)])
+def test_windows(variant, window):
+    padded = tuple((n // 2, n // 2) for n in window)
+    check_convolutions(
+        variant,
+        [
+            conv_case(IMAGE, (*window, 5, 12)),
+            conv_case(IMAGE, (*window, 5, 12), padding=padded),
+            conv_case((2, 5, 11, 10), (12, 5, *window), padding=padded, dims=first(2)),
+        ],
+    )
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 4, 5, 8, 9, 17])
+@pytest.mark.parametrize("channels", [1, 3, 4, 16])
+def test_channels(variant, channels, features):
+    check_convolutions(
+        variant,
+        [
+            conv_case((1, 12, 9, channels), (3, 3, channels, features), padding=((1, 1), (1, 1))),
+            conv_case((3, channels, 12, 9), (features, channels, 3, 3), dims=first(2)),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "channels", "features"),
+    [(2, 6, 8), (3, 9, 3), (8, 8, 8), (8, 8, 16), (5, 5, 5), (16, 16, 16)],
+)
+def test_groups(variant, groups, channels, features):
+    share = channels // groups
+    check_convolutions(
+        variant,
+        [
+            conv_case(
+                (2, 11, 10, channels),
+                (3, 3, share, features),
+                groups=groups,
+                strides=s,
+                padding=((1, 1), (1, 1)),
+            )
+            for s in ((1, 1), (2, 2))
+        ]
+        + [
+            conv_case((2, channels, 11, 10), (features, share, 3, 3), groups=groups, dims=first(2)),
+            conv_case(
+                (2, channels, 11, 10),
+                (3, 3, share, features),
+                groups=groups,
+                dims=(first(2)[0], LAST[2][1], LAST[2][2]),
+            ),
+        ],
+    )
+
+
+@pytest.mark.parametrize("batch_groups", [2, 3])
+def test_batch_groups(variant, batch_groups):
+    rows, features = 2 * batch_groups, 4 * batch_groups
+    check_convolutions(
+        variant,
+        [
+            conv_case((rows, 9, 8, 7), (3, 3, 7, features), batch_groups=batch_groups),
+            conv_case((rows, 7, 9, 8), (features, 7, 3, 3), batch_groups=batch_groups,
+                      dims=first(2), padding=((1, 2), (0, 1))),
+        ],
+    )  # fmt: skip
+
+
+SPATIAL = {1: (23,), 2: (11, 10), 3: (6, 7, 5)}
+
+
+@pytest.mark.parametrize("rank", SPATIAL)
+def test_spatial_dimensions(variant, rank):
+    size, window = SPATIAL[rank], (3, 2, 3)[:rank]
+    cases = []
+    for stride, pad, holes, taps in itertools.product((1, 2), (0, 1), (1, 2), (1, 2)):
+        params = {
+            "strides": (stride,) * rank, "padding": ((pad, 1),) * rank,
+            "lhs_dilation": (holes,) * rank, "rhs_dilation": (taps,) * rank,
+        }  # fmt: skip
+        cases.append(conv_case((2, *size, 3), (*window, 3, 5), **params))
+        cases.append(conv_case((2, 3, *size), (5, 3, *window), dims=first(rank), **params))
+    check_convolutions(variant, cases)
+
+
+def gradients(x_shape, w_shape, p):
+    """Both cotangents of a convolution: inputs, nodes, and true values at a few places."""
+    given = Given()
+    x, w = whole_numbers(*x_shape), whole_numbers(*w_shape, seed=1)
+    inputs = [given(x), given(w)]
+    y = make("conv", *inputs, **p)
+    slope = whole_numbers(*y.shape, seed=2)
+    nodes = cotangents([y], [given(slope)], inputs)
+    # A convolution is linear in both operands: an element of a cotangent is what a one in its
+    # place would add.
+    rng, picks = np.random.default_rng(3), []
+    for operand, base in enumerate((x, w)):
+        for flat in rng.choice(base.size, min(base.size, 40), replace=False):
+            one = np.zeros(base.shape)
+            one.flat[flat] = 1
+            moved = convolve(x, one, p) if operand else convolve(one, w, p)
+            picks.append((operand, flat, float(np.sum(moved * slope))))
+    return given, nodes, picks
+
+
+GRADIENTS = [
+    conv_case((3, 9, 8, 4), (3, 3, 4, 6), padding=((1, 1), (1, 1))),
+    conv_case((3, 9, 8, 4), (3, 3, 4, 6), strides=(2, 2), padding=((0, 1), (1, 0))),
+    conv_case((3, 9, 8, 4), (3, 2, 4, 6), strides=(3, 2), rhs_dilation=(1, 2)),
+    conv_case((3, 10, 10, 6), (3, 3, 2, 6), groups=3, strides=(2, 1), padding=((1, 1), (1, 1))),
+    conv_case((3, 10, 10, 6), (3, 3, 1, 6), groups=6, padding=((1, 1), (1, 1))),
+    conv_case((3, 4, 9, 8), (6, 4, 3, 3), strides=(2, 2), dims=first(2)),
+    conv_case((2, 20, 3), (5, 3, 7), strides=(3,), padding=((2, 2),)),
+    conv_case((2, 5, 6, 7, 2), (2, 3, 2, 2, 3), strides=(2, 1, 2)),
+    conv_case((3, 9, 8, 4), (3, 3, 4, 6), lhs_dilation=(2, 1), padding=((1, 2), (0, 0))),
+]
+
+
+@pytest.mark.parametrize("case", GRADIENTS, ids=str)
+def test_gradients(variant, case):
+    given, nodes, picks = gradients(*case)
+    slopes = compute(nodes, given.arrays, variant)
+    for operand, flat, true in picks:
+        assert slopes[operand].flat[flat] == true
+
+
+def test_empty_axes_beside_long_ones(variant):
+    """However large the other axes are: nothing is written, and empty sums are 0."""
+    given = Given()
+    x, y = given(whole_numbers(9, 0, 70)), given(whole_numbers(40, 70))
+    z, w = given(whole_numbers(9, 70, 0)), given(whole_numbers(70, 0, 90))
+    nodes = [dot(x, y, ((2,), (1,))), dot(z, w, ((1, 2), (0, 1)))]
+    for got, node in zip(compute(nodes, given.arrays, variant), nodes, strict=True):
+        np.testing.assert_array_equal(got, np.zeros(node.shape))
+
+
+def test_empty_convolutions(variant):
+    for x_shape, w_shape in (((0, 9, 9, 3), (3, 3, 3, 4)), ((2, 9, 9, 3), (3, 3, 3, 0)),
+                             ((2, 9, 9, 0), (3, 3, 0, 4))):  # fmt: skip
+        given = Given()
+        node = make("conv", given(whole_numbers(*x_shape)), given(whole_numbers(*w_shape)),
+                    **conv_case(x_shape, w_shape)[2])  # fmt: skip
+        (got,) = compute([node], given.arrays, variant)
+        np.testing.assert_array_equal(got, np.zeros(node.shape))
+
+
+def test_a_long_window_of_channels(variant):
+    """More steps than one block, from a packed image: 3 * 3 * 150 products in each sum."""
+    case = conv_case((1, 9, 9, 150), (3, 3, 150, 20), padding=((1, 1), (1, 1)))
+    assert math.prod(case[1][:3]) > 1024
+    check_convolutions(variant, [case])
