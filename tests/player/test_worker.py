@@ -135,7 +135,7 @@ def test_a_worker_that_dies_is_an_error(page, opened):
 
 @pytest.mark.alone
 @pytest.mark.parametrize(
-    "worker, burn", [(True, 15_000_000), (False, 2_000_000)], ids=["worker", "main"]
+    "worker, burn", [(True, 15_000_000), (False, 300_000)], ids=["worker", "main"]
 )
 def test_animation_goes_on_while_a_model_trains(opened, worker, burn):
     """A second of steps of some milliseconds: frames keep coming and no task exceeds 50 ms.

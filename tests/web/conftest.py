@@ -22,7 +22,7 @@ Visit = Callable[..., "Page"]
 
 @pytest.fixture
 def visit(page: Page, site_server: SiteServer) -> Iterator[Visit]:
-    """visit(folder, ...) opens an exported page and waits until it is ready.
+    """visit(folder, ...) opens an exported page and waits until all of it is there.
 
     When the test ends, anything the browser complained about fails it, as does any request to
     another server.
@@ -41,7 +41,7 @@ def visit(page: Page, site_server: SiteServer) -> Iterator[Visit]:
         page.emulate_media(color_scheme=color_scheme)
         page.goto(addresses[-1])
         if ready:
-            page.evaluate("window.tabgrad.ready")
+            page.locator("main[aria-busy=false]").wait_for()
         return page
 
     open_page.complaints = complaints  # type: ignore[attr-defined]

@@ -179,3 +179,14 @@ def test_data_and_reset(javascript, tmp_path):
     assert found["data"] == [[[1], [2], [3]], [4, 5, 6], True, True]
     assert found["weights"] == [[[9]], [0]]
     assert found["counter"] == 0
+
+
+def test_a_new_export_is_not_mixed_with_cached_files(page, site_server, tmp_path):
+    """A cache still has model.json of the last export when the new kernels come."""
+    site = tmp_path / "site"
+    address = site_server(site, {"Cache-Control": "max-age=600"})
+    for burn, kernel in ((0, 1.0), (1, 2.0), (12345678, 3.0)):
+        write_site(site, **build_model(kernel=kernel, burn=burn))
+        page.goto(address)
+        page.locator("main[aria-busy=false]").wait_for()
+        assert page.inner_text(".answer") == str(kernel + 0.25)

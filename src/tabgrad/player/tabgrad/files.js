@@ -65,16 +65,29 @@ const SCHEMA = 1;
  * @param {URL} url of model.json
  * @returns {Promise<ModelFiles>}
  */
-export async function fetchModel(url) {
-  const model = describe(new TextDecoder().decode(await fetchBytes(url)), url);
+export function fetchModel(url) {
+  return fetchAll(url, "no-cache").catch((error) => {
+    // Files that do not fit together may be of two exports, one of them from a cache.
+    if (error.code === "missing_file" || error.code === "unsupported") throw error;
+    return fetchAll(url, "reload");
+  });
+}
+
+/**
+ * @param {URL} url of model.json
+ * @param {RequestCache} cache
+ * @returns {Promise<ModelFiles>}
+ */
+async function fetchAll(url, cache) {
+  const model = describe(new TextDecoder().decode(await fetchBytes(url, cache)), url);
   const usable = model.deterministic ? new Set() : features();
   const program = model.programs.wasm.find((each) => each.features.every((f) => usable.has(f)));
   if (!program) {
     throw new TabgradError("unsupported", `no kernels of "${model.title}" run in this browser`);
   }
   const [kernels, weights] = await Promise.all([
-    fetchPart(program, url),
-    fetchParts(model.weights, url),
+    fetchPart(program, url, cache),
+    fetchParts(model.weights, url, cache),
   ]);
   // From bytes, not streaming: then the server's media type for .wasm does not matter.
   const module = await WebAssembly.compile(kernels).catch((error) => {
@@ -91,10 +104,11 @@ export async function fetchModel(url) {
 /**
  * @param {Part[]} parts
  * @param {URL} url of model.json
+ * @param {RequestCache} [cache]
  */
-export function fetchParts(parts, url) {
+export function fetchParts(parts, url, cache = "no-cache") {
   return Promise.all(
-    parts.map(async (part) => ({ file: part.file, data: await fetchPart(part, url) })),
+    parts.map(async (part) => ({ file: part.file, data: await fetchPart(part, url, cache) })),
   );
 }
 
@@ -132,9 +146,10 @@ function describe(text, url) {
 /**
  * @param {Part} part
  * @param {URL} base
+ * @param {RequestCache} cache
  */
-async function fetchPart({ file, nbytes }, base) {
-  const data = await fetchBytes(new URL(file, base));
+async function fetchPart({ file, nbytes }, base, cache) {
+  const data = await fetchBytes(new URL(file, base), cache);
   if (data.byteLength !== nbytes) {
     throw new TabgradError(
       data.byteLength < nbytes ? "truncated" : "corrupt",
@@ -146,9 +161,10 @@ async function fetchPart({ file, nbytes }, base) {
 
 /**
  * @param {URL} url
+ * @param {RequestCache} cache
  * @returns {Promise<ArrayBuffer>}
  */
-async function fetchBytes(url) {
+async function fetchBytes(url, cache) {
   const failed = (/** @type {unknown} */ why) =>
     new TabgradError("missing_file", `${url} could not be read: ${why}`, { cause: why });
   // Browsers let no page read files from disk; Node has no fetch for them.
@@ -161,8 +177,7 @@ async function fetchBytes(url) {
   }
   let response;
   try {
-    // Asks the server anew, so that files of two exports never mix.
-    response = await fetch(url, { cache: "no-cache" });
+    response = await fetch(url, { cache });
     if (response.ok) return await response.arrayBuffer();
   } catch (error) {
     const fromDisk = url.protocol === "file:";

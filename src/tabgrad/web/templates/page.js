@@ -1,5 +1,7 @@
 // The page of an exported model: something to predict with (forms.js, or digits.js for drawing)
 // and a panel to train with (learn.js). Everything about the model comes from model.json.
+//
+// Scripts find the model at window.tabgrad: `model` once it is there, `ready` a promise of it.
 
 import { curve } from "./curve.js";
 import { find, show } from "./elements.js";
@@ -11,13 +13,13 @@ import { load } from "./tabgrad.js";
 /** @typedef {import("./tabgrad.js").Model} Model */
 
 /** @type {any} */
-const shared = { model: null, ready: start() };
+const shared = { model: null, ready: load(new URL("./model.json", import.meta.url)) };
 /** @type {any} */ (window).tabgrad = shared;
-shared.ready.catch((/** @type {Error} */ error) => show(find("#about"), error));
+start().catch((error) => show(find("#about"), error));
 
 async function start() {
-  const model = await load(new URL("./model.json", import.meta.url));
-  shared.model = model;
+  /** @type {Model} */
+  const model = (shared.model = await shared.ready);
   describe(model);
   const use = find("#use");
   use.hidden = false;
@@ -27,6 +29,7 @@ async function start() {
   const refresh = (/** @type {any} */ points) => Promise.all([predict(), draw?.(points)]);
   if (model.info.training) await learn(find("#learn"), model, refresh);
   await refresh(undefined);
+  find("main").ariaBusy = "false";
 }
 
 /** @param {Model} model */
