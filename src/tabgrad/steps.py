@@ -324,6 +324,13 @@ class Steps:
         found += [(v, "metric") for metric in self.metrics for v in metric.variables]
         return found
 
+    def _predicts_logits(self) -> bool:
+        """Whether the loss takes outputs before the sigmoid or softmax."""
+        loss = self._loss
+        return isinstance(loss, losses.LossFunctionWrapper) and loss.get_config().get(
+            "from_logits", False
+        )
+
     def _training(self) -> dict[str, Any] | None:
         """The `training` object of an exported model.json; None before `compile`."""
         if self.optimizer is None or self._loss is None:

@@ -75,7 +75,7 @@ def export(
         "entries": _entries(list(programs.values()), parts.classes),
         "predict": parts.predict,
         "training": parts.training,
-        "task": None if task is None else dict(task),
+        "task": None if task is None else {"logits": parts.logits, **task},
     }
     site = write_site(
         path,
@@ -99,6 +99,7 @@ class _Parts:
         self.training: dict[str, Any] | None = None
         self.initial: Initial | None = None
         self.classes: dict[str, int] = {}
+        self.logits = False  # whether the outputs are before the softmax
         self._constants: dict[int, Variable] = {}
 
     def add(self, name: str, traced: Traced, roles: Mapping[int, str]) -> None:
@@ -144,6 +145,7 @@ def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
             classes = model.output_shape[-1]
             assert classes is not None
             parts.classes["y"] = classes
+        parts.logits = model._predicts_logits()
     return parts
 
 

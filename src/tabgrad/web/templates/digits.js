@@ -153,7 +153,8 @@ export function drawing(section, model) {
       });
       mini.putImageData(image, 0, 0);
       const { data: shares } = await model.predict({ data, shape });
-      const values = [...shares].map(Number);
+      const outputs = [...shares].map(Number);
+      const values = task.logits ? softmax(outputs) : outputs;
       const best = values.indexOf(Math.max(...values));
       const text = strokes.length ? `This is a ${labels[best]}` : "Draw a digit from 0 to 9";
       if (verdict.textContent !== text) verdict.textContent = text;
@@ -215,4 +216,16 @@ export function drawing(section, model) {
   new ResizeObserver(paint).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   return predict;
+}
+
+/**
+ * Probabilities of a model that ends before the softmax.
+ * @param {number[]} logits
+ * @returns {number[]}
+ */
+function softmax(logits) {
+  const top = Math.max(...logits);
+  const powers = logits.map((value) => Math.exp(value - top));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
 }
