@@ -71,14 +71,15 @@ export const scenarios = {
     return answers;
   },
 
-  async failures(model, { calls }) {
+  /** Calls that must fail, then a `fit` that must not notice. */
+  async failures(model, { calls, then }) {
     const before = toBase64(await model.saveWeights());
     const errors = {};
     for (const [name, method, ...values] of calls) {
-      const args = values.map((value) => (value?.dtype ? array(value) : value));
+      const args = values.map((value) => (value.dtype ? array(value) : value));
       errors[name] = await failure(model[method](...args));
     }
-    const after = toBase64(await model.saveWeights());
-    return { errors, same: before === after };
+    const same = before === toBase64(await model.saveWeights());
+    return { errors, same, history: then && (await fit(model, then)).history };
   },
 };
