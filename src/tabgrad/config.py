@@ -49,15 +49,17 @@ SWITCHES: Mapping[str, Switch] = {
         0,
         _level,
         "an integer from 0 to 5",
-        "what is printed while compiling: 1 graphs, 2 fused kernels, 3 the memory plan, "
-        "4 generated code, 5 timings; each level adds to those below",
+        "what is printed of each Program compiled: 1 its size and cost, 2 its graph, 3 its fused "
+        "kernels, 4 its memory plan, 5 its code and, on engines made from then on, how long each "
+        "run takes; each level adds to those below",
     ),
     "validate": Switch(
         "TABGRAD_VALIDATE",
         False,
         _flag,
         "0 or 1",
-        "rerun every kernel on the reference interpreter and compare the results",
+        "rerun every kernel on the reference interpreter and compare the results, on engines made "
+        "from then on",
     ),
     "cache": Switch(
         "TABGRAD_CACHE",

@@ -103,7 +103,20 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
 
 
 def make_engine(name: str, deterministic: bool) -> Any:
-    """A new engine of a kind; `set_engine` makes one current."""
+    """A new engine of a kind, with what switches put around it; `set_engine` makes one current."""
+    made = _bare_engine(name, deterministic)
+    if config.validate and made.kind != "reference":
+        from tabgrad.engines.validate import ValidatingEngine
+
+        made = ValidatingEngine(made, target_of(made))
+    if config.debug >= 5:
+        from tabgrad.engines.timing import TimedEngine
+
+        made = TimedEngine(made)
+    return made
+
+
+def _bare_engine(name: str, deterministic: bool) -> Any:
     if name == "reference":
         from tabgrad.engines.reference import ReferenceEngine
 
@@ -327,10 +340,6 @@ def load(graphs: Sequence[EntryGraph]) -> tuple[Program, Any]:
     """Compile entries for the current engine and load them; used by eager code and `tg.compile`."""
     current = engine()
     program = driver.compile(graphs, target_of(current))
-    if config.validate and current.kind != "reference":
-        from tabgrad.engines.validate import check_program
-
-        check_program(program)
     return program, current.load(program)
 
 

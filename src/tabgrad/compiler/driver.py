@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabgrad.compiler import memory
+from tabgrad import config
+from tabgrad.compiler import memory, report
 from tabgrad.compiler.plan import Plan, plan
 from tabgrad.compiler.program import Entry, Port, Program
 from tabgrad.compiler.rows import mask_rows
 from tabgrad.compiler.simplify import simplify
 from tabgrad.ir.entry import EntryGraph, Result, State
+from tabgrad.ir.verify import verify_graph
 
 
 def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
@@ -21,23 +23,35 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
     if target is None:
         entries = [_entry(graph) for graph in graphs]
         return Program("reference", (), entries, b"", list(graphs))
+    watch = report.Stopwatch()
     plans, entries = [], []
     for graph in graphs:
-        masked = mask_rows(graph)
-        planned = plan(simplified(masked.graph))
-        target.prepare(planned)
-        planned.arena = memory.place(planned.launches, planned.temporaries)
+        with watch("rows"):
+            masked = mask_rows(graph)
+        with watch("simplify"):
+            simple = simplified(masked.graph)
+        if config.debug:
+            verify_graph(simple, simplified=True)
+        with watch("fuse"):
+            planned = plan(simple)
+        with watch("prepare"):
+            target.prepare(planned)
+        with watch("memory"):
+            planned.arena = memory.place(planned.launches, planned.temporaries)
         plans.append(planned)
         entries.append(_entry(graph, masked.exact, masked.row_outputs))
-    emitted = target.emit(plans)
+    with watch("emit"):
+        emitted = target.emit(plans)
     for i, (entry, planned) in enumerate(zip(entries, plans, strict=True)):
         entry.constants = [buffer.data for buffer in planned.constants]
         entry.arena, entry.scratch = planned.arena, emitted.scratch[i]
         entry.flops = planned.flops
         entry.peak = _peak(entry, planned)
         entry.kernels = emitted.kernels[i]
-    listing = "\n".join(launch.text() for planned in plans for launch in planned.launches)
-    return Program(target.kind, target.features, entries, emitted.binary, list(graphs), listing)
+    program = Program(target.kind, target.features, entries, emitted.binary, list(graphs))
+    if config.debug:
+        report.show(program, plans, target, watch)
+    return program
 
 
 def simplified(graph: EntryGraph) -> EntryGraph:

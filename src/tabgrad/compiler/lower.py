@@ -231,9 +231,7 @@ _RULES: dict[str, Callable[[Lowering, Node, Indices], Expr]] = {
 
 def heavy_kernel(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
     """The kernel computing a folding primitive, without stores, and the index of its result."""
-    kernel, at = _HEAVY[node.prim.name](low, node)
-    kernel.nodes = (node,)
-    return kernel, at
+    return _HEAVY[node.prim.name](low, node)
 
 
 def _indices(loops: Sequence[Var]) -> Indices:
@@ -394,7 +392,6 @@ def update_kernels(low: Lowering, node: Node, target: Buffer) -> list[Kernel]:
     space = low.loops(node.shape, "i")
     at = _indices(space)
     copy = Kernel("map", space, [Store(target, flatten(at, node.shape), low.element(source, at))])
-    copy.nodes = (node,)
     if node.prim.name == "scatter":
         _, idx, u = node.srcs
         axis, after = node.params["axis"], node.params["axis"] + len(idx.shape)

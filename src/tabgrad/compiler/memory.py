@@ -17,9 +17,7 @@ SPARE = 64  # kernels load whole vectors past the last element
 
 def place(launches: Sequence[Kernel | Loop], temporaries: Sequence[Buffer]) -> int:
     """Give each temporary its offset; returns the bytes the arena needs."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    _lifetimes(launches, 0, first, last)
+    first, last = lifetimes(launches)
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     total = 0
     for buffer in sorted(temporaries, key=lambda b: -b.nbytes):
@@ -35,6 +33,14 @@ def place(launches: Sequence[Kernel | Loop], temporaries: Sequence[Buffer]) -> i
         placed.append((offset, offset + size, start, stop))
         total = max(total, offset + size)
     return total
+
+
+def lifetimes(launches: Sequence[Kernel | Loop]) -> tuple[dict[int, int], dict[int, int]]:
+    """The first and the last kernel, counted in launch order, while each buffer (by id) lives."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    _lifetimes(launches, 0, first, last)
+    return first, last
 
 
 def _lifetimes(

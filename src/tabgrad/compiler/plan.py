@@ -6,7 +6,8 @@ elsewhere while writing it goes through a temporary and is copied at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tabgrad.compiler.fuse import LEAVES, Unit, fuse
@@ -51,7 +52,16 @@ def plan(graph: EntryGraph) -> Plan:
         for slot, node in enumerate(graph.outputs)
     ]
     launches = _Planner(graph, inputs, outputs, constants, temporaries).launches()
+    _name(launches, itertools.count())
     return Plan(graph, launches, constants, temporaries)
+
+
+def _name(launches: Sequence[Kernel | Loop], numbers: Iterator[int]) -> None:
+    for launch in launches:
+        kind = launch.kind if isinstance(launch, Kernel) else "loop"
+        launch.name = f"{kind}_{next(numbers)}"
+        if isinstance(launch, Loop):
+            _name(launch.body, numbers)
 
 
 class _Planner:
@@ -101,11 +111,7 @@ class _Planner:
                 self._update(unit)
             else:
                 self._scan(unit)
-        result = [*self.done, *self.late]
-        for i, launch in enumerate(result):
-            kind = launch.kind if isinstance(launch, Kernel) else "loop"
-            launch.name = f"{kind}_{i}"
-        return result
+        return [*self.done, *self.late]
 
     def _temporary(self, size: int, dtype: DType) -> Buffer:
         buffer = Buffer(f"t{len(self.temporaries)}", "temp", size, dtype)
@@ -128,13 +134,14 @@ class _Planner:
         space = self.low.loops(shape, "i")
         at = tuple([Index.of(v) for v in space])
         exprs = [self.low.element(node, at) for node in unit.stored]
-        kernel = Kernel("map", space, [], nodes=tuple(unit.stored))
+        kernel = Kernel("map", space, [])
         kernel.flops = unit.head.size * _arithmetic(exprs)
         where = flatten(at, shape)
         places = [self._places(node) for node in unit.stored]
         for node, expr, buffers in zip(unit.stored, exprs, places, strict=True):
             for buffer in buffers:
                 kernel.stores.append(Store(buffer, where, expr))
+                kernel.nodes += (node,)
             if node.prim.name not in LEAVES:
                 self.buffers[id(node)] = buffers[0]
         self._add(kernel)
@@ -149,6 +156,7 @@ class _Planner:
         expr = self.low.element(sink, unflatten(where, sink.shape)) if sink is not core else acc
         places = self._places(sink)
         kernel.stores = [Store(buffer, where, expr) for buffer in places]
+        kernel.nodes = (sink,) * len(places)
         kernel.flops += sink.size * _arithmetic([expr])
         self.low.at_hand.clear()
         self.buffers[id(sink)] = places[0]
@@ -170,7 +178,7 @@ class _Planner:
         p = node.params
         body: Graph = p["body"]
         n_const, n_carry = p["n_const"], p["n_carry"]
-        loop = Loop("", p["length"], p["reverse"])
+        loop = Loop("", p["length"], p["reverse"], node)
         sources = [self.buffers[id(src)] for src in node.srcs]
         places: dict[int, list[Buffer]] = {}
         for output in unit.stored:

@@ -84,7 +84,6 @@ class Program:
     entries: list[Entry]
     binary: bytes
     graphs: list[EntryGraph]
-    listing: str = ""  # the kernels as text, for TABGRAD_DEBUG and golden tests
 
     def header(self) -> dict[str, Any]:
         """The JSON header, without Python objects."""

@@ -17,6 +17,7 @@ from tabgrad import dtypes
 from tabgrad.dtypes import DType, bool_
 from tabgrad.ir.graph import Node
 from tabgrad.ir.index import Dyn, Index, Var
+from tabgrad.ir.text import shortest
 
 
 @dataclass(eq=False)
@@ -223,7 +224,8 @@ def show(expr: Expr, names: Mapping[int, str] | None = None) -> str:
         assert expr.index is not None
         return f"{expr.buffer!r}[{expr.index.text(part)}]"
     if expr.op == "const":
-        return repr(expr.value)
+        value = expr.value
+        return shortest(value, expr.dtype) if type(value) is float else repr(value)
     if expr.op == "index":
         assert expr.index is not None
         return f"{expr.dtype.name}({expr.index.text(part)})"
@@ -268,7 +270,7 @@ class Kernel:
     a: Expr | None = None  # for contractions: body is a * b
     b: Expr | None = None
     roles: Mapping[Var, str] = field(default_factory=dict)
-    nodes: tuple[Node, ...] = ()  # the sub-graph it came from, for validation
+    nodes: tuple[Node, ...] = ()  # whose value each store holds at the end; none for copies
     flops: int = 0
     name: str = ""
     panel_width: int = 0  # of a contraction whose B a target has packed into panels
@@ -348,18 +350,22 @@ class _KernelText:
 
 @dataclass(eq=False)
 class Loop:
-    """Launches repeated `length` times, backwards with `reverse`: a scan."""
+    """Launches repeated `length` times, backwards with `reverse`: the scan `node`."""
 
     name: str
     length: int
     reverse: bool
+    node: Node
     body: list[Kernel | Loop] = field(default_factory=list)
+
+    def head(self) -> str:
+        """Its line above those of its body."""
+        return f"{self.name}: {'backwards ' if self.reverse else ''}{self.length} times"
 
     def text(self) -> str:
         """A few readable lines."""
-        order = "backwards " if self.reverse else ""
         inner = "\n".join(launch.text() for launch in self.body)
-        return f"{self.name}: {order}{self.length} times\n  " + inner.replace("\n", "\n  ")
+        return f"{self.head()}\n  " + inner.replace("\n", "\n  ")
 
 
 def kernels_of(launches: Sequence[Kernel | Loop]) -> Iterator[Kernel]:

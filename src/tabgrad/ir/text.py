@@ -223,11 +223,11 @@ def _value(value: Any, node: Node) -> str:
     if isinstance(value, (bytes, bytearray)):
         return f"0x{value.hex()}"
     if type(value) is float and node.prim.name == "const":
-        return _shortest(value, node.dtype)
+        return shortest(value, node.dtype)
     return str(value) if type(value) is float else repr(value)
 
 
-def _shortest(value: float, dtype: DType) -> str:
+def shortest(value: float, dtype: DType) -> str:
     """The fewest digits that give this constant back: 0.1 and not 0.10000000149011612."""
     for digits in range(1, 17):
         text = f"{value:.{digits}g}"

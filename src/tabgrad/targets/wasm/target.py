@@ -11,12 +11,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tabgrad import config
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.plan import Plan
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, kernels_of, run_time_places, walk
 from tabgrad.targets.wasm import contraction, loops
 from tabgrad.targets.wasm.builder import I32, Function, Module
+from tabgrad.targets.wasm.disassembler import disassemble
 from tabgrad.targets.wasm.elements import check_dtype
 
 # The frame (documented for the player in compiler/program.py): i32 words at FRAME.
@@ -68,6 +70,10 @@ class WasmTarget:
         """One module for all plans."""
         return _Emission(self.fma).emit(plans)
 
+    def listing(self, binary: bytes) -> str:
+        """The module as WebAssembly text."""
+        return disassemble(binary)
+
 
 @dataclass
 class _Emitted:
@@ -98,7 +104,9 @@ class _Emission:
         part.switch(I32.load(ENTRY), cases)
         run = self.module.function("run", export=True)
         run.call(part, I32.const(0), I32.const(1))
-        return Emitted(self.module.encode(), scratch, names)
+        # Names make the module longer and are for people: the listing, a profiler, a trap.
+        binary = self.module.encode(names=config.debug >= 5)
+        return Emitted(binary, scratch, names)
 
     def _kernel(self, kernel: Kernel) -> _Emitted:
         buffers = _buffers(kernel)
