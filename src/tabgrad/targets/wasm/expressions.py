@@ -142,6 +142,8 @@ class Evaluator:
         total = I32.const(index.const)
         for atom, c in index.terms.items():
             total = total + self._atom(atom, lane) * c
+        if total.offset > 0 and not _never_negative(index - index.const):
+            return self.f.let(total)  # see `_pointer`
         return total
 
     def _atom(self, atom: Atom, lane: int) -> I32:
@@ -199,9 +201,9 @@ class Evaluator:
         rest = load.index
         if self.vector is not None and self.step(rest):
             rest = Index(rest.const, {a: c for a, c in rest.terms.items() if a != self.vector})
-        # A guarded load may start before its buffer; a constant folded into the instruction would
-        # then be added to a wrapped address, so it goes into the pointer.
-        const = rest.const if load.index.range[0] >= 0 else 0
+        # A constant folded into the instruction is added to an address that must not have wrapped
+        # below 0, as that of a flipped view would; there it goes into the pointer.
+        const = rest.const if _never_negative(rest - rest.const) else 0
         key = (id(load.buffer), rest - const)
         if key not in self._pointers:
             base = self.bases[id(load.buffer)]
@@ -381,6 +383,10 @@ class Evaluator:
         old = self.f.let(splat_from(dtype, place))
         new = type(value).splat(value.lane(lane))
         put_element(self.f, dtype, place, combine(self, store.combine, old, new, dtype), 0)
+
+
+def _never_negative(index: Index) -> bool:
+    return index.range[0] >= 0
 
 
 def _uses_acc(expr: Expr) -> bool:
