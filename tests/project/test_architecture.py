@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import tabgrad as tg
-from tabgrad import jit, realize
+from tabgrad import jit
 from tabgrad.compiler.driver import simplified
+from tabgrad.compiler.plan import plan
 from tabgrad.ir.text import format_graph
+from tabgrad.targets.wasm.target import WasmTarget
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -32,8 +34,10 @@ def test_the_simplified_graph_is_the_one_shown():
 
 
 def test_the_kernels_are_those_shown():
-    program = realize.compile_ahead([traced()], ("relaxed-simd",))
-    assert program.listing.strip() == block("kernels")
+    planned = plan(simplified(traced()))
+    WasmTarget(("relaxed-simd",)).prepare(planned)
+    text = "\n".join(launch.text() for launch in planned.launches)
+    assert text.strip() == block("kernels")
 
 
 def test_the_python_runs():
