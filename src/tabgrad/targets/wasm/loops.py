@@ -155,6 +155,8 @@ class _Reduction:
         self.arg = kernel.fold in ("argmax", "argmin")
         self.fold = kernel.fold.removeprefix("arg")
         self.start = constant(identity(self.fold, self.dtype))
+        if self.arg and self.dtype.kind == "b":
+            self.start = self.start & 1
 
     def emit(self, begin: I32, end: I32) -> int:
         """Write the function body; returns the number of units."""
@@ -339,6 +341,8 @@ class _Reduction:
     def _value(self, lanes: int) -> Any:
         """What the current point adds; lanes that do not count add nothing."""
         value = self.e.value(self.body)
+        if self.arg and self.dtype.kind == "b":  # masks: True is -1, and is to beat 0
+            value = self.f.let(value & 1)
         if lanes < LANES:
             counting = I32x4.const_lanes([-1] * lanes + [0] * (LANES - lanes))
             value = self.f.let(counting.select(value, self.start))
