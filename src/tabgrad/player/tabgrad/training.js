@@ -196,8 +196,8 @@ class Feed {
     if (entry.exact && rows % batchSize) {
       throw new TabgradError(
         "rows",
-        `"${name}" mixes the rows of a batch in a way that only whole batches of ${batchSize} ` +
-          `allow; ${rows} rows leave ${rows % batchSize} over`,
+        `"${name}" takes whole batches of ${batchSize} only; ${rows} rows leave ` +
+          `${rows % batchSize} over`,
       );
     }
     this.batchSize = batchSize;

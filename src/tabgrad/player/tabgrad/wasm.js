@@ -115,16 +115,13 @@ export class WasmEngine {
     this.#check(src, 0, 0);
     const rows = Math.floor(/** @type {number} */ (this.#heap.size(src)) / rowBytes);
     const bytes = new Uint8Array(this.#memory.buffer);
-    for (let i = 0; i < count; ) {
-      const first = indices[i];
-      let run = 1; // neighbours move together
-      while (i + run < count && indices[i + run] === first + run) run++;
-      if (!(first >= 0 && first + run <= rows)) {
-        throw new TabgradError("range", `copyRows: row ${first} + ${run} of ${rows} rows`);
+    for (let i = 0; i < count; i++) {
+      const row = indices[i];
+      if (!(row >= 0 && row < rows)) {
+        throw new TabgradError("range", `copyRows: row ${row} of ${rows} rows`);
       }
-      const start = src + first * rowBytes;
-      bytes.copyWithin(dst + i * rowBytes, start, start + run * rowBytes);
-      i += run;
+      const start = src + row * rowBytes;
+      bytes.copyWithin(dst + i * rowBytes, start, start + rowBytes);
     }
   }
 
@@ -250,10 +247,9 @@ export class WasmEngine {
     // Ahead of need, so that growing stays rare; a device short of memory gets the bare need.
     const ahead = Math.max(missing, pages >> 3, 16);
     if (!this.#tryGrow(ahead) && !this.#tryGrow(missing)) {
-      const used = this.#heap.live.toLocaleString("en");
       throw new TabgradError(
         "memory",
-        `no memory for a buffer of ${nbytes.toLocaleString("en")} bytes: ${used} bytes are in ` +
+        `no memory for a buffer of ${nbytes.toLocaleString("en")} bytes: ${this.#heap.live} are in ` +
           "use and the browser gives no more; use smaller batches or less data",
       );
     }
