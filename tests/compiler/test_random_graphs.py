@@ -1,8 +1,9 @@
-"""Random graphs on every engine against the reference, to the last bit."""
+"""Random graphs and contractions on every engine against the reference, to the last bit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.graph import Node
 from tabgrad.targets.wasm.target import WasmTarget
 from tests.compiler.kernel_engine import KernelEngine
+from tests.compiler.random_contractions import contraction
 from tests.compiler.random_graphs import Maker
 
 ENGINES = {
@@ -26,13 +28,26 @@ ENGINES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
-    make, target = ENGINES[request.param]
+@contextmanager
+def _opened(name: str) -> Iterator[Any]:
+    make, target = ENGINES[name]
     made = make()
     made.target = target(made)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with _opened(request.param) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["wasm", "wasm, deterministic"])
+def wasm(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Without "kernels": all products of a large contraction at once do not fit into memory."""
+    with _opened(request.param) as made:
+        yield made
 
 
 def _run(
@@ -86,8 +101,11 @@ def _expected(
     return results, state
 
 
-def check(engine: Any, seed: int) -> None:
-    graph, data = Maker(seed).make()
+Made = tuple[EntryGraph, dict[Node, np.ndarray]]
+
+
+def check(engine: Any, made: Made, seed: int) -> None:
+    graph, data = made
     expected, expected_state = _expected(graph, data)
     got, state = _run(engine, graph, data)
     for i, (mine, true) in enumerate(zip(got, expected, strict=True)):
@@ -98,11 +116,23 @@ def check(engine: Any, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_graph(engine: Any, seed: int) -> None:
-    check(engine, seed)
+    check(engine, Maker(seed).make(), seed)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_contraction(wasm: Any, seed: int) -> None:
+    check(wasm, contraction(seed), seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(20))
 def test_many_random_graphs(engine: Any, block: int) -> None:
     for seed in range(1000 + 50 * block, 1050 + 50 * block):
-        check(engine, seed)
+        check(engine, Maker(seed).make(), seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(20))
+def test_many_random_contractions(wasm: Any, block: int) -> None:
+    for seed in range(1000 + 25 * block, 1025 + 25 * block):
+        check(wasm, contraction(seed), seed)
