@@ -87,3 +87,19 @@ def test_python_scalars_are_weak() -> None:
     assert tg.ops.result_type(tg.ops.zeros((1,), "int8"), 3.5) is tg.dtypes.float32
     assert tg.ops.result_type(tg.ops.zeros((1,), "float16"), 3.5) is tg.dtypes.float16
     assert tg.ops.result_type(tg.ops.zeros((1,), "bool"), 3) is tg.dtypes.int32
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "uint64"])
+def test_wide_and_half_dtypes(dtype: str) -> None:
+    """The reference computes in every dtype; WASM says which it lacks and what computes in them."""
+    values = np.array([1, 2, 3]).astype(dtype)
+    with chosen("reference"):
+        x = tg.tensor(values, dtype=dtype)
+        got = (tg.ops.sum(x) + tg.ops.max(x * x)).numpy()
+    assert got.dtype == dtype
+    assert got == 15
+    with chosen("wasm"):
+        x = tg.tensor(values, dtype=dtype)
+        assert x.tolist() == [1, 2, 3]
+        with pytest.raises(tg.errors.NotSupportedError, match=f"{dtype}.*set_engine"):
+            (x + x).tolist()
