@@ -137,6 +137,8 @@ def page_files(title: str, *, digits: bool) -> Iterator[tuple[str, str]]:
     yield "page.css", re.sub(r"\s*\n\s*", "", style)
     yield "index.html", page("index.html").replace("{title}", html.escape(title))
     yield "icon.svg", page("icon.svg")
+    # For editors of those who write a page of their own; browsers never ask for it.
+    yield "tabgrad.d.ts", player("tabgrad.d.ts")
     # Node takes .js files for modules only where a package.json says so.
     yield "package.json", player("package.json")
 
