@@ -218,7 +218,8 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
         index = index + Index.of(v) * step
         step *= v.size
     panel = Expr("load", float32, buffer=buffer, index=index)
-    if matrix.b is kernel.b:
+    # Asked of the loops, because both operands may be one and the same expression.
+    if kernel.roles[matrix.n[-1]] == "n":
         kernel.b = panel
     else:
         kernel.a = panel
