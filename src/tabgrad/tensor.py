@@ -315,9 +315,9 @@ def _unpack(raw: bytes, dtype: DType) -> list[Any]:
 def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
     if not shape:
         return flat[0]
-    for n in reversed(shape[1:]):
-        groups = len(flat) // n if n else _product(shape[: shape.index(n)])
-        flat = [flat[i * n : (i + 1) * n] for i in range(groups)]
+    for axis in range(len(shape) - 1, 0, -1):
+        n = shape[axis]
+        flat = [flat[i * n : (i + 1) * n] for i in range(_product(shape[:axis]))]
     return flat
 
 
