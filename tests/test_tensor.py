@@ -1,4 +1,4 @@
-"""Tensors in and out: making them from Python values, reading them back, refusing what they are not."""
+"""Tensors in and out: made from Python values, read back, and refusing what they are not."""
 
 import array
 
