@@ -16,7 +16,7 @@ import pytest
 
 import tabgrad as tg
 from examples import digits, seed
-from tabgrad import ops, random
+from tabgrad import naming, ops, random
 from tests.compiler.programs import made_of, step_entry, traced, variable
 from tests.golden.compare import FOLDER, check_golden
 
@@ -101,8 +101,9 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def _same_seeds():
+def _same_seeds_and_names():
     random.seed(0)
+    naming.reset()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -116,6 +117,7 @@ def test_golden_programs_all_belong_to_a_case():
 
 def digest():
     """All the bytes of the larger Programs."""
+    naming.reset()
     code = [made_of(case()).program.binary for case in (digits_train_step, scan_with_gradient)]
     return hashlib.sha256(b"".join(code)).hexdigest()
 

@@ -67,7 +67,9 @@ def is_inline(node: Node) -> bool:
 
 def fuse(graph: EntryGraph) -> list[Unit]:
     """The units of a graph, in an order in which they can run."""
-    roots = [*graph.outputs, *(node for _, node in graph.updates)]
+    # A state that stays what it is needs no kernel.
+    changed = [node for at, node in graph.updates if node is not graph.state[at]]
+    roots = [*graph.outputs, *changed]
     return _Fusion(graph, roots).units()
 
 
@@ -82,6 +84,7 @@ class _Fusion:
             for src in dict.fromkeys(node.srcs):
                 self.users[id(src)].append(node)
         self.stored: set[int] = set()
+        self.cut: set[int] = set()  # those stored to keep expressions short
 
     def units(self) -> list[Unit]:
         self._store_what_is_asked_for()
@@ -190,6 +193,7 @@ class _Fusion:
             too_long = total > MAX_COST or deepest >= MAX_DEPTH or len(sources) > MAX_SOURCES
             if too_long and self._flows(node) and len(node.outs) == 1:
                 self.stored.add(key)
+                self.cut.add(key)
             if self._flows(node) or len(node.outs) > 1:
                 cost[key], depth[key], reads[key] = total, deepest + 1, sources
             else:
@@ -346,6 +350,7 @@ class _Fusion:
                 for node in unit.stored:
                     unit.needs |= self._unit_needs(node, unit.core)
                 unit.needs -= {id(node) for node in unit.stored}
+        self._keep_what_is_read(units)
         after: list[set[int]] = [set() for _ in units]
         for i, unit in enumerate(units):
             for key in unit.needs:
@@ -378,6 +383,15 @@ class _Fusion:
         if len(result) != len(units):
             raise AssertionError("internal: kernels depend on each other in a circle")
         return result
+
+    def _keep_what_is_read(self, units: Sequence[Unit]) -> None:
+        """Values that were to be shared, but whose users all came into one kernel, stay in it."""
+        wanted = self.roots | self.cut
+        for unit in units:
+            wanted |= unit.needs
+        for unit in units:
+            if unit.kind == "map":
+                unit.stored = [n for n in unit.stored if id(n) in wanted] or unit.stored[-1:]
 
     def _unit_needs(self, node: Node, core: Node | None) -> set[int]:
         """What a unit with a core reads: below its sink, through the core, to stored nodes."""

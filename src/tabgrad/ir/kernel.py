@@ -147,7 +147,12 @@ class Expr:
         return replace_all([self], values)[0]
 
     def __repr__(self) -> str:
-        return show(self)
+        sizes: dict[int, int] = {}
+        for expr in walk([self]):
+            parts = (*expr.args, *run_time_indices(expr))
+            sizes[id(expr)] = 1 + sum(sizes[id(part)] for part in parts)
+        # Written out, shared parts may be longer than any memory.
+        return show(self) if sizes[id(self)] <= 100 else f"<{self.op} {self.dtype}>"
 
 
 def identity(fold: str, dtype: DType) -> Expr:
@@ -256,7 +261,7 @@ def run_time_places(store: Store) -> list[Expr]:
     return run_time_indices(Expr("index", bool_, index=store.index, conditions=store.conditions))
 
 
-@dataclass
+@dataclass(repr=False)
 class Kernel:
     """A loop nest. `kind` is "map", "reduce", "contract" or "scatter"."""
 
@@ -274,6 +279,9 @@ class Kernel:
     flops: int = 0
     name: str = ""
     panel_width: int = 0  # of a contraction whose B a target has packed into panels
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
 
     def expressions(self) -> list[Expr]:
         """Every root expression."""
