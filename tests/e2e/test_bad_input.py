@@ -74,7 +74,9 @@ def test_rows_that_fill_no_batch(places: dict[str, Run], tmp_path: Path) -> None
     options = {"epochs": 2, "seed": 1}
     fits = [{"x": for_js(x[:n]), "y": for_js(y[:n]), "options": options} for n in (1, 5)]
     for where, run in places.items():
-        histories = [each["history"] for each in run(tmp_path, "train", {"fits": fits})["histories"]]
+        histories = [
+            each["history"] for each in run(tmp_path, "train", {"fits": fits})["histories"]
+        ]
         for found, wanted in zip(histories, expected, strict=True):
             for key, values in wanted.items():
                 np.testing.assert_allclose(found[key], values, rtol=5e-6, err_msg=where)

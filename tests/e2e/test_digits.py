@@ -11,8 +11,13 @@ import numpy as np
 import tabgrad as tg
 from examples import digits
 from tests.e2e.models import (
-    assert_same_bits, digits_data, export, for_js, from_js, weights_of,
-)  # fmt: skip
+    assert_same_bits,
+    digits_data,
+    export,
+    for_js,
+    from_js,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Run

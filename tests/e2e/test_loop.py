@@ -14,8 +14,13 @@ import pytest
 import tabgrad as tg
 from tabgrad import naming
 from tests.e2e.models import (
-    assert_same_bits, export, for_js, from_js, largest_difference, weights_of,
-)  # fmt: skip
+    assert_same_bits,
+    export,
+    for_js,
+    from_js,
+    largest_difference,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Run

@@ -15,8 +15,14 @@ import pytest
 
 import tabgrad as tg
 from tests.e2e.models import (
-    assert_same_bits, digits_data, export, for_js, from_js, largest_difference, weights_of,
-)  # fmt: skip
+    assert_same_bits,
+    digits_data,
+    export,
+    for_js,
+    from_js,
+    largest_difference,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Run
@@ -47,9 +53,7 @@ def make_model(optimizer: Any) -> tg.Sequential:
 @pytest.mark.parametrize(
     "optimizer", [tg.optimizers.SGD(0.05), tg.optimizers.Adam()], ids=["sgd", "adam"]
 )
-def test_70_rows_in_batches_of_32(
-    optimizer: Any, places: dict[str, Run], tmp_path: Path
-) -> None:
+def test_70_rows_in_batches_of_32(optimizer: Any, places: dict[str, Run], tmp_path: Path) -> None:
     x, held_x, y, held_y = digits_data()
     x, y, held_x, held_y = x[:70], y[:70], held_x[:45], held_y[:45]
     model = make_model(optimizer)

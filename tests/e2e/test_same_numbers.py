@@ -15,9 +15,16 @@ import pytest
 
 import tabgrad as tg
 from tests.e2e.models import (
-    assert_same_bits, digits_data, digits_model, export, for_js, from_js, largest_difference,
-    smooth_model, weights_of,
-)  # fmt: skip
+    assert_same_bits,
+    digits_data,
+    digits_model,
+    export,
+    for_js,
+    from_js,
+    largest_difference,
+    smooth_model,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Run
