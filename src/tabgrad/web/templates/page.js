@@ -20,6 +20,8 @@ start().catch((error) => show(find("#about"), error));
 async function start() {
   /** @type {Model} */
   const model = (shared.model = await shared.ready);
+  // Scripts that wait for the model go first: building the page would hold up what they ask for.
+  await new Promise((resume) => setTimeout(resume));
   describe(model);
   const use = find("#use");
   use.hidden = false;
