@@ -99,6 +99,7 @@ def visit(browser: Browser, contestant: Contestant, site: str) -> None:
     page = context.new_page()
     for script in contestant.scripts:
         page.add_init_script(path=PAGES / script)
+    page.wait_for_timeout(500)  # until the processes of the page before have ended
     page.goto(site + contestant.address)
     page.wait_for_function("globalThis.finished", timeout=60_000)
     result: dict[str, Any] = page.evaluate("globalThis.finished")
@@ -188,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=12, help="visits to each page (12)")
     rounds = parser.parse_args().rounds
+    load = os.getloadavg()[0]
     lay_out_site()
     entrants, chromium = measure(rounds)
     summary = summarise(entrants)
@@ -197,7 +199,7 @@ def main() -> None:
         "TensorFlow.js": f"{version}; tf.min.js is the bundle its documentation names",
         "Chromium": f"{chromium}, headless, {' '.join((*FLAGS, *EXTRA_FLAGS))}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
-        "measured": f"{date.today():%Y-%m-%d}, {rounds} interleaved rounds",
+        "measured": f"{date.today():%Y-%m-%d}, {rounds} interleaved rounds, load before {load:.1f}",
     }
     text = report(summary, facts)
     print("\n" + text)

@@ -30,8 +30,8 @@ SEED, SEED_EPOCHS = 0, 100
 
 # All run inside the page, on the model that the page itself has loaded.
 PREDICT = """async (x) => {
-    await window.tabgrad.ready;
-    return (await window.tabgrad.model.predict(x)).tolist();
+    const model = await window.tabgrad.ready;
+    return (await model.predict(x)).tolist();
 }"""
 TRAIN_FROM_SCRATCH = """async ({ x, y, epochs, batchSize }) => {
     const { model } = window.tabgrad;
@@ -43,8 +43,8 @@ TRAIN_FROM_SCRATCH = """async ({ x, y, epochs, batchSize }) => {
 EVALUATE = "({ x, y }) => window.tabgrad.model.evaluate(x, y)"
 
 
-def row(place: str, *columns: str) -> None:
-    print(f"    {place:<8}" + "".join(f"{column:<34}" for column in columns).rstrip(), flush=True)
+def row(place: str, weights: str, measured: str, result: str) -> None:
+    print(f"  {place:<6}{weights:<34}{measured:<29}{result}", flush=True)
 
 
 def for_page(array: Any) -> dict[str, Any]:
@@ -145,8 +145,7 @@ def main() -> int:
         print(f"\n\nLeft out: the same two models inside a browser page, as there is {missing}.")
     else:
         print("\n\n'here' is Python on this machine; 'page' is the exported page in Chromium.")
-    command = ".venv/bin/python -m http.server --bind 127.0.0.1 --directory build/site"
-    print(f"\nTo look at the pages, run this and open http://127.0.0.1:8000/\n\n    {command}\n")
+    print("\nTo look at the pages:\n\n    .venv/bin/python -m tabgrad serve build/site\n")
     return 0
 
 

@@ -16,8 +16,7 @@
   });
 
   const run = async () => {
-    await exposed.ready;
-    const { model } = exposed;
+    const model = await exposed.ready;
     const xs = [[1], [2], [3], [4]];
     const ys = [[1], [3], [5], [7]];
     const fit = () => model.fit(xs, ys, { epochs: 100 });
