@@ -90,8 +90,11 @@ def demonstrate_digits(page: Page | None, site: str) -> None:
     print(f"\n\nHandwritten digits: {len(images):,} real images to learn from, ", end="")
     print(f"{len(held_out_images)} held out\n", flush=True)
     model = digits.make_model()
+    progress = 1 if sys.stderr.isatty() else 2  # a line an epoch where no bar can move
     start = time.perf_counter()
-    history = model.fit(images, labels, batch_size=digits.BATCH_SIZE, epochs=digits.EPOCHS)
+    history = model.fit(
+        images, labels, batch_size=digits.BATCH_SIZE, epochs=digits.EPOCHS, verbose=progress
+    )
     seconds = time.perf_counter() - start
     logs = model.evaluate(held_out_images, held_out_labels, verbose=0, return_dict=True)
     print("\nWriting its page:", flush=True)
