@@ -97,9 +97,9 @@ def trace(
         raise ShapeError(f"expected one batch size for all inputs; received {sorted(sizes)}")
     capture = Capture()
     with realize.capture_scope(), scope(capture):
-        result = fn(*map(Tensor, nodes))
-    leaves, structure = trees.flatten(result)
-    outs = [tensor(leaf.value if isinstance(leaf, Variable) else leaf).node for leaf in leaves]
+        leaves, structure = trees.flatten(fn(*map(Tensor, nodes)))
+        # Inside, so that a Variable among them is its value at the end of the function.
+        outs = [tensor(leaf.value if isinstance(leaf, Variable) else leaf).node for leaf in leaves]
     keys = list(capture.variables)
     updates = {k: capture.current[k] for k in keys if k in capture.written}
     roots = [*outs, *updates.values()]
@@ -197,6 +197,12 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, structure = trees.flatten((args, kwargs))
+        if realize.capturing() or realize.differentiating():
+            # A part of the graph around it: a Program's results have no sources to follow.
+            nodes = [_as_node(leaf) for leaf in leaves]
+            filled = [x if node is None else Tensor(node) for x, node in zip(leaves, nodes)]
+            args, kwargs = trees.unflatten(structure, filled)
+            return self._fn(*args, **kwargs)
         inputs, key = self._key(leaves, structure)
         traced, program, loaded = self._find(leaves, structure, inputs, key)
         engine = realize.engine()
