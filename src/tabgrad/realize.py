@@ -225,9 +225,13 @@ def watch(node: Node) -> None:
         return
     if node.depth < MAX_PENDING_DEPTH:
         # `held` counts shared sources once for each path to them; look at what is really held.
-        leaves = {id(n): n for n in toposort([node], _has_value) if n.buffer is not None}
-        node.held = sum(n.nbytes for n in leaves.values())
-        if node.held < MAX_PENDING_BYTES:
+        below = toposort([node], _has_value)
+        total = sum(n.nbytes for n in below if n.buffer is not None)
+        if total < MAX_PENDING_BYTES:
+            # No node below holds more. Were only this one corrected, the next that adds two of
+            # them would be looked at again, and a loop over two values would take for ever.
+            for n in below:
+                n.held = min(n.held, total)
             return
     realize([node])
 
@@ -259,6 +263,11 @@ def capture_scope() -> Iterator[None]:
 def capturing() -> bool:
     """True while a function is being captured."""
     return _session.captures > 0
+
+
+def differentiating() -> bool:
+    """True while a gradient follows what is computed."""
+    return _session.grad_depth > 0
 
 
 def realize(nodes: Sequence[Node]) -> None:
