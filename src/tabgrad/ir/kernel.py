@@ -269,7 +269,7 @@ class Kernel:
     space: tuple[Var, ...]
     stores: list[Store]
     inner: tuple[Var, ...] = ()
-    fold: str = ""  # sum, prod, max, min, argmax, argmin; and, or for bool
+    fold: str = ""  # sum, prod, max, min, argmax, argmin; and, or for bool; dot: a sum in order
     body: Expr | None = None
     body_index: Expr | None = None  # for argmax and argmin: the index that belongs to `body`
     a: Expr | None = None  # for contractions: body is a * b

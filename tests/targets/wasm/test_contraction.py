@@ -275,16 +275,43 @@ def test_blocks_of_steps_keep_the_order(variant):
     np.testing.assert_array_equal(got, true)
 
 
-@pytest.mark.parametrize("n", [4, 10, 33])
-def test_a_row_is_the_same_in_any_batch(variant, n):
-    x, w = normal(200, 600, seed=1), normal(600, n, seed=2)
-    results = []
-    for rows in (1, 2, 5, 33, 200):
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 10, 33])
+@pytest.mark.parametrize("k", [3, 10, 64, 600])
+def test_a_row_is_the_same_in_any_batch(variant, n, k):
+    """Small products are reductions and large ones tiles; both add in the order of k."""
+    x, w = normal(40, k, seed=1), normal(k, n, seed=2)
+    true = in_order(x, w, variant == "fma")
+    for rows in (1, 2, 5, 33, 40):
         given = Given()
-        node = dot(given(x[:rows]), given(w))
+        xs, ws, turned = given(x[:rows]), given(w), given(w.T.copy())
+        nodes = [dot(xs, ws), dot(xs, turned, ((1,), (1,))), dot(ws, xs, ((0,), (1,)))]
+        expected = (true[:rows], true[:rows], true[:rows].T)
+        for got, part in zip(compute(nodes, given.arrays, variant), expected, strict=True):
+            np.testing.assert_array_equal(got, part)
+
+
+@pytest.mark.parametrize("features", [1, 2, 5])
+def test_an_image_is_the_same_in_any_batch(variant, features):
+    x, w = normal(5, 7, 6, 3, seed=1), normal(3, 3, 3, features, seed=2)
+    results = []
+    for rows in (1, 2, 5):
+        given = Given()
+        case = conv_case((rows, 7, 6, 3), w.shape, padding=((1, 1), (1, 1)))
+        node = make("conv", given(x[:rows]), given(w), **case[2])
         results.append(compute([node], given.arrays, variant)[0])
-    for rows in results:
-        np.testing.assert_array_equal(rows, results[-1][: len(rows)])
+    for got in results:
+        np.testing.assert_array_equal(got, results[-1][: len(got)])
+
+
+def test_a_single_feature_does_not_unfold_the_image():
+    """The image is packed strip by strip, never all of its windows at once."""
+    given = Given()
+    case = conv_case((4, 40, 40, 16), (3, 3, 16, 1), padding=((1, 1), (1, 1)))
+    x, w = whole_numbers(*case[0]), whole_numbers(*case[1], seed=1)
+    (got,) = compute([make("conv", given(x), given(w), **case[2])], given.arrays)
+    np.testing.assert_array_equal(got, convolve(x, w, case[2]))
+    (plan,) = machine("fma")[1].plans
+    assert plan.arena < x.nbytes / 4
 
 
 def test_values_that_are_no_numbers(variant):

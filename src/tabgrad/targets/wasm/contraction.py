@@ -34,6 +34,7 @@ SINGLE_BLOCK = 1024  # steps up to which one block is kept whole
 IN_PLACE_PANEL = 1 << 18  # bytes of B below which strided panels cost nothing (measured in V8)
 FEW_ROWS = 24  # with so few rows packing B costs more than it saves
 MIN_PRODUCTS = 2048  # smaller contractions are plain reductions
+MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums are made of blocks
 
 
 @dataclass
@@ -115,7 +116,7 @@ def stride(index: Index, loops: Sequence[Var]) -> int | None:
 
 @dataclass
 class Matrix:
-    """A contraction seen as a matrix product."""
+    """A contraction seen as a matrix product; `turned` when its B is the kernel's A."""
 
     outer: tuple[Var, ...]
     m: tuple[Var, ...]
@@ -123,6 +124,7 @@ class Matrix:
     k: tuple[Var, ...]
     a: Expr
     b: Expr
+    turned: bool
 
     @staticmethod
     def of(kernel: Kernel) -> Matrix | None:
@@ -135,20 +137,24 @@ class Matrix:
         role = kernel.roles[space[-1]]
         if role == "g":
             return None
-        a, b = (kernel.a, kernel.b) if role == "n" else (kernel.b, kernel.a)
-        other = "m" if role == "n" else "n"
+        turned = role == "m"
+        a, b = (kernel.b, kernel.a) if turned else (kernel.a, kernel.b)
+        other = "n" if turned else "m"
         n: list[Var] = []
         while space and kernel.roles[space[-1]] == role:
             n.insert(0, space.pop())
         m: list[Var] = []
         while space and kernel.roles[space[-1]] == other:
             m.insert(0, space.pop())
+        if turned and not m and not _readable_in_place(b, n, k):
+            # A single output feature is one column: as a row, all of A would have to be packed.
+            a, b, m, n, turned = b, a, n, m, False
         size = [math.prod(v.size for v in part) for part in (m, n, k)]
-        if size[1] < 3 or math.prod(size) < MIN_PRODUCTS or 0 in size:
+        if math.prod(size) < MIN_PRODUCTS:
             return None
         if any(isinstance(atom, Dyn) for e in walk([a, b]) if e.index for atom in e.index.terms):
             return None
-        return Matrix(tuple(space), tuple(m), tuple(n), k, a, b)
+        return Matrix(tuple(space), tuple(m), tuple(n), k, a, b, turned)
 
     @property
     def rows(self) -> int:
@@ -178,12 +184,17 @@ def tile_shape(matrix: Matrix, fma: bool) -> tuple[int, int]:
 def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel]:
     """A contraction with, where B cannot be read in place, a kernel before it that packs B.
 
-    Contractions that are no matrix become reductions of a product.
+    Contractions that are no matrix become reductions of a product. Small ones add in the same order
+    as large ones, so that a row of a batch has the same bits however many rows there are.
     """
     matrix = Matrix.of(kernel)
     if matrix is None:
         assert kernel.a is not None and kernel.b is not None
         kernel.kind = "reduce"
+        batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
+        short = math.prod(v.size for v in kernel.inner) <= MAX_ORDERED
+        if kernel.a.dtype is float32 and short and not batched:
+            kernel.fold = "dot"
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None
         return [collapse(kernel)]
@@ -219,21 +230,24 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
         step *= v.size
     panel = Expr("load", float32, buffer=buffer, index=index)
     # Asked of the loops, because both operands may be one and the same expression.
-    if kernel.roles[matrix.n[-1]] == "n":
-        kernel.b = panel
-    else:
+    if matrix.turned:
         kernel.a = panel
+    else:
+        kernel.b = panel
     kernel.panel_width = width
     return [collapse(pack), kernel]
 
 
 def _in_place_b(matrix: Matrix) -> bool:
-    load = matrix.b
-    if load.op != "load" or load.index is None or stride(load.index, matrix.n) != 1:
-        return False
-    if stride(load.index, matrix.k) is None:
+    if not _readable_in_place(matrix.b, matrix.n, matrix.k):
         return False
     return matrix.rows <= FEW_ROWS or 4 * matrix.steps * matrix.columns <= IN_PLACE_PANEL
+
+
+def _readable_in_place(b: Expr, n: Sequence[Var], k: Sequence[Var]) -> bool:
+    if b.op != "load" or b.index is None or stride(b.index, n) != 1:
+        return False
+    return stride(b.index, k) is not None
 
 
 def emit(

@@ -5,7 +5,8 @@ independent units (steps of the outermost loop) to do. One vector of four points
 time; what is left over is one shorter vector of the same code, never another one.
 
 The order in which a reduction adds depends on its shape alone: four running sums in blocks, block
-sums added up, so that errors stay small and results do not depend on who computes what.
+sums added up, so that errors stay small and results do not depend on who computes what. The fold
+"dot" (a small contraction) adds products one by one instead, as the tiles of large ones do.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class _Reduction:
         self.kind = lane_type(self.dtype)
         self.e = Evaluator(f, bases, {}, fma)
         self.arg = kernel.fold in ("argmax", "argmin")
-        self.fold = kernel.fold.removeprefix("arg")
+        self.ordered = kernel.fold == "dot"
+        self.fold = "sum" if self.ordered else kernel.fold.removeprefix("arg")
         self.start = constant(identity(self.fold, self.dtype))
         if self.arg and self.dtype.kind == "b":
             self.start = self.start & 1
@@ -176,7 +178,7 @@ class _Reduction:
 
     def _along_inner(self) -> bool:
         """Whether the lanes run along the innermost folded loop, or across the outputs."""
-        if not self.kernel.inner:
+        if not self.kernel.inner or self.ordered:
             return False
         if not self.kernel.space:
             return True
@@ -322,7 +324,7 @@ class _Reduction:
 
     def _in_blocks(self) -> bool:
         inner = self.kernel.inner
-        if self.fold != "sum" or not self.dtype.is_float or not inner:
+        if self.fold != "sum" or not self.dtype.is_float or not inner or self.ordered:
             return False
         return len(inner) > 1 or inner[0].size > BLOCK
 
@@ -340,6 +342,8 @@ class _Reduction:
 
     def _value(self, lanes: int) -> Any:
         """What the current point adds; lanes that do not count add nothing."""
+        if self.ordered:
+            return tuple([self.e.value(factor) for factor in self.body.args])
         value = self.e.value(self.body)
         if self.arg and self.dtype.kind == "b":  # masks: True is -1, and is to beat 0
             value = self.f.let(value & 1)
@@ -355,6 +359,10 @@ class _Reduction:
         return value, index
 
     def _join(self, into: Any, new: Any) -> None:
+        if self.ordered:
+            a, b = new
+            into.set(a.relaxed_madd(b, into) if self.e.fma else a * b + into)
+            return
         if not self.arg:
             into.set(combine(self.e, self.fold, into, new, self.dtype))
             return
