@@ -72,7 +72,7 @@ WATCH = """async () => {
 }"""
 TRAIN = """async ({ x, y, steps }) => {
     const { scenarios } = await import("./places.js");
-    const options = { epochs: steps / 10, batchSize: 32 };
+    const options = { epochs: steps / 10, batchSize: 8 };
     const { histories } = await scenarios.train(window.tabgrad.model, {
         fits: [{ x, y, options }],
     });
@@ -83,8 +83,8 @@ TRAIN = """async ({ x, y, steps }) => {
 @pytest.mark.slow
 def test_in_chromium(page: Page, site_server: SiteServer, tmp_path: Path) -> None:
     x, _, y, _ = digits_data()
-    data = {"x": for_js(x[:300]), "y": for_js(y[:300])}  # ten batches, the last with 12 rows
-    folder = export(digits_model(tg.optimizers.Adam()), tmp_path)
+    data = {"x": for_js(x[:75]), "y": for_js(y[:75])}  # ten batches, the last with 3 rows
+    folder = export(digits_model(tg.optimizers.Adam()), tmp_path, 8)
     folder.joinpath("places.js").write_text(Path(__file__).with_name("places.js").read_text())
     page.goto(site_server(folder))
     page.evaluate("async () => { await window.tabgrad.ready; }")
@@ -119,7 +119,7 @@ x, y = x[:300], y[:300]
 model = digits_model(tg.optimizers.Adam())
 
 def fit(steps):
-    return model.fit(x, y, 32, epochs=steps // 10, verbose=0).history["loss"][-1]
+    return model.fit(x[:75], y[:75], 8, epochs=steps // 10, verbose=0).history["loss"][-1]
 
 small = tg.Sequential([tg.Input((8, 8, 1)), tg.layers.Flatten(), tg.layers.Dense(10)])
 small.compile("adam", tg.losses.SparseCategoricalCrossentropy(from_logits=True))
