@@ -311,7 +311,7 @@ def test_deterministic_uses_an_engine_of_its_own() -> None:
         return [*model.get_weights(), np.asarray(model.predict(X)), np.asarray(model(X))]
 
     own = train(True)
-    chosen = realize._make_engine("wasm", True)
+    chosen = realize.make_engine("wasm", True)
     with realize.using(chosen):
         expected = train(False)
     assert not chosen.features
