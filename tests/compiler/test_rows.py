@@ -412,3 +412,11 @@ def test_nothing_to_do_without_rows_or_with_a_single_one():
     assert (found.graph, found.exact) == (single.graph, False)
     clean = traced(lambda x: (x + 1, ops.sum(x)), [X[:1]], [True])
     assert mask_rows(clean.graph).row_outputs == [True, False]
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (1, 1, 12), (1, 3, 4, 1)])
+def test_a_reshape_of_a_single_row_keeps_it_on_the_first_axis(shape):
+    """Any axis of size 1 could be the batch there; flattening and new axes keep the first."""
+    x = np.ones((1, 3, 4), np.float32)
+    entry = traced(lambda x: ops.sum(ops.reshape(x, shape), axis=-1), [x], [True])
+    assert mask_rows(entry.graph).row_outputs == [True]

@@ -56,12 +56,15 @@ class Reshape(Movement):
         # elements lie in one row each: its stride times a whole `inner` must be the row block.
         outer_block = _product(old[rows.axis :])
         row_block = _product(old[rows.axis + 1 :]) * rows.inner
-        stride = 1
+        stride, found = 1, None
         for axis in range(len(new) - 1, -1, -1):
             block = stride * new[axis]
             if block == outer_block and row_block % stride == 0:
-                return Rows(axis, row_block // stride)
+                # A batch of one row fits several axes; the outermost is its own.
+                found = Rows(axis, row_block // stride)
             stride = block
+        if found is not None:
+            return found
         raise RowsMixedError(
             f"reshape from {list(old)} to {list(new)} cuts through the rows on axis {rows.axis}"
         )
