@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +14,13 @@ import pytest
 import tabgrad as tg
 from tabgrad import config, ops, realize
 from tabgrad.compiler import memory
+from tabgrad.dtypes import float32
 from tabgrad.engines.reference import ReferenceEngine
 from tabgrad.engines.validate import ValidatingEngine
 from tabgrad.errors import EngineError
-from tabgrad.ir.graph import layer_scope
+from tabgrad.ir.graph import Node, layer_scope, make
 from tabgrad.targets.wasm import operations
+from tests.compiler.random_graphs import Maker
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +202,55 @@ def test_a_wrong_memory_plan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == "validate"
 
 
+class RealNumbers(Maker):
+    """Random graphs of any floats and of functions that kernels approximate."""
+
+    def leaf(self, shape: tuple[int, ...]) -> Node:
+        node = super().leaf(shape)
+        if node.dtype is float32:
+            rng = np.random.default_rng(self.rng.getrandbits(32))
+            self.data[node] = np.asarray(rng.normal(size=shape)).astype(np.float32)
+        return node
+
+    def unary(self) -> Node:
+        names = "exp log1p sin tanh sigmoid sqrt erf cos expm1 neg abs".split()
+        return make(self.rng.choice(names), self.any(float32))
+
+
+def check_random_graph(seed: int) -> None:
+    engine = realize.engine()
+    graph, data = RealNumbers(seed).make()
+    _, loaded = realize.load([graph])
+    args, handles = [], []
+    scalars = {argument.node for argument in graph.arguments if argument.scalar}
+    for i, node in enumerate((*graph.inputs, *graph.state, *graph.outputs)):
+        if i < len(graph.inputs) and node in scalars:
+            args.append(int(data[node].view(np.uint32)))
+            continue
+        args.append(engine.alloc(node.nbytes))
+        handles.append(args[-1])
+        if node in data:
+            engine.write(args[-1], data[node].tobytes())
+    for _ in range(2):
+        engine.run(loaded, 0, args)
+    for handle in handles:
+        engine.free(handle)
+    engine.unload(loaded)
+
+
+@pytest.mark.parametrize("block", range(3))
+def test_random_graphs_are_clean(block: int) -> None:
+    for seed in range(10 * block, 10 * block + 10):
+        check_random_graph(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(10))
+def test_many_random_graphs_are_clean(block: int) -> None:
+    for seed in range(1000 + 50 * block, 1050 + 50 * block):
+        check_random_graph(seed)
+
+
 def test_states_numbers_and_integers() -> None:
     count = tg.Variable(np.zeros(3, np.int32), name="count")
 
@@ -225,6 +280,21 @@ def test_programs_can_be_unloaded() -> None:
     assert engine.memory_use().live == before
     with pytest.raises(EngineError):
         engine.run(loaded, 0, [0, 0])
+
+
+def test_the_environment_turns_it_on() -> None:
+    """With all that is printed, in a process of its own."""
+    code = "from examples import seed; m = seed.make_model(); m.fit(*seed.load_data(), verbose=0)"
+    root = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(root), str(root / "src")])
+    switches = {"TABGRAD_VALIDATE": "1", "TABGRAD_DEBUG": "5", "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **switches}, cwd=root, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "tabgrad: compiled _train_step for wasm" in done.stderr
+    assert "tabgrad: ran _train_step in " in done.stderr
 
 
 def test_only_where_the_switch_is_on() -> None:
