@@ -35,9 +35,9 @@ def dot(a, b_, contract=((1,), (0,)), batch=((), ())):
     return make("dot", a, b_, contract=contract, batch=batch)
 
 
-def kinds():
+def kinds(variant):
     """What the kernels of the last Program are."""
-    return [kernel.kind for kernel in machine("fma")[1].kernels()]
+    return [kernel.kind for kernel in machine(variant)[1].kernels()]
 
 
 def check_products(variant, sizes):
@@ -234,6 +234,53 @@ def test_what_follows_is_one_kernel(variant, rows):
     np.testing.assert_allclose(got, true.reshape(rows, 5, 9), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", ["dense", "batched", "image", "channels first"])
+def test_residuals_lie_in_any_order(variant, shape):
+    """What the epilogue reads beside the tile is permuted, flipped, padded or one row of many."""
+    given = Given()
+    if shape == "dense":
+        x, y = whole_numbers(9, 10, 21), whole_numbers(21, 13)
+        product = dot(given(x), given(y), ((2,), (0,)))
+        true = x.astype(np.float64) @ y
+    elif shape == "batched":
+        x, y = whole_numbers(3, 11, 21), whole_numbers(3, 21, 13)
+        product = dot(given(x), given(y), ((2,), (1,)), ((0,), (0,)))
+        true = x.astype(np.float64) @ y
+    else:
+        dims = LAST[2] if shape == "image" else first(2)
+        sizes = ((2, 8, 7, 5), (3, 3, 5, 6)) if shape == "image" else ((2, 5, 8, 7), (6, 5, 3, 3))
+        case = conv_case(*sizes, dims=dims, padding=((1, 1), (1, 1)))
+        x, y = whole_numbers(*case[0]), whole_numbers(*case[1])
+        product = make("conv", given(x), given(y), **case[2])
+        true = convolve(x, y, case[2])
+    nodes, expected = [], []
+    for axes in itertools.permutations(range(true.ndim)):
+        z = whole_numbers(*(true.shape[a] for a in axes), seed=7)
+        back = tuple(int(i) for i in np.argsort(axes))
+        nodes.append(b.add(product, b.permute(given(z), back)))
+        expected.append(true + z.transpose(back))
+    z = whole_numbers(*true.shape, seed=8)
+    ones = (1,) * true.ndim
+    row = whole_numbers(*true.shape[:1], *ones[1:], seed=9)
+    cut = tuple(n - 1 for n in true.shape)
+    part = whole_numbers(*cut, seed=10)
+    views = [
+        (make("flip", given(z), axes=tuple(range(true.ndim))), np.flip(z)),
+        (b.broadcast(given(row), true.shape, tuple(range(true.ndim))), row),
+        (make("pad", given(part), b.const(2.0, product.dtype), low=(0,) * true.ndim, high=ones,
+              interior=(0,) * true.ndim),
+         np.pad(part, [(0, 1)] * true.ndim, constant_values=2)),
+    ]  # fmt: skip
+    for view, array in views:
+        nodes.append(b.mul(view, product))
+        expected.append(array * true)
+    # Each in a Program of its own, or the product would be stored once for all.
+    for node, right in zip(nodes, expected, strict=True):
+        (got,) = compute([node], given.arrays, variant)
+        np.testing.assert_array_equal(got, right)
+        assert "contract" in kinds(variant)
+
+
 # Order -----------------------------------------------------------------------------------------
 
 
@@ -267,7 +314,7 @@ def test_blocks_of_steps_keep_the_order(variant):
     )  # fmt: skip
     rows = make("concatenate", given(normal(30, 21, seed=3)), given(y), axis=0)
     (got,) = compute([dot(padded, rows, ((1,), (0,)))], given.arrays, variant)
-    assert "contract" in [kernel.kind for kernel in machine(variant)[1].kernels()]
+    assert "contract" in kinds(variant)
     flat = np.concatenate([np.zeros((3, 30, 7), np.float32), x], 1)
     flat = flat.transpose(0, 2, 1).reshape(21, 1730)
     all_rows = np.concatenate([normal(30, 21, seed=3), y])
