@@ -355,6 +355,27 @@ def test_integer_arithmetic(dtype):
     run("fma", given, nodes, expected, names)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integer_powers_and_constant_shifts(dtype):
+    """A negative exponent gives 0, but for the bases 1 and -1."""
+    given, bits = Given(), np.iinfo(dtype).bits
+    x = any_integers(dtype, 50)
+    x[10:40] = np.arange(-15, 15).astype(dtype)
+    y = (np.arange(50) % 9 - (4 if np.iinfo(dtype).min else 0)).astype(dtype)
+    xs = given(x)
+    nodes, expected = [make("pow", xs, given(y))], []
+    wrap = (1 << bits) - 1
+    powers = []
+    for base, exponent in zip(x.tolist(), y.tolist(), strict=True):
+        inverse = {1: 1, -1: -1 if exponent % 2 else 1}.get(base, 0)
+        powers.append((base**exponent if exponent >= 0 else inverse) & wrap)
+    expected.append(np.array(powers, np.uint64).astype(dtype))
+    for name, n in itertools.product(("shl", "shr"), (0, 1, 5, bits - 1, bits, 100)):
+        nodes.append(make(name, xs, b.full((50,), n, as_dtype(dtype))))
+        expected.append(wrapped(name, x, np.full(50, n, dtype)))
+    run("fma", given, nodes, expected)
+
+
 def test_logic():
     given = Given()
     x, y = (np.random.default_rng(i).random(37) < 0.5 for i in range(2))
