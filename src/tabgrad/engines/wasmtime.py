@@ -1,7 +1,7 @@
 """The laptop's engine: WASM Programs on wasmtime, all in one linear memory.
 
 The engine owns the memory; every Program's module imports it, so buffers are shared by all
-Programs without copies and a handle is simply an address. `compiler/program.py` describes the
+Programs without copies and a handle is simply an address. `compiler/frame.py` describes the
 frame through which `run` passes addresses to a Program.
 
 Not here: compiling graphs (`targets/wasm/`) and deciding what to keep loaded (`realize.py`).
@@ -21,6 +21,7 @@ from weakref import WeakSet
 import wasmtime
 
 from tabgrad import config as settings
+from tabgrad.compiler.frame import FRAME, HEAP, MAX_SLOTS, SLOTS
 from tabgrad.engines.allocator import Allocator
 from tabgrad.engines.engine import (
     Bytes,
@@ -36,11 +37,6 @@ from tabgrad.errors import EngineError
 
 PAGE = 65536
 MAX_PAGES = 65536
-FRAME = 1024
-FRAME_BYTES = 65536
-SLOTS = FRAME + 16 * 4
-MAX_SLOTS = (FRAME_BYTES - 16 * 4) // 4
-HEAP = FRAME + FRAME_BYTES
 
 # wasmtime refuses the 10,001st instance of a store and frees none before the store. An instance
 # that is no longer wanted also keeps its machine code, so a store is given up long before that.

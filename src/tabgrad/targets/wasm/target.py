@@ -13,6 +13,17 @@ from typing import Any
 
 from tabgrad import config
 from tabgrad.compiler.collapse import collapse
+from tabgrad.compiler.frame import (
+    ARENA,
+    ARRIVED,
+    ENTRY,
+    MAX_SLOTS,
+    ROWS,
+    SCRATCH,
+    SCRATCH_BYTES,
+    SLOTS,
+    TURN,
+)
 from tabgrad.compiler.plan import Plan
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, kernels_of, run_time_places, walk
@@ -20,14 +31,6 @@ from tabgrad.targets.wasm import contraction, loops
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
 from tabgrad.targets.wasm.elements import check_dtype
-
-# The frame (documented for the player in compiler/program.py): i32 words at FRAME.
-FRAME = 1024
-ENTRY, ROWS, STATUS, ARENA, SCRATCH, ARRIVED, TURN, SCRATCH_BYTES = (
-    FRAME + 4 * i for i in range(8)
-)
-SLOTS = FRAME + 16 * 4
-MAX_SLOTS = 16_368
 
 
 @dataclass
