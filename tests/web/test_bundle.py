@@ -110,7 +110,7 @@ def test_tightening_keeps_the_meaning(code, expected):
 def test_what_a_page_gets(digits):
     files = dict(page_files("A & B <c>", digits=digits))
     expected = {
-        *("index.html", "page.css", "page.js", "data.js", "icon.svg", "package.json"),
+        *("index.html", "page.css", "page.js", "panels.js", "data.js", "icon.svg", "package.json"),
         *("tabgrad.d.ts", "tabgrad.js", "tabgrad/worker.js", "tabgrad/save.js", "tabgrad/half.js"),
     }
     assert files.keys() == expected | ({"digits.js"} if digits else set())

@@ -30,6 +30,11 @@ CONTENT_SECURITY_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-ev
 class Handler(SimpleHTTPRequestHandler):
     """Serves files with the headers it is given, and keeps quiet about requests."""
 
+    # As real servers do: several files over one connection, and no wait of TCP's (Nagle's
+    # algorithm) between the headers of an answer and what follows them.
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
     def __init__(self, *args: Any, headers: Mapping[str, str], **kwargs: Any) -> None:
         self._headers = headers
         self.extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **MEDIA_TYPES}

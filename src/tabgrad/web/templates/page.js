@@ -1,54 +1,24 @@
-// The page of an exported model: something to predict with (forms.js, or digits.js for drawing)
-// and a panel to train with (learn.js). Everything about the model comes from model.json.
+// The page of an exported model. This part only loads the model, so that nothing holds that up;
+// panels.js, which comes after, is what one sees. Everything about the model is in model.json.
 //
 // Scripts find the model at window.tabgrad: `model` once it is there, `ready` a promise of it.
 
-import { curve } from "./curve.js";
-import { find, show } from "./elements.js";
-import { forms } from "./forms.js";
-import { learn } from "./learn.js";
-import { product, width } from "./shapes.js";
 import { load } from "./tabgrad.js";
-
-/** @typedef {import("./tabgrad.js").Model} Model */
 
 /** @type {any} */
 const shared = { model: null, ready: load(new URL("./model.json", import.meta.url)) };
 /** @type {any} */ (window).tabgrad = shared;
-start().catch((error) => show(find("#about"), error));
 
-async function start() {
-  /** @type {Model} */
-  const model = (shared.model = await shared.ready);
-  // Scripts that wait for the model go first: building the page would hold up what they ask for.
-  await new Promise((resume) => setTimeout(resume));
-  describe(model);
-  const use = find("#use");
-  use.hidden = false;
-  const digits = model.info.task?.kind === "digits" && (await import("./digits.js"));
-  const predict = (digits ? digits.drawing : forms)(use, model);
-  const draw = isCurve(model) ? curve(use, model) : null;
-  const refresh = (/** @type {any} */ points) => Promise.all([predict(), draw?.(points)]);
-  if (model.info.training) await learn(find("#learn"), model, refresh);
-  await refresh(undefined);
-  find("main").ariaBusy = "false";
-}
-
-/** @param {Model} model */
-function describe({ info, worker }) {
-  let count = 0;
-  for (const { role, shape } of info.variables) if (role === "weight") count += product(shape);
-  const kernels = Math.ceil(info.programs.wasm[0].nbytes / 1024);
-  find("#about").textContent =
-    `${count.toLocaleString("en")} parameters · ${kernels} kB of WebAssembly` +
-    (worker ? " in its own thread" : "");
-}
-
-/**
- * Whether a model is from one number to one number.
- * @param {Model} model
- */
-function isCurve({ entries, info }) {
-  const { inputs, outputs } = entries.find(({ name }) => info.predict && name === "predict") ?? {};
-  return [inputs, outputs].every((ports) => ports?.length === 1 && width(ports[0]) === 1);
-}
+(async () => {
+  shared.model = await shared.ready;
+  // Scripts that wait for the model go first, for a moment that nobody sees: building the panels
+  // keeps this thread busy for some 50 ms, in which no answer of the worker would reach them. It
+  // made the seed program's first prediction come at 142 ms after a blank page's and not at 88.
+  await new Promise((resume) => setTimeout(resume, 50));
+  const { panels } = await import("./panels.js");
+  await panels(shared.model);
+})().catch((error) => {
+  const about = /** @type {HTMLElement} */ (document.querySelector("#about"));
+  about.textContent = error.message;
+  about.className = "bad";
+});
