@@ -6,21 +6,37 @@ the full product of sizes and views.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tabgrad as tg
 from tabgrad import realize
-from tests.ops import table_elementwise, table_reduction, table_structure
 from tests.ops.comparing import VIEWS, Case, check, expected_of, flatten
 from tests.ops.engines import ENGINES, chosen
 
-CASES = [*table_elementwise.CASES, *table_reduction.CASES, *table_structure.CASES]
+TABLES = sorted(path.stem for path in Path(__file__).parent.glob("table_*.py"))
+CASES: list[Case] = [
+    case for name in TABLES for case in importlib.import_module(f"tests.ops.{name}").CASES
+]
+
+NAMESPACES = ("nn", "image", "signal", "fft", "linalg", "segment")
+"""Public modules of functions beside `tg.ops`; their rows are named "linalg.norm"."""
 
 NOT_ON_TENSORS = {"result_type"}
 """Public names that compute no tensor; tested below."""
+
+
+def public_names() -> set[str]:
+    """Every function that needs a row."""
+    names = set(tg.ops.__all__)
+    for space in NAMESPACES:
+        if hasattr(tg, space):
+            names |= {f"{space}.{name}" for name in getattr(tg, space).__all__}
+    return names
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -55,7 +71,9 @@ def test_op_in_all_sizes_and_views(engine: str, op: str) -> None:
 
 
 def test_every_public_op_is_in_the_table() -> None:
-    assert {case.op for case in CASES} | NOT_ON_TENSORS == set(tg.ops.__all__)
+    tested = {case.op for case in CASES} | NOT_ON_TENSORS
+    assert not public_names() - tested, "public functions without a row"
+    assert not tested - public_names(), "rows of functions that are not public"
 
 
 def test_names_of_cases_are_distinct() -> None:

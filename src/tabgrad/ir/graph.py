@@ -65,6 +65,16 @@ class Primitive:
             raise RowsMixedError(f"{self.name} mixes the rows of a batch")
         return None, ()
 
+    def batch(
+        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
+    ) -> Sequence[Node]:
+        """The outputs of `node` for many sources at once, as used by `vmap`.
+
+        `srcs` take the place of the node's sources; where `batched`, a source has one more axis, its
+        first, along which the batch lies. Every output must have it there, too.
+        """
+        raise NotSupportedError(f"vmap cannot map over {self.name}")
+
 
 PRIMITIVES: dict[str, Primitive] = {}
 
