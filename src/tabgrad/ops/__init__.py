@@ -30,8 +30,18 @@ from tabgrad.ops.activation import (
     tanh_shrink,
     threshold,
 )  # fmt: skip
+from tabgrad.ops.complex_numbers import (
+    angle,
+    complex,
+    conj,
+    conjugate,
+    imag,
+    real,
+    view_as_complex,
+    view_as_real,
+)  # fmt: skip
 from tabgrad.ops.control import scan
-from tabgrad.ops.convolution import average_pool, conv, conv_transpose, depthwise_conv, max_pool
+from tabgrad.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from tabgrad.ops.creation import (
     arange,
     empty,
@@ -143,6 +153,12 @@ from tabgrad.ops.manipulation import (
     tile,
     transpose,
 )  # fmt: skip
+from tabgrad.ops.pooling import (
+    adaptive_average_pool,
+    adaptive_max_pool,
+    average_pool,
+    max_pool,
+)  # fmt: skip
 from tabgrad.ops.reduction import (
     all,
     amax,
@@ -167,10 +183,13 @@ from tabgrad.ops.reduction import (
 __all__ = [
     "abs",
     "absolute",
+    "adaptive_average_pool",
+    "adaptive_max_pool",
     "add",
     "all",
     "amax",
     "amin",
+    "angle",
     "any",
     "arange",
     "arctan2",
@@ -190,8 +209,11 @@ __all__ = [
     "ceil",
     "celu",
     "clip",
+    "complex",
     "concat",
     "concatenate",
+    "conj",
+    "conjugate",
     "conv",
     "conv_transpose",
     "convert_to_tensor",
@@ -225,6 +247,7 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "imag",
     "isfinite",
     "isinf",
     "isnan",
@@ -270,6 +293,7 @@ __all__ = [
     "power",
     "prod",
     "ravel",
+    "real",
     "reciprocal",
     "relu",
     "relu6",
@@ -284,6 +308,7 @@ __all__ = [
     "scatter_add",
     "scatter_update",
     "selu",
+    "separable_conv",
     "sigmoid",
     "sign",
     "silu",
@@ -322,6 +347,8 @@ __all__ = [
     "trunc",
     "var",
     "vecdot",
+    "view_as_complex",
+    "view_as_real",
     "where",
     "zeros",
     "zeros_like",

@@ -1,6 +1,7 @@
-"""Convolution and pooling with Keras's arguments; layouts are axes' names, never copies.
+"""Convolution with Keras's arguments; layouts are axes' names, never copies.
 
-`data_format` is "channels_last" (default) or "channels_first"; kernels are (*space, in, out).
+`data_format` is "channels_last" (default) or "channels_first"; kernels are (*space, in, out). What
+windows have in common with pooling (sizes, padding, formats) is here too.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from typing import Any
 
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
-from tabgrad.ir.graph import Node, make
+from tabgrad.ir.graph import make
 from tabgrad.ops.arguments import common
-from tabgrad.ops.elementwise import cast, divide
 from tabgrad.tensor import Tensor
 
 Spatial = int | Sequence[int]
+Padding = str | int | Sequence[Sequence[int]]
 
 
 def tuple_of(name: str, value: Spatial, n: int) -> tuple[int, ...]:
@@ -43,16 +44,35 @@ def same_padding(n: int, span: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _padding(
-    name: str, padding: Any, sizes: Sequence[int], spans: Sequence[int], strides: Sequence[int]
+def padding_of(
+    name: str,
+    padding: Padding,
+    sizes: Sequence[int],
+    spans: Sequence[int],
+    strides: Sequence[int],
+    causal: bool = False,
 ) -> tuple[tuple[int, int], ...]:
+    """(before, after) for each spatial axis: by name, one int for all sides, or pairs given."""
+    n = len(sizes)
     if padding == "valid":
-        return ((0, 0),) * len(sizes)
+        return ((0, 0),) * n
     if padding == "same":
         return tuple(map(same_padding, sizes, spans, strides))
-    if padding == "causal" and len(sizes) == 1:
+    if causal and padding == "causal" and n == 1:
         return ((spans[0] - 1, 0),)
-    raise ArgumentError(f"{name} expected padding 'valid' or 'same'; received {padding!r}")
+    if isinstance(padding, int) and not isinstance(padding, bool) and padding >= 0:
+        return ((padding, padding),) * n
+    if isinstance(padding, (list, tuple)) and len(padding) == n:
+        pairs = [tuple(pair) for pair in padding if isinstance(pair, (list, tuple))]
+        if len(pairs) == n and all(
+            len(pair) == 2 and all(isinstance(v, int) and v >= 0 for v in pair) for pair in pairs
+        ):
+            return tuple((lo, hi) for lo, hi in pairs)
+    names = "'valid', 'same' or 'causal' (one spatial axis)" if causal else "'valid' or 'same'"
+    raise ArgumentError(
+        f"{name} expected padding {names}, an int of at least 0, or {n} pairs (before, after); "
+        f"received {padding!r}"
+    )
 
 
 def _specs(rank: int, last: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -66,7 +86,7 @@ def conv(
     inputs: Any,
     kernel: Any,
     strides: Spatial = 1,
-    padding: str = "valid",
+    padding: Padding = "valid",
     data_format: str | None = None,
     dilation_rate: Spatial = 1,
 ) -> Tensor:
@@ -77,10 +97,21 @@ def conv(
         kernel: (*space, channels per group, filters); fewer channels than the inputs have make
             groups.
         strides, dilation_rate: an int or one for each spatial axis.
-        padding: "valid" (none), "same" (output of ceil(size / stride)), "causal" for one axis.
+        padding: "valid" (none), "same" (output of ceil(size / stride)), "causal" for one axis, an
+            int for all sides, or a pair (before, after) for each spatial axis.
+        data_format: "channels_last" (default) or "channels_first".
+
+    Returns:
+        (batch, *space, filters), or channels first; floating point.
 
     Raises:
         ShapeError: channels that do not fit, or a kernel larger than the padded inputs.
+        ArgumentError: a padding, a format or sizes that are not as above.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.nn.conv(tg.ones((2, 8, 8, 3)), tg.ones((3, 3, 3, 16)), padding="same").shape
+        (2, 8, 8, 16)
     """
     x, w = common("conv", inputs, kernel, floating=True)
     rank, last = len(x.shape), channels_last(data_format)
@@ -93,10 +124,11 @@ def conv(
     steps, holes = tuple_of("strides", strides, n), tuple_of("dilation_rate", dilation_rate, n)
     data, kernel_spec = _specs(rank, last)
     channels, per_group = x.shape[data[1]], w.shape[-2]
-    if per_group == 0 or channels % per_group:
+    if per_group == 0 or channels % per_group or w.shape[-1] % max(channels // per_group, 1):
         raise ShapeError(
-            f"conv expected input channels divisible by the kernel's {per_group}; received "
-            f"{channels} for inputs {list(x.shape)} and kernel {list(w.shape)}"
+            f"conv expected input channels divisible by the kernel's {per_group}, and filters by "
+            f"the number of groups; received {channels} channels and {w.shape[-1]} filters for "
+            f"inputs {list(x.shape)} and kernel {list(w.shape)}"
         )
     sizes = [x.shape[d] for d in data[2:]]
     spans = [(k - 1) * d + 1 for k, d in zip(w.shape[:n], holes, strict=True)]
@@ -105,7 +137,7 @@ def conv(
         x,
         w,
         strides=steps,
-        padding=_padding("conv", padding, sizes, spans, steps),
+        padding=padding_of("conv", padding, sizes, spans, steps, causal=True),
         lhs_dilation=(1,) * n,
         rhs_dilation=holes,
         groups=channels // per_group,
@@ -119,15 +151,68 @@ def depthwise_conv(
     inputs: Any,
     kernel: Any,
     strides: Spatial = 1,
-    padding: str = "valid",
+    padding: Padding = "valid",
     data_format: str | None = None,
     dilation_rate: Spatial = 1,
 ) -> Tensor:
-    """Each channel convolved by kernels of its own: kernel (*space, channels, multiplier)."""
+    """Each channel convolved by kernels of its own.
+
+    Args:
+        inputs: (batch, *space, channels), or channels first.
+        kernel: (*space, channels, multiplier).
+        strides, padding, data_format, dilation_rate: as in `conv`.
+
+    Returns:
+        (batch, *space, channels * multiplier): the results of a channel are neighbours.
+
+    Raises:
+        ShapeError: a kernel for another number of channels.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.nn.depthwise_conv(tg.ones((1, 5, 5, 3)), tg.ones((3, 3, 3, 2))).shape
+        (1, 3, 3, 6)
+    """
     x, w = common("depthwise_conv", inputs, kernel, floating=True)
-    space, (channels, multiplier) = w.shape[:-2], w.shape[-2:]
-    grouped = b.reshape(w, (*space, 1, channels * multiplier))
+    channels = x.shape[-1 if channels_last(data_format) else 1] if len(x.shape) > 2 else None
+    if len(w.shape) != len(x.shape) or w.shape[-2] != channels:
+        raise ShapeError(
+            "depthwise_conv expected inputs (batch, *space, channels) and a kernel (*space, "
+            f"channels, multiplier) with as many channels; received {list(x.shape)} and "
+            f"{list(w.shape)}"
+        )
+    grouped = b.reshape(w, (*w.shape[:-2], 1, w.shape[-2] * w.shape[-1]))
     return conv(Tensor(x), Tensor(grouped), strides, padding, data_format, dilation_rate)
+
+
+def separable_conv(
+    inputs: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Spatial = 1,
+    padding: Padding = "valid",
+    data_format: str | None = None,
+    dilation_rate: Spatial = 1,
+) -> Tensor:
+    """A depthwise convolution, then one that mixes channels at each place (Chollet, 2017).
+
+    Args:
+        inputs: (batch, *space, channels), or channels first.
+        depthwise_kernel: (*space, channels, multiplier).
+        pointwise_kernel: (1, ..., 1, channels * multiplier, filters).
+        strides, padding, data_format, dilation_rate: of the depthwise step, as in `conv`.
+
+    Raises:
+        ShapeError: kernels that do not fit the inputs or each other.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> x, deep, point = tg.ones((1, 5, 5, 3)), tg.ones((3, 3, 3, 2)), tg.ones((1, 1, 6, 4))
+        >>> tg.nn.separable_conv(x, deep, point, padding="same").shape
+        (1, 5, 5, 4)
+    """
+    deep = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
+    return conv(deep, pointwise_kernel, 1, "valid", data_format)
 
 
 def conv_transpose(
@@ -139,10 +224,35 @@ def conv_transpose(
     data_format: str | None = None,
     dilation_rate: Spatial = 1,
 ) -> Tensor:
-    """Transposed convolution (the gradient of a convolution): kernel (*space, out, in)."""
+    """Transposed convolution: what the gradient of `conv` does to its cotangent.
+
+    Args:
+        inputs: (batch, *space, channels), or channels first.
+        kernel: (*space, filters, channels).
+        strides: how far apart the inputs are spread.
+        padding: "valid" (size * stride + max(span - stride, 0)) or "same" (size * stride).
+        output_padding: size added behind; None gives the sizes above.
+        data_format, dilation_rate: as in `conv`.
+
+    Raises:
+        ShapeError: a kernel for another number of channels.
+        ArgumentError: another padding.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> x, kernel = tg.ones((1, 4, 4, 3)), tg.ones((3, 3, 8, 3))
+        >>> tg.nn.conv_transpose(x, kernel, strides=2, padding="same").shape
+        (1, 8, 8, 8)
+    """
     x, w = common("conv_transpose", inputs, kernel, floating=True)
     rank, last = len(x.shape), channels_last(data_format)
     n = rank - 2
+    if n < 1 or len(w.shape) != rank or w.shape[-1] != x.shape[-1 if last else 1]:
+        raise ShapeError(
+            "conv_transpose expected inputs (batch, *space, channels) and a kernel (*space, "
+            f"filters, channels) with as many channels; received {list(x.shape)} and "
+            f"{list(w.shape)}"
+        )
     steps, holes = tuple_of("strides", strides, n), tuple_of("dilation_rate", dilation_rate, n)
     extra = (
         [None] * n
@@ -180,72 +290,3 @@ def conv_transpose(
         dims=(data, (rank - 2, rank - 1, *range(n)), data),
     )
     return Tensor(node)
-
-
-def _pool(
-    name: str, op: str, inputs: Any, pool_size: Spatial, strides: Spatial | None, padding: str,
-    data_format: str | None,
-) -> tuple[Node, Node, dict[str, Any]]:  # fmt: skip
-    (x,) = common(name, inputs, floating=op == "sum")
-    rank = len(x.shape)
-    n = rank - 2
-    if n < 1:
-        raise ShapeError(f"{name} expected (batch, *space, channels); received {list(x.shape)}")
-    size = tuple_of("pool_size", pool_size, n)
-    steps = size if strides is None else tuple_of("strides", strides, n)
-    first = 1 if channels_last(data_format) else 2
-    sizes = x.shape[first : first + n]
-    pads = _padding(name, padding, sizes, size, steps)
-
-    def full(space: Sequence[Any], one: Any) -> tuple[Any, ...]:
-        return (*(one,) * first, *space, *(one,) * (rank - first - n))
-
-    params = {
-        "window": full(size, 1),
-        "strides": full(steps, 1),
-        "padding": full(pads, (0, 0)),
-        "dilation": (1,) * rank,
-    }
-    return make("window_reduce", x, op=op, **params), x, params
-
-
-def max_pool(
-    inputs: Any,
-    pool_size: Spatial,
-    strides: Spatial | None = None,
-    padding: str = "valid",
-    data_format: str | None = None,
-) -> Tensor:
-    """Maximum of each window; windows touch without overlapping unless `strides` says otherwise."""
-    return Tensor(_pool("max_pool", "max", inputs, pool_size, strides, padding, data_format)[0])
-
-
-def average_pool(
-    inputs: Any,
-    pool_size: Spatial,
-    strides: Spatial | None = None,
-    padding: str = "valid",
-    data_format: str | None = None,
-) -> Tensor:
-    """Mean of each window, over the elements that are not padding."""
-    total, x, params = _pool(
-        "average_pool", "sum", inputs, pool_size, strides, padding, data_format
-    )
-    if all(pair == (0, 0) for pair in params["padding"]):
-        area = 1
-        for n in params["window"]:
-            area *= n
-        return Tensor(b.div(total, b.like(total, area)))
-    # The window sizes at the border depend on space alone, so a batch and channel of one will do.
-    flat = [n if w > 1 else 1 for n, w in zip(x.shape, params["window"], strict=True)]
-    counts = make("window_reduce", b.full(flat, 1, x.dtype), op="sum", **{
-        **params, "strides": tuple(
-            s if w > 1 else 1 for s, w in zip(params["strides"], params["window"], strict=True)
-        ),
-    })  # fmt: skip
-    if any(s > 1 and w == 1 for s, w in zip(params["strides"], params["window"], strict=True)):
-        counts = make("window_reduce", b.full(x.shape, 1, x.dtype), op="sum", **params)
-    rank = len(x.shape)
-    return divide(
-        Tensor(total), cast(Tensor(b.broadcast(counts, total.shape, range(rank))), x.dtype)
-    )
