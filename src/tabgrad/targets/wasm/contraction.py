@@ -19,11 +19,11 @@ from itertools import pairwise
 from typing import Any
 
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
-from tabgrad.dtypes import float32
+from tabgrad.dtypes import DType, float32, float64
 from tabgrad.ir.index import Dyn, Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
-from tabgrad.targets.wasm.builder import I32, F32x4, Function
-from tabgrad.targets.wasm.elements import LANES
+from tabgrad.targets.wasm.builder import I32, Function
+from tabgrad.targets.wasm.elements import lane_type, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
 from tabgrad.targets.wasm.loops import row
 from tabgrad.targets.wasm.microkernel import TILE_FMA, TILE_PLAIN, tile
@@ -35,6 +35,7 @@ IN_PLACE_PANEL = 1 << 18  # bytes of B below which strided panels cost nothing (
 FEW_ROWS = 24  # with so few rows packing B costs more than it saves
 MIN_PRODUCTS = 2048  # smaller contractions are plain reductions
 MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums are made of blocks
+TILED = (float32, float64)  # what register tiles compute in; other contractions are reductions
 
 
 @dataclass
@@ -132,7 +133,7 @@ class Matrix:
         assert kernel.a is not None and kernel.b is not None
         space = [v for v in kernel.space if v.size != 1]
         k = tuple(v for v in kernel.inner if v.size != 1)
-        if kernel.a.dtype is not float32 or not space:
+        if kernel.a.dtype not in TILED or not space:
             return None
         role = kernel.roles[space[-1]]
         if role == "g":
@@ -157,6 +158,16 @@ class Matrix:
         return Matrix(tuple(space), tuple(m), tuple(n), k, a, b, turned)
 
     @property
+    def dtype(self) -> DType:
+        """What is multiplied and added."""
+        return self.a.dtype
+
+    @property
+    def lanes(self) -> int:
+        """Columns in one vector."""
+        return 16 // self.dtype.itemsize
+
+    @property
     def rows(self) -> int:
         """Number of rows of the result."""
         return math.prod(v.size for v in self.m)
@@ -175,7 +186,7 @@ class Matrix:
 def tile_shape(matrix: Matrix, fma: bool) -> tuple[int, int]:
     """Rows and vectors of the register tile."""
     mr, nv = TILE_FMA if fma else TILE_PLAIN
-    vectors = -(-matrix.columns // LANES)
+    vectors = -(-matrix.columns // matrix.lanes)
     if matrix.rows == 1:
         return 1, min(6, vectors)
     return mr, min(nv, vectors)
@@ -193,7 +204,7 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
         kernel.kind = "reduce"
         batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
         short = math.prod(v.size for v in kernel.inner) <= MAX_ORDERED
-        if kernel.a.dtype is float32 and short and not batched:
+        if kernel.a.dtype in TILED and short and not batched:
             kernel.fold = "dot"
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None
@@ -201,25 +212,26 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
     if _in_place_b(matrix):
         return [kernel]
     _, nv = tile_shape(matrix, fma)
-    width = nv * LANES
+    width = nv * matrix.lanes
     depends = [v for v in matrix.outer if v in matrix.b.variables()]
     panels = Var("p", -(-matrix.columns // width))
     column = Var("j", width)
     at = Index.of(panels) * width + Index.of(column)
     shape = tuple(v.size for v in matrix.n)
     values = dict(zip(matrix.n, unflatten(at, shape), strict=True))
-    zero = Expr("const", float32, value=0.0)
+    dtype = matrix.dtype
+    zero = Expr("const", dtype, value=0.0)
     packed = matrix.b.replace(values)
     if matrix.columns % width:
         packed = Expr(
-            "guard", float32, (packed, zero), conditions=(Condition(at, None, matrix.columns),)
+            "guard", dtype, (packed, zero), conditions=(Condition(at, None, matrix.columns),)
         )
     loops = (*depends, panels, *matrix.k, column)
     where, step = Index(), 1
     for v in reversed(loops):
         where = where + Index.of(v) * step
         step *= v.size
-    buffer = Buffer(f"t{len(temporaries)}", "temp", step, float32)
+    buffer = Buffer(f"t{len(temporaries)}", "temp", step, dtype)
     temporaries.append(buffer)
     pack = Kernel("map", loops, [Store(buffer, where, packed)], name=f"{kernel.name}_pack")
     # B is now a matrix of panels; the tile finds its vectors through this load's index at column 0.
@@ -228,7 +240,7 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
     for v in reversed(depends):
         index = index + Index.of(v) * step
         step *= v.size
-    panel = Expr("load", float32, buffer=buffer, index=index)
+    panel = Expr("load", dtype, buffer=buffer, index=index)
     # Asked of the loops, because both operands may be one and the same expression.
     if matrix.turned:
         kernel.a = panel
@@ -241,7 +253,8 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
 def _in_place_b(matrix: Matrix) -> bool:
     if not _readable_in_place(matrix.b, matrix.n, matrix.k):
         return False
-    return matrix.rows <= FEW_ROWS or 4 * matrix.steps * matrix.columns <= IN_PLACE_PANEL
+    nbytes = matrix.dtype.itemsize * matrix.steps * matrix.columns
+    return matrix.rows <= FEW_ROWS or nbytes <= IN_PLACE_PANEL
 
 
 def _readable_in_place(b: Expr, n: Sequence[Var], k: Sequence[Var]) -> bool:
@@ -266,19 +279,20 @@ class _Contraction:
         found = Matrix.of(kernel)
         assert found is not None
         self.x = found
+        self.item, self.lanes = found.dtype.itemsize, found.lanes
         self.mr, self.nv = tile_shape(found, fma)
-        self.width = width or self.nv * LANES
+        self.width = width or self.nv * self.lanes
         self.bases = bases
-        self.e = Evaluator(f, bases, {}, fma)
+        self.e = Evaluator(f, bases, {}, fma, width_of(kernel))
         self.in_place = self._strides_of_a()
         limit = MAX_ROWS // self.mr * self.mr
         self.strips = blocks_of(found.m, limit, "m")
         single = found.steps <= SINGLE_BLOCK or self.in_place is not None
         self.steps = blocks_of(found.k, found.steps if single else MAX_STEPS, "k")
         self.k_major = self._prefers_k_major()
-        self.packed = Buffer("packed", "scratch", self.strips.size * self.steps.size, float32)
+        self.packed = Buffer("packed", "scratch", self.strips.size * self.steps.size, found.dtype)
         self.sums_at = 0 if self.in_place is not None else _rounded(self.packed.nbytes)
-        self.sums_row = -(-found.columns // LANES) * LANES * 4
+        self.sums_row = -(-found.columns // self.lanes) * 16
         self._prepare_epilogue()
 
     def _strides_of_a(self) -> tuple[int, int] | None:
@@ -286,7 +300,9 @@ class _Contraction:
         if load.op != "load" or load.index is None:
             return None
         by_row, by_step = stride(load.index, self.x.m), stride(load.index, self.x.k)
-        return None if by_row is None or by_step is None else (by_row * 4, by_step * 4)
+        if by_row is None or by_step is None:
+            return None
+        return by_row * self.item, by_step * self.item
 
     def _prefers_k_major(self) -> bool:
         """Whether packing runs along rows: the neighbours in memory are rows, not steps."""
@@ -378,15 +394,15 @@ class _Contraction:
         with e.fresh():
             if self.in_place is None:
                 self._pack()
-                a, a_row, a_step = self.scratch, 4 * self.steps.size, 4
+                a, a_row, a_step = self.scratch, self.item * self.steps.size, self.item
                 if self.k_major:
-                    a_row, a_step = 4, 4 * self.strips.size
+                    a_row, a_step = self.item, self.item * self.strips.size
             else:
                 a_row, a_step = self.in_place
                 assert self.x.a.index is not None and self.x.a.buffer is not None
                 start = {v: Index() for v in self.x.k} | self.strips.first()
                 at = self.x.a.index.replace(start)
-                a = f.let(self.bases[id(self.x.a.buffer)] + e.index(at) * 4)
+                a = f.let(self.bases[id(self.x.a.buffer)] + e.index(at) * self.item)
         self._tiles(a, a_row, a_step, count, number)
 
     def _pack(self) -> None:
@@ -414,8 +430,8 @@ class _Contraction:
                 full = I32.const(blocks.part.size)
                 stops[blocks.part] = f.let((left < blocks.part.size).select(left, full))
         if conditions:
-            zero = Expr("const", float32, value=0.0)
-            expr = Expr("guard", float32, (expr, zero), conditions=tuple(conditions))
+            zero = Expr("const", self.x.dtype, value=0.0)
+            expr = Expr("guard", self.x.dtype, (expr, zero), conditions=tuple(conditions))
         e.bases[id(self.packed)] = self.scratch
         with ExitStack() as stack:
             for v in order[:-1]:
@@ -437,17 +453,19 @@ class _Contraction:
 
     def _b_pointer(self, n: I32) -> tuple[I32, int]:
         """Address of B at the block's first step and column n, and bytes from step to step."""
-        e, load = self.e, self.x.b
+        e, load, item = self.e, self.x.b, self.item
         assert load.index is not None and load.buffer is not None
         base = self.bases[id(load.buffer)]
         if self.kernel.panel_width:
-            before = self._steps_before() * (self.width * 4)
-            return base + e.index(load.index) * 4 + n * (self.x.steps * 4) + before, self.width * 4
+            step = self.width * item
+            before = self._steps_before() * step
+            return base + e.index(load.index) * item + n * (self.x.steps * item) + before, step
         by = stride(load.index, self.x.k)
         assert by is not None
         start = {v: Index() for v in (*self.x.n, *self.x.k)}
-        at = e.index(load.index.replace(start)) * 4 + n * 4 + self._steps_before() * (by * 4)
-        return base + at, by * 4
+        at = e.index(load.index.replace(start)) * item + n * item
+        at = at + self._steps_before() * (by * item)
+        return base + at, by * item
 
     def _steps_before(self) -> I32:
         """Steps in the blocks before this one."""
@@ -507,18 +525,19 @@ class _Contraction:
         number: I32 | None, r: I32, n: I32, mr: int, width: int,
     ) -> None:  # fmt: skip
         f = self.f
-        vectors = -(-width // LANES)
-        lanes = [min(LANES, width - LANES * v) for v in range(vectors)]
+        kind = lane_type(self.x.dtype)
+        vectors = -(-width // self.lanes)
+        lanes = [min(self.lanes, width - self.lanes * v) for v in range(vectors)]
         start = None
-        sums = f.let(self.scratch + self.sums_at + r * self.sums_row + n * 4)
+        sums = f.let(self.scratch + self.sums_at + r * self.sums_row + n * self.item)
         if number is not None:
-            start = [[f.local(F32x4, 0) for _ in range(vectors)] for _ in range(mr)]
+            start = [[f.local(kind, 0) for _ in range(vectors)] for _ in range(mr)]
             with f.if_(number != 0):
                 for i in range(mr):
                     for v in range(vectors):
-                        start[i][v].set(F32x4.load(sums + (i * self.sums_row + 16 * v)))
+                        start[i][v].set(kind.load(sums + (i * self.sums_row + 16 * v)))
         total = tile(
-            f, F32x4, f.let(a), b, mr=mr, nv=vectors, k=count, a_row=a_row, a_step=a_step,
+            f, kind, f.let(a), b, mr=mr, nv=vectors, k=count, a_row=a_row, a_step=a_step,
             b_step=b_step, fma=self.fma, start=start,
         )  # fmt: skip
         if number is None:
@@ -538,11 +557,14 @@ class _Contraction:
             with f.scope(), e.fresh():
                 e.counters[self.m] = base + i
                 for v, value in enumerate(line):
-                    with f.scope(), e.over(self.n, n + LANES * v, lanes[v]):
-                        e.acc = value
-                        done = [e.value(store.expr) for store in self.stores]
-                        for store, new in zip(self.stores, done, strict=True):
-                            e.store(store, new)
+                    # Where the epilogue has wider values than the tile, it takes half a vector.
+                    for part in range(0, lanes[v], e.width):
+                        at = n + self.lanes * v + part
+                        with f.scope(), e.over(self.n, at, min(e.width, lanes[v] - part)):
+                            e.acc = f.let(value.shuffle(value, (2, 3, 2, 3))) if part else value
+                            done = [e.value(store.expr) for store in self.stores]
+                            for store, new in zip(self.stores, done, strict=True):
+                                e.store(store, new)
 
 
 def _rounded(nbytes: int) -> int:

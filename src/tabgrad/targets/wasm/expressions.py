@@ -1,4 +1,4 @@
-"""Kernel expressions as vector code: four points of one loop at a time.
+"""Kernel expressions as vector code: four points of one loop at a time, two where values are wide.
 
 An `Evaluator` belongs to one function. It knows where buffers and loop counters are, which loop is
 spread over the lanes, and how many lanes count. Loads are whole vectors where the index advances by
@@ -14,13 +14,14 @@ from typing import Any
 
 from tabgrad.ir.index import Atom, Div, Dyn, Index, Var
 from tabgrad.ir.kernel import Condition, Expr, Store
-from tabgrad.targets.wasm.builder import I32, F32x4, Function, I32x4
+from tabgrad.targets.wasm.builder import I32, Function, I32x4
 from tabgrad.targets.wasm.elements import (
     LANES,
     V,
     as_lanes,
     element_from,
     lane_type,
+    mask_for,
     normalised,
     put_element,
     put_lane,
@@ -29,6 +30,7 @@ from tabgrad.targets.wasm.elements import (
     splat_from,
     vector_from,
 )
+from tabgrad.targets.wasm.mathlib import conversions
 from tabgrad.targets.wasm.operations import combine, constant, operation
 
 
@@ -41,15 +43,16 @@ class Evaluator:
         bases: Mapping[int, I32],
         counters: Mapping[Var, I32],
         fma: bool,
-        acc: Any = None,
+        width: int = LANES,
     ) -> None:
         self.f = f
         self.fma = fma
+        self.width = width  # points in a vector, see `elements.width_of`
         self.bases = dict(bases)
         self.counters = dict(counters)
-        self.acc = acc  # value of "acc": the folded vector
+        self.acc: Any = None  # value of "acc": the folded vector
         self.vector: Var | None = None
-        self.lanes = LANES
+        self.lanes = width
         self._values: dict[int, V] = {}
         self._pointers: dict[tuple[int, Index], I32] = {}
         self._keep_alive: list[Expr] = []
@@ -172,11 +175,12 @@ class Evaluator:
 
     def _index_vector(self, expr: Expr) -> V:
         assert expr.index is not None
-        kind = lane_type(expr.dtype)
-        whole = self.index_lanes(expr.index)
-        if kind is F32x4:
-            return whole.to_f32()
-        return normalised(whole.view(kind), expr.dtype)
+        kind, whole = lane_type(expr.dtype), self.index_lanes(expr.index)
+        if expr.dtype.itemsize == 8:
+            wide = whole.to_f64_low() if expr.dtype.is_float else conversions.widen(whole)
+            return wide.view(kind)
+        whole = whole.to_f32() if expr.dtype.is_float else whole.view(kind)
+        return normalised(self.f, whole, expr.dtype)
 
     def index_lanes(self, index: Index) -> I32x4:
         """An index at all lanes."""
@@ -224,10 +228,10 @@ class Evaluator:
             return self._load_lanes(expr, by)
         pointer = self._pointer(expr)
         if by == 0:
-            return splat_from(expr.dtype, pointer)
+            return splat_from(self.f, expr.dtype, pointer)
         assert self.vector is not None
         counter = self.counters[self.vector]
-        return vector_from(expr.dtype, pointer + counter * size)
+        return vector_from(self.f, expr.dtype, pointer + counter * size)
 
     def _load_lanes(self, expr: Expr, by: int | None) -> V:
         assert expr.buffer is not None and expr.index is not None
@@ -244,7 +248,7 @@ class Evaluator:
         result = self.f.let(kind.splat(element_from(expr.dtype, places[0])))
         for lane in range(1, self.lanes):
             result.set(put_lane(result, lane, expr.dtype, places[lane]))
-        return as_lanes(result, expr.dtype)
+        return as_lanes(self.f, result, expr.dtype)
 
     def _load_allowed(self, expr: Expr, by: int | None) -> V:
         """Inside a guard some lanes must not touch memory: they read element 0 instead."""
@@ -252,14 +256,14 @@ class Evaluator:
         size = expr.dtype.itemsize
         base = self.bases[id(expr.buffer)]
         if by == 0:
-            some = I32.const(0) - self._mask.any_true()
-            return splat_from(expr.dtype, base + (self.index(expr.index) & some) * size)
+            some = I32.const(0) - self._any(self._mask)
+            return splat_from(self.f, expr.dtype, base + (self.index(expr.index) & some) * size)
         kind = raw_type(expr.dtype)
         result = self.f.local(kind, kind.const(0))
         for lane in range(self.lanes):
             at = self.index(expr.index, lane) & self._mask.lane(lane)
             result.set(put_lane(result, lane, expr.dtype, base + at * size))
-        return as_lanes(result, expr.dtype)
+        return as_lanes(self.f, result, expr.dtype)
 
     # Guards
 
@@ -312,7 +316,7 @@ class Evaluator:
         if not varies:
             allowed = self.all_hold(expr.conditions)
             if self._mask is not None:
-                allowed = allowed & self._mask.any_true()
+                allowed = allowed & self._any(self._mask)
             with f.if_(allowed), self.fresh():
                 result.set(self.value(inside))
             with f.else_(), self.fresh():
@@ -321,7 +325,7 @@ class Evaluator:
         mask = self._lane_mask(expr.conditions)
         if self._mask is not None:
             mask = f.let(mask & self._mask)
-        with f.if_(mask.all_true()), self.fresh():
+        with f.if_(self._all(mask)), self.fresh():
             before, self._mask = self._mask, None
             result.set(self.value(inside))
             self._mask = before
@@ -330,8 +334,14 @@ class Evaluator:
             with self.fresh():  # what is loaded for these lanes alone is no value for others
                 taken = self.value(inside)
             self._mask = before
-            result.set(mask.select(taken, self.value(outside)))
+            result.set(mask_for(type(taken), mask).select(taken, self.value(outside)))
         return result
+
+    def _any(self, mask: I32x4) -> I32:
+        return mask.any_true() if self.width == LANES else (mask.bitmask() & 3) != 0
+
+    def _all(self, mask: I32x4) -> I32:
+        return mask.all_true() if self.width == LANES else (mask.bitmask() & 3) == 3
 
     # Stores
 
@@ -368,7 +378,7 @@ class Evaluator:
         dtype = store.buffer.dtype
         place = self.f.let(self.bases[id(store.buffer)] + self.index(store.index) * dtype.itemsize)
         if store.combine != "set":
-            old = self.f.let(vector_from(dtype, place))
+            old = self.f.let(vector_from(self.f, dtype, place))
             value = combine(self, store.combine, old, value, dtype)
         put_vector(self.f, dtype, place, value, self.lanes)
 
@@ -380,7 +390,7 @@ class Evaluator:
         if store.combine == "set":
             put_element(self.f, dtype, place, value, lane)
             return
-        old = self.f.let(splat_from(dtype, place))
+        old = self.f.let(splat_from(self.f, dtype, place))
         new = type(value).splat(value.lane(lane))
         put_element(self.f, dtype, place, combine(self, store.combine, old, new, dtype), 0)
 

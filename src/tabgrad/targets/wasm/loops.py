@@ -1,12 +1,14 @@
 """Maps, reductions and scatters as WASM functions.
 
 A kernel's function takes the addresses of its buffers, then `begin` and `end`: which of its
-independent units (steps of the outermost loop) to do. One vector of four points is computed at a
-time; what is left over is one shorter vector of the same code, never another one.
+independent units (steps of the outermost loop) to do. One vector of points is computed at a time,
+four or (with 64-bit values) two; what is left over is one shorter vector of the same code, never
+another one.
 
-The order in which a reduction adds depends on its shape alone: four running sums in blocks, block
-sums added up, so that errors stay small and results do not depend on who computes what. The fold
-"dot" (a small contraction) adds products one by one instead, as the tiles of large ones do.
+The order in which a reduction adds depends on its shape and dtypes alone: four running sums in
+blocks, block sums added up, so that errors stay small and results do not depend on who computes
+what. The fold "dot" (a small contraction) adds products one by one instead, as the tiles of large
+ones do.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from typing import Any
 
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Expr, Kernel, Store, identity, walk
-from tabgrad.targets.wasm.builder import I32, F32x4, Function, I32x4
-from tabgrad.targets.wasm.elements import LANES, lane_type
+from tabgrad.targets.wasm.builder import I32, Function, I32x4
+from tabgrad.targets.wasm.elements import LANES, lane_type, mask_for, truth, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
+from tabgrad.targets.wasm.mathlib import conversions
 from tabgrad.targets.wasm.operations import combine, constant
 
 CHUNK = 4096  # elements of a single loop that make one unit of work
@@ -36,19 +39,35 @@ def emit(f: Function, kernel: Kernel, bases: dict[int, I32], fma: bool) -> int:
     return _emit_map(f, kernel, bases, fma, begin, end)
 
 
+def takes_rows(kernel: Kernel) -> bool:
+    """Whether a kernel's units are the rows of its group, if that goes by rows."""
+    note = kernel.group
+    if note is None or note.kind != "rows" or kernel.row_points:
+        return True
+    if kernel.row_loops != 1 or kernel.space[0].size != note.rows:
+        return False
+    return kernel.kind == "map" or len(kernel.space) > 1 or along_inner(kernel)
+
+
 # Maps ---------------------------------------------------------------------------------------------
 
 
 def _emit_map(
     f: Function, kernel: Kernel, bases: dict[int, I32], fma: bool, begin: I32, end: I32
 ) -> int:
-    e = Evaluator(f, bases, {}, fma)
+    e = Evaluator(f, bases, {}, fma, width_of(kernel))
     stores = kernel.stores
     if not kernel.space:
         with f.loop_range(begin, end), e.over(None, None, 1):
             _store_all(e, stores)
         return 1
     *outer, vector = kernel.space
+    if kernel.row_points:
+        start, stop = f.let(begin * kernel.row_points), f.let(end * kernel.row_points)
+        with e.fresh():
+            e.hoist([s.expr for s in stores], vector)
+            _from_to(e, vector, start, stop, stores)
+        return vector.size // kernel.row_points
     if not outer and kernel.kind == "map":
         units = -(-vector.size // CHUNK)
         if units < 2:
@@ -94,36 +113,56 @@ def _vectors(
 ) -> None:
     """Full vectors from start to stop, and the shorter one at the very end of the loop."""
     f = e.f
-    unroll = unroll_of([s.expr for s in stores], last)
+    unroll, width = unroll_of([s.expr for s in stores], last), e.width
 
     def point(at: I32, lanes: int) -> None:
         with f.scope(), e.over(vector, at, lanes):
             _store_all(e, stores)
 
-    tail = last % LANES
+    tail = last % width
     if start.constant is not None and stop.constant is not None:
         whole = stop.constant - start.constant - tail
-        main = whole // (LANES * unroll) * LANES * unroll
-        with f.loop_range(start, start + main, LANES * unroll) as i:
+        main = whole // (width * unroll) * width * unroll
+        with f.loop_range(start, start + main, width * unroll) as i:
             for u in range(unroll):
-                point(i + LANES * u, LANES)
-        for at in range(start.constant + main, start.constant + whole, LANES):
-            point(I32.const(at), LANES)
+                point(i + width * u, width)
+        for at in range(start.constant + main, start.constant + whole, width):
+            point(I32.const(at), width)
         if tail:
             point(I32.const(stop.constant - tail), tail)
         return
     # Chunks are multiples of a vector, except for the end of the last one.
-    end = f.let(stop - (stop & (LANES * unroll - 1)))
-    with f.loop_range(start, end, LANES * unroll) as i:
+    end = f.let(stop - (stop & (width * unroll - 1)))
+    with f.loop_range(start, end, width * unroll) as i:
         for u in range(unroll):
-            point(i + LANES * u, LANES)
+            point(i + width * u, width)
     if unroll > 1:
-        whole_end = f.let(stop & -LANES)
-        with f.loop_range(end, whole_end, LANES) as i:
-            point(i, LANES)
+        whole_end = f.let(stop & -width)
+        with f.loop_range(end, whole_end, width) as i:
+            point(i, width)
     if tail:
         with f.if_(stop == last), e.fresh():
             point(I32.const(last - tail), tail)
+
+
+def _from_to(e: Evaluator, vector: Var, start: I32, stop: I32, stores: Sequence[Store]) -> None:
+    """The points from start to stop, wherever these are: full vectors, then one at a time."""
+    f = e.f
+
+    def point(at: I32, lanes: int) -> None:
+        with f.scope(), e.over(vector, at, lanes):
+            _store_all(e, stores)
+
+    unroll, width = unroll_of([s.expr for s in stores], vector.size), e.width
+    for count in sorted({unroll, 1}, reverse=True):
+        step = width * count
+        end = f.let(start + ((stop - start) & -step))
+        with f.loop_range(start, end, step) as i:
+            for u in range(count):
+                point(i + width * u, width)
+        start = end
+    with f.loop_range(start, stop) as i:
+        point(i, 1)
 
 
 def unroll_of(roots: Sequence[Expr], size: int) -> int:
@@ -145,6 +184,21 @@ def _store_all(e: Evaluator, stores: Sequence[Store]) -> None:
 # Reductions ---------------------------------------------------------------------------------------
 
 
+def along_inner(kernel: Kernel) -> bool:
+    """Whether the lanes run along the innermost folded loop, or across the outputs."""
+    if not kernel.inner or kernel.fold == "dot":
+        return False
+    if not kernel.space:
+        return True
+    assert kernel.body is not None
+    folded, outer = kernel.inner[-1], kernel.space[-1]
+    indices = [x.index for x in walk([kernel.body]) if x.op == "load" and x.index is not None]
+    whole = {v: sum(i.coefficient(v) == 1 for i in indices) for v in (folded, outer)}
+    if whole[folded] != whole[outer]:
+        return whole[folded] > whole[outer] and folded.size >= 2
+    return folded.size >= outer.size
+
+
 class _Reduction:
     def __init__(self, f: Function, kernel: Kernel, bases: dict[int, I32], fma: bool) -> None:
         assert kernel.body is not None
@@ -152,7 +206,8 @@ class _Reduction:
         self.body: Expr = kernel.body
         self.dtype = kernel.body.dtype
         self.kind = lane_type(self.dtype)
-        self.e = Evaluator(f, bases, {}, fma)
+        self.e = Evaluator(f, bases, {}, fma, width_of(kernel))
+        self.width = self.e.width
         self.arg = kernel.fold in ("argmax", "argmin")
         self.ordered = kernel.fold == "dot"
         self.fold = "sum" if self.ordered else kernel.fold.removeprefix("arg")
@@ -163,7 +218,7 @@ class _Reduction:
     def emit(self, begin: I32, end: I32) -> int:
         """Write the function body; returns the number of units."""
         f, e, kernel = self.f, self.e, self.kernel
-        along = self._along_inner()
+        along = along_inner(kernel)
         space = list(kernel.space)
         vector = None if along or not space else space.pop()
         point = self._fold_along if along else lambda: self._fold_across(vector)
@@ -175,19 +230,6 @@ class _Reduction:
             e.counters[space[0]] = i
             _nest(f, e, space[1:], point)
         return space[0].size
-
-    def _along_inner(self) -> bool:
-        """Whether the lanes run along the innermost folded loop, or across the outputs."""
-        if not self.kernel.inner or self.ordered:
-            return False
-        if not self.kernel.space:
-            return True
-        folded, outer = self.kernel.inner[-1], self.kernel.space[-1]
-        indices = [x.index for x in walk([self.body]) if x.op == "load" and x.index is not None]
-        whole = {v: sum(i.coefficient(v) == 1 for i in indices) for v in (folded, outer)}
-        if whole[folded] != whole[outer]:
-            return whole[folded] > whole[outer] and folded.size >= 2
-        return folded.size >= outer.size
 
     # Lanes along the folded loop: partial sums in lanes, put together at the end
 
@@ -236,7 +278,7 @@ class _Reduction:
         """Fold the points from start to stop; `ends` when the loop's tail is among them."""
         f, e = self.f, self.e
         unroll = len(sums)
-        tail = size % LANES if ends else 0
+        tail = size % self.width if ends else 0
 
         def point(at: I32, lanes: int, into: Any) -> None:
             with f.scope(), e.over(vector, at, lanes):
@@ -244,19 +286,19 @@ class _Reduction:
 
         if start.constant is not None and stop.constant is not None:
             whole = stop.constant - start.constant - tail
-            main = whole // (LANES * unroll) * LANES * unroll
-            with f.loop_range(start, start + main, LANES * unroll) as i:
+            main = whole // (self.width * unroll) * self.width * unroll
+            with f.loop_range(start, start + main, self.width * unroll) as i:
                 for u in range(unroll):
-                    point(i + LANES * u, LANES, sums[u])
-            places = range(start.constant + main, start.constant + whole, LANES)
+                    point(i + self.width * u, self.width, sums[u])
+            places = range(start.constant + main, start.constant + whole, self.width)
             for u, at in enumerate(places):
-                point(I32.const(at), LANES, sums[u])
+                point(I32.const(at), self.width, sums[u])
             if tail:
                 point(I32.const(stop.constant - tail), tail, sums[len(places)])
             return
-        with f.loop_range(start, stop, LANES * unroll) as i:
+        with f.loop_range(start, stop, self.width * unroll) as i:
             for u in range(unroll):
-                point(i + LANES * u, LANES, sums[u])
+                point(i + self.width * u, self.width, sums[u])
 
     # Lanes across neighbouring outputs: each lane folds its own
 
@@ -265,14 +307,14 @@ class _Reduction:
         if vector is None:
             self._across(None, None, [1])
             return
-        unroll = 1
-        if not self.arg and vector.size >= 4 * LANES and unroll_of([self.body], UNROLL_SIZE) > 1:
+        unroll, enough = 1, vector.size >= 4 * self.width
+        if not self.arg and enough and unroll_of([self.body], UNROLL_SIZE) > 1:
             unroll = 4
-        main = vector.size // (LANES * unroll) * LANES * unroll
-        with f.loop_range(0, main, LANES * unroll) as i, e.fresh():
-            self._across(vector, i, [LANES] * unroll)
-        for at in range(main, vector.size, LANES):
-            self._across(vector, I32.const(at), [min(LANES, vector.size - at)])
+        main = vector.size // (self.width * unroll) * self.width * unroll
+        with f.loop_range(0, main, self.width * unroll) as i, e.fresh():
+            self._across(vector, i, [self.width] * unroll)
+        for at in range(main, vector.size, self.width):
+            self._across(vector, I32.const(at), [min(self.width, vector.size - at)])
 
     def _across(self, vector: Var | None, at: I32 | None, lanes: list[int]) -> None:
         f, e = self.f, self.e
@@ -283,9 +325,9 @@ class _Reduction:
 
             def point() -> None:
                 for u, n in enumerate(lanes):
-                    counter = None if at is None else at + LANES * u
+                    counter = None if at is None else at + self.width * u
                     with f.scope(), e.over(vector, counter, n):
-                        self._join(sums[u], self._value(LANES))
+                        self._join(sums[u], self._value(self.width))
 
             def close() -> None:
                 for into, one in zip(blocks or [], sums, strict=bool(blocks)):
@@ -316,7 +358,7 @@ class _Reduction:
             for u, n in enumerate(lanes):
                 found = blocks[u] if blocks is not None else sums[u]
                 e.acc = found[1] if self.arg else found
-                counter = None if at is None else at + LANES * u
+                counter = None if at is None else at + self.width * u
                 with f.scope(), e.over(vector, counter, n):
                     _store_all(e, self.kernel.stores)
 
@@ -347,14 +389,15 @@ class _Reduction:
         value = self.e.value(self.body)
         if self.arg and self.dtype.kind == "b":  # masks: True is -1, and is to beat 0
             value = self.f.let(value & 1)
-        if lanes < LANES:
+        if lanes < self.width:
             counting = I32x4.const_lanes([-1] * lanes + [0] * (LANES - lanes))
-            value = self.f.let(counting.select(value, self.start))
+            here = self.kind.MASK.const_lanes([-1] * lanes + [0] * (self.kind.LANES - lanes))
+            value = self.f.let(here.select(value, self.start))
         if not self.arg:
             return value
         assert self.kernel.body_index is not None
         index = self.e.value(self.kernel.body_index)
-        if lanes < LANES:
+        if lanes < self.width:
             index = self.f.let(counting.select(index, I32x4.const(2**31 - 1)))
         return value, index
 
@@ -369,18 +412,20 @@ class _Reduction:
         (best, at), (value, index) = into, new
         with self.f.scope():
             better = self.f.let(self._better(best, at, value, index))
-            best.set(better.select(value, best))
+            best.set(mask_for(self.kind, better).select(value, best))
             at.set(better.select(index, at))
 
     def _better(self, best: Any, at: Any, value: Any, index: Any) -> Any:
         """Larger (or smaller), or equal and earlier; NaN beats numbers, and the first NaN wins."""
-        ahead = value > best if self.fold == "max" else value < best
-        earlier = self.f.let(index < at)
-        result = ahead.view(I32x4) | ((value == best).view(I32x4) & earlier)
-        if not issubclass(self.kind, F32x4):
+        f = self.f
+        test = conversions.greater if self.fold == "max" else conversions.less
+        ahead = truth(f, test(value, best))
+        earlier = f.let(index < at)
+        result = ahead | (truth(f, value == best) & earlier)
+        if not self.dtype.is_float:
             return result
-        nan, had = self.f.let((value != value).view(I32x4)), self.f.let(best != best)
-        return self.f.let(result) | (nan & (earlier | ~had))
+        nan, had = f.let(truth(f, value != value)), f.let(truth(f, best != best))
+        return f.let(result) | (nan & (earlier | ~had))
 
     def _merged(self, sums: Sequence[Any]) -> Any:
         """Running values put together, in pairs."""
@@ -397,15 +442,19 @@ class _Reduction:
     def _across_lanes(self, running: Any) -> Any:
         """The lanes folded together: 0 with 2 and 1 with 3, then those two."""
         f = self.f
+        distances = (2, 1) if self.width == LANES else (1,)
         if self.arg:
             value, index = (f.let(v) for v in running)
-            for shift in ((2, 3, 0, 1), (1, 0, 3, 2)):
-                self._join(
-                    (value, index),
-                    (f.let(value.shuffle(value, shift)), f.let(index.shuffle(index, shift))),
-                )
+            for distance in distances:
+                other = _swapped(f, value, distance), _swapped(f, index, distance)
+                self._join((value, index), other)
             return index
         total = f.let(running)
-        for shift in ((2, 3, 0, 1), (1, 0, 3, 2)):
-            self._join(total, f.let(total.shuffle(total, shift)))
+        for distance in distances:
+            self._join(total, _swapped(f, total, distance))
         return total
+
+
+def _swapped(f: Function, value: Any, distance: int) -> Any:
+    """Each lane in the place of the one so far away."""
+    return f.let(value.shuffle(value, [lane ^ distance for lane in range(value.LANES)]))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from tabgrad.dtypes import DType
+from tabgrad.dtypes import DType, float16, wrap
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Expr
 from tabgrad.targets.wasm import mathlib
-from tabgrad.targets.wasm.builder import I32, F32x4, Function, I32x4, U32x4
-from tabgrad.targets.wasm.elements import V, lane_type, normalised
+from tabgrad.targets.wasm.builder import (
+    I32,
+    I64,
+    F64x2,
+    Function,
+    I32x4,
+    I64x2,
+    U32x4,
+    U64x2,
+    Vector,
+)
+from tabgrad.targets.wasm.elements import V, lane_type, mask_for, normalised, truth
+from tabgrad.targets.wasm.mathlib import conversions, double, half
 
 
 class Emitting(Protocol):
@@ -31,24 +42,26 @@ def constant(expr: Expr) -> V:
     kind = lane_type(expr.dtype)
     if expr.dtype.kind == "b":
         return kind.const(-1 if expr.value else 0)
-    return kind.const(float(expr.value) if kind is F32x4 else int(expr.value))
+    return kind.const(wrap(expr.value, expr.dtype))
 
 
 def combine(e: Emitting, fold: str, x: V, y: V, dtype: DType) -> V:
     """x and y folded together: one step of a reduction or of a scatter."""
     if fold in ("sum", "add"):
-        return normalised(x + y, dtype)
+        return normalised(e.f, x + y, dtype)
     if fold == "prod":
-        return normalised(x * y, dtype)
+        return normalised(e.f, x * y, dtype)
     if fold in ("or", "and"):
         return x | y if fold == "or" else x & y
     if fold not in ("max", "min"):
         raise AssertionError(fold)
-    if isinstance(x, F32x4):
+    if dtype.is_float:
         larger = mathlib.maximum if fold == "max" else mathlib.minimum
         return larger(e.f, x, y)
     if dtype.kind == "b":
         return x | y if fold == "max" else x & y
+    if dtype.itemsize == 8:
+        return (conversions.long_maximum if fold == "max" else conversions.long_minimum)(e.f, x, y)
     return x.max(y) if fold == "max" else x.min(y)
 
 
@@ -63,19 +76,36 @@ def operation(e: Emitting, expr: Expr) -> V:
 Rule = Callable[..., V]
 
 
-def _arithmetic(on_all: Callable[[V, V], V]) -> Rule:
-    return lambda e, x, a, b: normalised(on_all(a, b), x.dtype)
+def _arithmetic(on_all: Callable[..., V]) -> Rule:
+    return lambda e, x, *args: normalised(e.f, on_all(*args), x.dtype)
 
 
-def _floats(function: Callable[..., V]) -> Rule:
-    return lambda e, x, *args: function(e.f, *args, e.fma)
+def _exact(function: Callable[[V], V]) -> Rule:
+    """What gives a float its dtype holds, but may overflow an integer."""
+
+    def rule(e: Emitting, x: Expr, a: V) -> V:
+        return function(a) if x.dtype.is_float else normalised(e.f, function(a), x.dtype)
+
+    return rule
 
 
-def _by_kind(on_float: Callable[..., V], on_integer: Callable[..., V]) -> Rule:
+def _floats(name: str) -> Rule:
+    """A function of the math library, which has it for either width of lanes."""
+
     def rule(e: Emitting, x: Expr, *args: V) -> V:
-        if isinstance(args[0], F32x4):
-            return on_float(e.f, *args)
-        return normalised(on_integer(e.f, *args), x.dtype)
+        library: Any = double if x.dtype.itemsize == 8 else mathlib
+        return normalised(e.f, getattr(library, name)(e.f, *args, e.fma), x.dtype)
+
+    return rule
+
+
+def _division(name: str, on_integer: Callable[..., V], on_long: Callable[..., V]) -> Rule:
+    def rule(e: Emitting, x: Expr, a: V, b: V) -> V:
+        if x.dtype.is_float:
+            library: Any = double if x.dtype.itemsize == 8 else mathlib
+            return normalised(e.f, getattr(library, name)(e.f, a, b), x.dtype)
+        divide = on_long if x.dtype.itemsize == 8 else on_integer
+        return normalised(e.f, divide(e.f, a, b), x.dtype)
 
     return rule
 
@@ -88,26 +118,64 @@ def _compare(test: Callable[[V, V], V]) -> Rule:
     def rule(e: Emitting, x: Expr, a: V, b: V) -> V:
         if x.args[0].dtype.kind == "b":  # masks: True is -1, so compare as 1 and 0
             a, b = a & 1, b & 1
-        return test(a, b).view(I32x4)
+        return truth(e.f, test(a, b))
 
     return rule
 
 
 def _cast(e: Emitting, x: Expr, a: V) -> V:
-    source, target = x.args[0].dtype, x.dtype
+    f, source, target = e.f, x.args[0].dtype, x.dtype
     kind = lane_type(target)
     if target.kind == "b":
-        return (a != 0).view(I32x4)
+        return truth(f, a != 0)
     if source.kind == "b":
         one = constant(Expr("const", target, value=1))
-        return (a.view(I32x4) & one.view(I32x4)).view(kind)
+        return (mask_for(kind, a).view(I32x4) & one.view(I32x4)).view(kind)
+    if source.is_float and target.is_float:
+        return _between_floats(f, a, target)
     if source.is_float:
-        if target.is_float:
-            return a
-        return mathlib.to_integer(e.f, a, target.bits, target.kind == "i").view(kind)
+        if source.itemsize < 8 and target.itemsize < 8:
+            return mathlib.to_integer(f, a, target.bits, target.kind == "i").view(kind)
+        wide = a.to_f64_low() if source.itemsize < 8 else a
+        return conversions.double_to_integer(f, wide, target.bits, target.kind == "i").view(kind)
     if target.is_float:
-        return a.to_f32()
-    return normalised(a.view(kind), target)
+        return normalised(f, _float_from_integer(f, a, target), target)
+    if source.itemsize < 8 and target.itemsize == 8:
+        return conversions.widen(a).view(kind)
+    if source.itemsize == 8 and target.itemsize < 8:
+        a = conversions.narrow(f, a)
+    return normalised(f, a.view(kind), target)
+
+
+def _between_floats(f: Function, a: V, target: DType) -> V:
+    if isinstance(a, F64x2):
+        if target is float16:
+            return half.rounded_from_double(f, a)
+        return a if target.itemsize == 8 else a.to_f32_low()
+    return a.to_f64_low() if target.itemsize == 8 else normalised(f, a, target)
+
+
+def _float_from_integer(f: Function, a: V, target: DType) -> V:
+    # By way of float32 no float16 is rounded twice: what float32 rounds is infinite in float16.
+    if a.LANES == 2:
+        double_ = target.itemsize == 8
+        return (conversions.integer_to_double if double_ else conversions.integer_to_single)(f, a)
+    return a.to_f64_low() if target.itemsize == 8 else a.to_f32()
+
+
+def _bitcast(e: Emitting, x: Expr, a: V) -> V:
+    f, source, target = e.f, x.args[0].dtype, x.dtype
+    if source is target:
+        return a
+    if source is float16:
+        a = half.to_bits(f, a)
+    if target is float16:
+        return half.from_bits(f, a.view(U32x4))
+    if source.kind == "b":
+        return (a & 1).view(lane_type(target))
+    if target.kind == "b":
+        return truth(f, a != 0)
+    return normalised(f, a.view(lane_type(target)), target)
 
 
 def _shift(e: Emitting, x: Expr, a: V, b: V) -> V:
@@ -116,29 +184,29 @@ def _shift(e: Emitting, x: Expr, a: V, b: V) -> V:
     value, count = f.once(a), f.once(b)
     uniform = x.args[1].op == "const"
     left = x.op == "shl"
+    kind, top = (I64, 63) if bits == 64 else (I32, 31)
     if uniform:
         n = int(x.args[1].value)
         if not 0 <= n < bits:
             if left or x.dtype.kind == "u":
                 return value ^ value
-            return value >> 31
-        return normalised(value << n if left else value >> n, x.dtype)
+            return value >> top
+        return normalised(f, value << n if left else value >> n, x.dtype)
     result = f.let(value)
     for lane in range(e.lanes):
-        amount = f.let(count.view(I32x4).lane(lane))
+        amount = f.let(count.view(I64x2 if bits == 64 else I32x4).lane(lane))
         number = value.lane(lane)
         within = (amount >= 0) & (amount < bits)
-        kind = type(number)
-        amount_here = amount if kind is I32 else amount.view(kind)
+        amount_here = amount if type(number) is kind else amount.view(type(number))
         moved = number << amount_here if left else number >> amount_here
-        other = kind.const(0) if left or x.dtype.kind == "u" else number >> 31
+        other = type(number).const(0) if left or x.dtype.kind == "u" else number >> top
         result.set(result.with_lane(lane, within.select(f.let(moved), f.let(other))))
-    return normalised(result, x.dtype)
+    return normalised(f, result, x.dtype)
 
 
 def _power(e: Emitting, x: Expr, a: V, b: V) -> V:
-    if isinstance(a, F32x4):
-        return mathlib.power(e.f, a, b, e.fma)
+    if x.dtype.is_float:
+        return _floats("power")(e, x, a, b)
     return _integer_power(e, x, a, b)
 
 
@@ -148,89 +216,99 @@ def _integer_power(e: Emitting, x: Expr, a: V, b: V) -> V:
     kind = type(a)
     base, exponent = f.let(a), f.let(b)
     result = f.local(kind, kind.const(1))
-    if kind is I32x4:
+    signed = kind in (I32x4, I64x2)
+    unsigned = U32x4 if kind.LANES == 4 else U64x2
+    if signed:
         odd = (exponent & 1) != 0
         sign = f.let(odd.select(base, base * base))
-        unit = ((base == 1) | (base == -1)).view(I32x4)
+        unit = (base == 1) | (base == -1)
         negative = f.let(exponent < 0)
         inverse = f.let(unit.select(sign, kind.const(0)))
         exponent.set(negative.select(kind.const(0), exponent))
     with f.while_(exponent.view(I32x4).any_true()):
-        hit = ((exponent & 1) != 0).view(I32x4)
+        hit = (exponent & 1) != 0
         result.set(hit.select(result * base, result))
         base.set(base * base)
-        exponent.set((exponent.view(U32x4) >> 1).view(kind))
-    if kind is I32x4:
+        exponent.set((exponent.view(unsigned) >> 1).view(kind))
+    if signed:
         result.set(negative.select(inverse, result))
-    return normalised(result, x.dtype)
+    return normalised(f, result, x.dtype)
 
 
 def _select(e: Emitting, x: Expr, cond: V, a: V, b: V) -> V:
+    kind: type[Vector[Any, Any]] = lane_type(x.dtype)
+    mask = mask_for(kind, cond)
     # relu and its kin: a zero branch needs only the mask.
-    if x.args[1].op == "const" and x.dtype.is_float and constant_bits(x.args[1]) == 0:
-        return b.view(I32x4).and_not(cond).view(F32x4)
-    if x.args[2].op == "const" and x.dtype.is_float and constant_bits(x.args[2]) == 0:
-        return (a.view(I32x4) & cond).view(F32x4)
-    return mathlib.choose(cond, a, b, e.fma)
+    if _is_zero(x.args[1]) and x.dtype.is_float:
+        return b.bits().and_not(mask).view(kind)
+    if _is_zero(x.args[2]) and x.dtype.is_float:
+        return (a.bits() & mask).view(kind)
+    return mathlib.choose(mask, a, b, e.fma)
 
 
-def constant_bits(expr: Expr) -> int:
-    """The bits of a float32 constant."""
-    return int(struct.unpack("<I", struct.pack("<f", expr.value))[0])
+def _is_zero(expr: Expr) -> bool:
+    """Whether an expression is the constant 0.0, all of whose bits are 0."""
+    return expr.op == "const" and expr.value == 0 and math.copysign(1, expr.value) > 0
 
 
 def _threefry(e: Emitting, x: Expr, k0: V, k1: V, c0: V, c1: V) -> V:
     return mathlib.threefry2x32(e.f, (k0, k1), (c0, c1))
 
 
-def _sign(f: Function, a: V) -> V:
-    if isinstance(a, U32x4):
-        return ((a != 0).view(U32x4)) & 1
-    return mathlib.integer_sign(f, a)
+def _sign(e: Emitting, x: Expr, a: V) -> V:
+    f = e.f
+    if x.dtype.is_float:
+        library: Any = double if x.dtype.itemsize == 8 else mathlib
+        return library.sign(f, a)
+    if isinstance(a, (U32x4, U64x2)):
+        return ((a != 0).view(type(a))) & 1
+    return normalised(f, mathlib.integer_sign(f, a), x.dtype)
 
 
 _OPERATIONS: dict[str, Rule] = {
     "add": _arithmetic(lambda a, b: a + b),
     "sub": _arithmetic(lambda a, b: a - b),
     "mul": _arithmetic(lambda a, b: a * b),
-    "div": lambda e, x, a, b: a / b,
-    "neg": lambda e, x, a: normalised(-a, x.dtype),
-    "abs": lambda e, x, a: normalised(a if x.dtype.kind in "bu" else abs(a), x.dtype),
-    "sign": _by_kind(mathlib.sign, _sign),
+    "div": _arithmetic(lambda a, b: a / b),
+    "neg": _exact(lambda a: -a),
+    "abs": lambda e, x, a: a if x.dtype.kind in "bu" else _exact(abs)(e, x, a),
+    "sign": _sign,
     "floor": lambda e, x, a: a.floor(),
     "ceil": lambda e, x, a: a.ceil(),
     "round": lambda e, x, a: a.nearest(),
     "trunc": lambda e, x, a: a.trunc(),
-    "sqrt": lambda e, x, a: a.sqrt(),
-    "exp": _floats(mathlib.exp),
-    "expm1": _floats(mathlib.expm1),
-    "log": _floats(mathlib.log),
-    "log1p": _floats(mathlib.log1p),
-    "sin": _floats(mathlib.sin),
-    "cos": _floats(mathlib.cos),
-    "tan": _floats(mathlib.tan),
-    "tanh": _floats(mathlib.tanh),
-    "sigmoid": _floats(mathlib.sigmoid),
-    "erf": _floats(mathlib.erf),
-    "atan2": _floats(mathlib.atan2),
+    "sqrt": _arithmetic(lambda a: a.sqrt()),
+    "exp": _floats("exp"),
+    "expm1": _floats("expm1"),
+    "log": _floats("log"),
+    "log1p": _floats("log1p"),
+    "sin": _floats("sin"),
+    "cos": _floats("cos"),
+    "tan": _floats("tan"),
+    "tanh": _floats("tanh"),
+    "sigmoid": _floats("sigmoid"),
+    "erf": _floats("erf"),
+    "atan2": _floats("atan2"),
     "pow": _power,
-    "floordiv": _by_kind(mathlib.floor_divide, mathlib.integer_floor_divide),
-    "mod": _by_kind(mathlib.floor_mod, mathlib.integer_mod),
+    "floordiv": _division(
+        "floor_divide", mathlib.integer_floor_divide, conversions.long_floor_divide
+    ),
+    "mod": _division("floor_mod", mathlib.integer_mod, conversions.long_mod),
     "max": _extremum("max"),
     "min": _extremum("min"),
     "and": lambda e, x, a, b: a & b,
     "or": lambda e, x, a, b: a | b,
     "xor": lambda e, x, a, b: a ^ b,
-    "not": lambda e, x, a: ~a if x.dtype.kind != "u" else normalised(~a, x.dtype),
+    "not": lambda e, x, a: ~a if x.dtype.kind != "u" else normalised(e.f, ~a, x.dtype),
     "shl": _shift,
     "shr": _shift,
     "eq": _compare(lambda a, b: a == b),
     "ne": _compare(lambda a, b: a != b),
-    "lt": _compare(lambda a, b: a < b),
-    "le": _compare(lambda a, b: a <= b),
+    "lt": _compare(conversions.less),
+    "le": _compare(conversions.less_equal),
     "select": _select,
     "cast": _cast,
-    "bitcast": lambda e, x, a: a.view(lane_type(x.dtype)),
+    "bitcast": _bitcast,
     "threefry": _threefry,
     "tag": lambda e, x, a: a,
     "stop": lambda e, x, a: a,

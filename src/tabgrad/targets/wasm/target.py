@@ -7,6 +7,7 @@ kernels are one function, called with other addresses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +27,26 @@ from tabgrad.compiler.frame import (
 )
 from tabgrad.compiler.plan import Plan
 from tabgrad.errors import NotSupportedError
-from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, kernels_of, run_time_places, walk
-from tabgrad.targets.wasm import contraction, loops
+from tabgrad.ir.kernel import (
+    Branch,
+    Buffer,
+    Expr,
+    Kernel,
+    Launch,
+    Loop,
+    While,
+    in_groups,
+    kernels_of,
+    run_time_places,
+    walk,
+)
+from tabgrad.targets.wasm import contraction, cumulative, loops, order
+from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
 from tabgrad.targets.wasm.elements import check_dtype
+
+POINTS_AT_A_TIME = 2048  # of a group by rows: 8 kB of each float32 value
 
 
 @dataclass
@@ -55,18 +71,26 @@ class WasmTarget:
         """Shape kernels for this target: merged loops, packed operands."""
         plan.launches = self._prepared(plan.launches, plan.temporaries)
 
-    def _prepared(
-        self, launches: Sequence[Kernel | Loop], temporaries: list[Buffer]
-    ) -> list[Kernel | Loop]:
-        result: list[Kernel | Loop] = []
+    def _prepared(self, launches: Sequence[Launch], temporaries: list[Buffer]) -> list[Launch]:
+        result: list[Launch] = []
         for launch in launches:
-            if isinstance(launch, Loop):
-                launch.body = self._prepared(launch.body, temporaries)
+            if not isinstance(launch, Kernel):
+                for body in launch.bodies():
+                    body[:] = self._prepared(body, temporaries)
                 result.append(launch)
-            elif launch.kind == "contract":
-                result += contraction.prepare(collapse(launch), temporaries, self.fma)
+                continue
+            accumulate_wide(launch)
+            if launch.kind == "contract":
+                made = contraction.prepare(collapse(launch), temporaries, self.fma)
+                for kernel in made:
+                    kernel.group = launch.group
+                result += made
             else:
                 result.append(collapse(launch))
+        for members in in_groups(result):
+            if not all(loops.takes_rows(x) for x in members if isinstance(x, Kernel)):
+                for kernel in members:
+                    kernel.group = None
         return result
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
@@ -129,6 +153,10 @@ class _Emission:
         bases = {id(b): p for b, p in zip(buffers, f.params, strict=False)}
         if contract:
             units, scratch = contraction.emit(f, kernel, bases, f.params[-3], self.fma)
+        elif kernel.kind == "sort":
+            units, scratch = order.emit(f, kernel, bases), 0
+        elif kernel.kind == "cumulative":
+            units, scratch = cumulative.emit(f, kernel, bases, self.fma), 0
         else:
             units, scratch = loops.emit(f, kernel, bases, self.fma), 0
         return _Emitted(f, units, scratch, name)
@@ -162,24 +190,56 @@ class _Emission:
                 return I32.const(slot)
             return I32.load(slot)
 
-        def launch(kernel: Kernel) -> None:
-            one = self._kernel(kernel)
+        def call(kernel: Kernel, begin: I32 | int, end: I32 | int) -> None:
             arguments = [address(buffer) for buffer in _buffers(kernel)]
             if kernel.kind == "contract":
                 arguments.append(I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES))
-            begin = (thread * one.units).div(threads)
-            end = ((thread + 1) * one.units).div(threads)
-            f.call(one.function, *arguments, begin, end)
+            f.call(self._kernel(kernel).function, *arguments, begin, end)
+
+        def share(units: int) -> tuple[I32, I32]:
+            """This thread's part of the units of a launch."""
+            return (thread * units).div(threads), ((thread + 1) * units).div(threads)
+
+        def launch(kernels: Sequence[Kernel]) -> None:
+            note = kernels[0].group
+            if len(kernels) > 1 and note is not None and note.kind == "small":
+                with f.if_(thread == 0):
+                    for kernel in kernels:
+                        call(kernel, 0, self._kernel(kernel).units)
+            elif len(kernels) > 1 and note is not None and note.kind == "rows":
+                first, last = share(note.rows)
+                step = _rows_at_a_time(kernels, note.rows)
+                with f.loop_range(first, last, step) as begin, f.scope():
+                    end = f.let(begin + step)
+                    with f.if_(end > last):
+                        end.set(last)
+                    for kernel in kernels:
+                        call(kernel, begin, end)
+            else:
+                for kernel in kernels:
+                    call(kernel, *share(self._kernel(kernel).units))
             with f.if_(threads > 1):
                 f.call(self._barrier(), threads)
 
-        def run(launches: Sequence[Kernel | Loop]) -> None:
-            for item in launches:
+        def run(launches: Sequence[Launch]) -> None:
+            for members in in_groups(launches):
+                item = members[0]
                 if isinstance(item, Kernel):
-                    launch(item)
+                    launch([member for member in members if isinstance(member, Kernel)])
                     continue
-                order = (item.length - 1, -1, -1) if item.reverse else (0, item.length, 1)
-                with f.loop_range(*order) as turn:
+                if isinstance(item, While):
+                    with f.block() as done, f.loop() as again:
+                        run(item.test)
+                        done.branch_if(I32.load8_u(address(item.flag)).not_())
+                        run(item.body)
+                        again.branch()
+                    continue
+                if isinstance(item, Branch):
+                    cases = [lambda body=body: run(body) for body in item.branches]
+                    f.switch(_clamped(f, I32.load(address(item.index)), len(cases)), cases)
+                    continue
+                turns_of = (item.length - 1, -1, -1) if item.reverse else (0, item.length, 1)
+                with f.loop_range(*turns_of) as turn:
                     turns[id(item)] = turn
                     run(item.body)
 
@@ -198,6 +258,22 @@ class _Emission:
                 again.branch_if(f.atomic_load(TURN) == turn)
 
         return self.module.helper("barrier", [I32], [], write)
+
+
+def _clamped(f: Function, index: I32, count: int) -> I32:
+    """An index as one of `count`."""
+    found = f.let(index)
+    with f.if_(found < 0):
+        found.set(0)
+    with f.if_(found >= count):
+        found.set(count - 1)
+    return found
+
+
+def _rows_at_a_time(kernels: Sequence[Kernel], rows: int) -> int:
+    """So many rows that what the kernels pass on to each other stays in the fastest cache."""
+    points = max(math.prod([v.size for v in (*k.space, *k.inner)]) for k in kernels)
+    return max(1, POINTS_AT_A_TIME * rows // max(points, 1))
 
 
 def _buffers(kernel: Kernel) -> list[Buffer]:
@@ -243,6 +319,8 @@ def _signature(kernel: Kernel, buffers: Sequence[Buffer]) -> Any:
     )
     roles = tuple(kernel.roles.get(v) for v in kernel.space)
     return (
-        kernel.kind, kernel.fold, kernel.space, kernel.inner, roles, kernel.panel_width, roots,
+        kernel.kind, kernel.fold, kernel.space, kernel.inner, roles, kernel.panel_width,
+        kernel.row_points, roots,
         stores, tuple(lines), tuple(b.dtype.name for b in buffers),
+        tuple(place[id(b)] for b in kernel.scratch),
     )  # fmt: skip
