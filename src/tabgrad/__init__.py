@@ -17,6 +17,8 @@ from tabgrad.dtypes import (
     bool_ as bool,
 )  # fmt: skip
 from tabgrad.dtypes import (
+    complex64,
+    complex128,
     float16,
     float32,
     float64,
@@ -41,6 +43,7 @@ from tabgrad.ops import (
     all,
     amax,
     amin,
+    angle,
     any,
     arange,
     arctan2,
@@ -59,8 +62,10 @@ from tabgrad.ops import (
     cast,
     ceil,
     clip,
+    complex,
     concat,
     concatenate,
+    conj,
     conv,
     conv_transpose,
     cos,
@@ -90,6 +95,7 @@ from tabgrad.ops import (
     hard_silu,
     hard_swish,
     hard_tanh,
+    imag,
     isfinite,
     isinf,
     isnan,
@@ -132,6 +138,7 @@ from tabgrad.ops import (
     power,
     prod,
     ravel,
+    real,
     reciprocal,
     relu,
     relu6,
@@ -183,6 +190,7 @@ from tabgrad.ops import (
 )
 from tabgrad.realize import set_engine
 from tabgrad.tensor import Tensor, tensor
+from tabgrad.transformations.custom import checkpoint, custom_gradient
 from tabgrad.variable import Variable
 from tabgrad.version import VERSION as __version__
 from tabgrad.web.export import export
@@ -203,6 +211,7 @@ __all__ = [
     "all",
     "amax",
     "amin",
+    "angle",
     "any",
     "arange",
     "arctan2",
@@ -222,14 +231,20 @@ __all__ = [
     "callbacks",
     "cast",
     "ceil",
+    "checkpoint",
     "clip",
     "compile",
+    "complex",
+    "complex64",
+    "complex128",
     "concat",
     "concatenate",
+    "conj",
     "conv",
     "conv_transpose",
     "cos",
     "count_nonzero",
+    "custom_gradient",
     "depthwise_conv",
     "divide",
     "dot",
@@ -262,6 +277,7 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "imag",
     "initializers",
     "int8",
     "int16",
@@ -315,6 +331,7 @@ __all__ = [
     "prod",
     "random",
     "ravel",
+    "real",
     "reciprocal",
     "relu",
     "relu6",

@@ -13,7 +13,7 @@ from tabgrad.errors import DtypeError
 
 
 class DType:
-    """One element type: `name`, `kind` ('b', 'i', 'u' or 'f') and `itemsize` in bytes."""
+    """One element type: `name`, `kind` ('b', 'i', 'u', 'f' or 'c') and `itemsize` in bytes."""
 
     __slots__ = ("format", "itemsize", "kind", "name")
 
@@ -46,9 +46,19 @@ class DType:
         return self.kind == "f"
 
     @property
+    def is_complex(self) -> bool:
+        """True for complex64 and complex128, which tensors keep as two floats."""
+        return self.kind == "c"
+
+    @property
     def is_integer(self) -> bool:
         """True for signed and unsigned integers (not bool)."""
         return self.kind in "iu"
+
+    @property
+    def part(self) -> DType:
+        """The type of the real part: float32 of complex64, float64 of complex128, else itself."""
+        return _PARTS.get(self.name, self)
 
 
 bool_: Final = DType("bool", "b", 1, "?")
@@ -67,11 +77,19 @@ float64: Final = DType("float64", "f", 8, "d")
 ALL: Final = (
     bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64,
 )  # fmt: skip
-_BY_NAME: Final = {d.name: d for d in ALL}
+"""The types a node of the graph may have."""
+
+# No engine knows complex numbers: a complex tensor is a pair of float nodes.
+complex64: Final = DType("complex64", "c", 8, "")
+complex128: Final = DType("complex128", "c", 16, "")
+COMPLEX: Final = (complex64, complex128)
+_PARTS: Final = {"complex64": float32, "complex128": float64}
+_BY_NAME: Final = {d.name: d for d in (*ALL, *COMPLEX)}
 
 
 def as_dtype(dtype: Any) -> DType:
-    """The DType for a DType, a name such as "float32", a NumPy dtype, or Python's bool, int, float.
+    """The DType for a DType, a name such as "float32", a NumPy dtype, or Python's bool, int, float
+    and complex.
 
     Raises DtypeError for anything else, naming the types there are.
     """
@@ -83,6 +101,8 @@ def as_dtype(dtype: Any) -> DType:
         return int32
     if dtype is float:
         return float32
+    if dtype is complex:
+        return complex64
     name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
     if name is None and isinstance(dtype, type):
         name = dtype.__name__  # numpy.float32 is a class whose name is the dtype's
@@ -92,10 +112,20 @@ def as_dtype(dtype: Any) -> DType:
     return found
 
 
+def complex_of(part: DType) -> DType:
+    """The complex type whose parts have this type: complex128 for float64, else complex64."""
+    return complex128 if part is float64 else complex64
+
+
 def wrap(value: Any, dtype: DType) -> Any:
     """A Python scalar as it is after storing it in `dtype`: rounded, or wrapped modulo 2**bits."""
     if dtype.kind == "b":
         return bool(value)
+    if dtype.kind == "c":
+        raise DtypeError(
+            f"expected a real dtype for a value of the graph; received {dtype.name}. A complex "
+            "tensor is a pair: tg.complex(real, imag)"
+        )
     if dtype.kind == "f":
         value = float(value)
         if dtype.itemsize == 8 or value != value or value in (float("inf"), float("-inf")):
@@ -139,6 +169,8 @@ def _promote2(a: DType, b: DType) -> DType:
         return a
     if a.kind == "b":
         return b
+    if a.kind == "c" or b.kind == "c":
+        return complex_of(_promote2(a.part, b.part))
     if a.kind == "f" or b.kind == "f":
         if a.kind == b.kind:
             return a if a.itemsize >= b.itemsize else b
@@ -153,10 +185,12 @@ def _promote2(a: DType, b: DType) -> DType:
     return {1: int16, 2: int32, 4: int64}[unsigned.itemsize]
 
 
-def weak_result(dtype: DType, scalar: bool | int | float) -> DType:
+def weak_result(dtype: DType, scalar: bool | int | float | complex) -> DType:
     """The type of an array with a Python scalar: the array's unless the scalar's kind is higher."""
     if isinstance(scalar, bool):
         return dtype
     if isinstance(scalar, int):
         return int32 if dtype.kind == "b" else dtype
-    return dtype if dtype.kind == "f" else float32
+    if isinstance(scalar, float):
+        return dtype if dtype.kind in "fc" else float32
+    return dtype if dtype.kind == "c" else complex_of(dtype)

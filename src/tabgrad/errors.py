@@ -6,6 +6,7 @@ built-in exception a Python programmer would expect in its place::
     Exception
     └── TabgradError                what was expected, what was received, what to do
         ├── ShapeError              (ValueError)           shapes or axes that do not fit
+        │   └── RangeError          (IndexError)           an index or axis that does not exist
         ├── DtypeError              (TypeError)            a dtype that is not accepted here
         ├── ArgumentError           (ValueError)           any other bad argument: names, ranges
         ├── CaptureError            (RuntimeError)         a value was read while capturing
@@ -42,6 +43,10 @@ class TabgradError(Exception):
 
 class ShapeError(TabgradError, ValueError):
     """Shapes, ranks or axes do not fit together."""
+
+
+class RangeError(ShapeError, IndexError):
+    """An index or an axis is out of range (NumPy's AxisError is a ValueError and an IndexError)."""
 
 
 class DtypeError(TabgradError, TypeError):

@@ -5,22 +5,25 @@ The operators are attached by `tabgrad.ops.operators`, so that this file needs n
 
 from __future__ import annotations
 
-import array
-import struct
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tabgrad import dtypes, realize
+from tabgrad import dtypes, realize, trees
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
+from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node as Node
 from tabgrad.ir.graph import layer_scope as layer_scope
 from tabgrad.ir.graph import make
+from tabgrad.packing import array_of, nest, pack_parts, product, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+DEVICE = "cpu"
 
 TensorLike = Any
 """What operations take beside tensors: Variables, Python numbers, nested lists, arrays."""
@@ -39,31 +42,55 @@ class Tensor:
         [[2.0, 4.0], [6.0, 8.0]]
     """
 
-    __slots__ = ("__weakref__", "node")
+    __slots__ = ("__weakref__", "_imag", "_node")
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, node: Node, imag: Node | None = None) -> None:
+        self._node = node
+        self._imag = imag
         realize.watch(node)
+        if imag is not None:
+            realize.watch(imag)
+
+    @property
+    def node(self) -> Node:
+        """The graph node of a real tensor; DtypeError for a complex one, which has two."""
+        if self._imag is not None:
+            raise DtypeError(
+                f"expected a real tensor here; received {self.dtype.name} {list(self.shape)}. Use "
+                "tg.real, tg.imag or tg.abs first"
+            )
+        return self._node
+
+    @property
+    def parts(self) -> tuple[Node, Node | None]:
+        """The nodes of the real and imaginary part; None for a real tensor's imaginary part."""
+        return self._node, self._imag
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Size of each axis."""
-        return self.node.shape
+        return self._node.shape
 
     @property
     def dtype(self) -> DType:
         """Type of the elements."""
-        return self.node.dtype
+        dtype = self._node.dtype
+        return dtype if self._imag is None else dtypes.complex_of(dtype)
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self.node.shape)
+        return len(self._node.shape)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.node.size
+        return self._node.size
+
+    @property
+    def device(self) -> str:
+        """Always "cpu": the engine chosen by `tg.set_engine` gets at all values by itself."""
+        return DEVICE
 
     def __len__(self) -> int:
         if not self.shape:
@@ -72,9 +99,7 @@ class Tensor:
 
     def numpy(self) -> NDArray[Any]:
         """The value as a new NumPy array (NumPy must be installed)."""
-        numpy = _numpy()
-        flat = numpy.frombuffer(bytearray(self._bytes()), dtype=self.dtype.name)
-        return flat.reshape(self.shape)  # type: ignore[no-any-return]
+        return array_of(self._bytes(), self.shape, self.dtype)  # type: ignore[no-any-return]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         value = self.numpy()
@@ -82,36 +107,52 @@ class Tensor:
 
     def tolist(self) -> Any:
         """The value as nested lists of Python numbers (a number for 0-d)."""
-        return _nest(_unpack(self._bytes(), self.dtype), self.shape)
+        return nest(unpack(self._bytes(), self.dtype), self.shape)
 
-    def item(self) -> bool | int | float:
+    def item(self) -> Any:
         """The only element as a Python number; raises ShapeError when there are more."""
         if self.size != 1:
             raise ShapeError(
                 f"expected a tensor of one element; received shape {list(self.shape)}. "
                 "Use tolist() for more"
             )
-        value: bool | int | float = _unpack(self._bytes(), self.dtype)[0]
-        return value
+        return unpack(self._bytes(), self.dtype)[0]
 
     async def data(self) -> Any:
         """`await t.data()`: the value as nested lists, never blocking the page."""
-        raw = await realize.read_async(self.node)
-        return _nest(_unpack(raw, self.dtype), self.shape)
+        raws = [await realize.read_async(node) for node in self._nodes()]
+        return nest(unpack(raws, self.dtype), self.shape)
 
     def realize(self) -> Tensor:
         """Compute the value now and return this tensor."""
-        realize.realize([self.node])
+        realize.realize(self._nodes())
         return self
 
-    def _bytes(self) -> bytes:
-        return realize.read(self.node)
+    def _nodes(self) -> list[Node]:
+        return [self._node] if self._imag is None else [self._node, self._imag]
+
+    def _bytes(self) -> list[bytes]:
+        nodes = self._nodes()
+        if len(nodes) == 2:  # in one Program, sharing what both need
+            realize.realize(nodes)
+        return [realize.read(node) for node in nodes]
+
+    def _real_item(self, wanted: str) -> Any:
+        if self._imag is not None:
+            raise DtypeError(
+                f"expected a real tensor for {wanted}(); received {self.dtype.name}. Use "
+                "complex(), or tg.real first"
+            )
+        return self.item()
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._real_item("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._real_item("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
@@ -121,11 +162,27 @@ class Tensor:
     def __bool__(self) -> bool:
         return bool(self.item())
 
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        """The module `tabgrad`, which follows the Array API standard (2024.12)."""
+        if api_version is not None and api_version not in API_VERSIONS:
+            raise ArgumentError(
+                f"expected an Array API version of {', '.join(API_VERSIONS)}; received "
+                f"{api_version!r}"
+            )
+        return sys.modules[__name__.partition(".")[0]]
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        """This tensor; ArgumentError for a device other than "cpu", or a stream."""
+        check_device(device)
+        if stream is not None:
+            raise ArgumentError(f"expected no stream, there are none; received {stream!r}")
+        return self
+
     def __hash__(self) -> int:
         return id(self)
 
     def __repr__(self) -> str:
-        if realize.is_abstract(self.node):
+        if any(realize.is_abstract(node) for node in self._nodes()):
             return f"<tensor of shape {self.shape}, {self.dtype.name}, being captured>"
         if self.size > 1000:
             return f"tensor(shape={self.shape}, dtype={self.dtype.name})"
@@ -182,11 +239,22 @@ class Tensor:
         def sqrt(self) -> Tensor: ...
 
 
+def _halves(x: Tensor) -> list[Tensor] | None:
+    real, imag = x.parts
+    return None if imag is None else [Tensor(real), Tensor(imag)]
+
+
+# So that compiled functions, gradients and everything else that walks trees take and give complex
+# tensors without knowing them.
+trees.register(Tensor, _halves, lambda real, imag: Tensor(real.node, imag.node))
+
+
 def tensor(data: Any, shape: Sequence[int] | None = None, dtype: Any = None) -> Tensor:
     """A tensor from a number, nested lists, an array, any buffer, or another tensor.
 
     Args:
-        data: the values. Python floats become float32, ints int32, bools bool.
+        data: the values. Python floats become float32, ints int32, bools bool,
+            complex numbers complex64.
         shape: the shape to give the values, row-major; by default that of `data`.
         dtype: the dtype to convert to.
 
@@ -201,148 +269,57 @@ def tensor(data: Any, shape: Sequence[int] | None = None, dtype: Any = None) -> 
     """
     want = None if dtype is None else dtypes.as_dtype(dtype)
     if isinstance(data, Tensor):
-        result = data
-        if want is not None and want is not result.dtype:
-            result = Tensor(make("cast", result.node, dtype=want))
+        result = data if want is None else converted(data, want)
+        if shape is None or tuple(shape) == result.shape:
+            return result
+        nodes = result._nodes()
     else:
-        raw, its_shape, its_dtype = pack(data, want)
-        if shape is not None and _product(shape) != _product(its_shape):
-            raise ShapeError(
-                f"expected values for shape {list(shape)}; received shape {list(its_shape)}"
-            )
-        its_shape = its_shape if shape is None else tuple(shape)
-        return Tensor(realize.upload(raw, its_shape, its_dtype))
-    if shape is not None and tuple(shape) != result.shape:
-        if _product(shape) != result.size:
-            raise ShapeError(
-                f"expected values for shape {list(shape)}; received shape {list(result.shape)}"
-            )
-        result = Tensor(make("reshape", result.node, shape=tuple(shape)))
-    return result
+        raws, its_shape, its_dtype = pack_parts(data, want)
+        if shape is None or product(shape) == product(its_shape):
+            its_shape = its_shape if shape is None else tuple(shape)
+            return Tensor(*[realize.upload(raw, its_shape, its_dtype.part) for raw in raws])
+        raise ShapeError(
+            f"expected values for shape {list(shape)}; received shape {list(its_shape)}"
+        )
+    if product(shape) != result.size:
+        raise ShapeError(
+            f"expected values for shape {list(shape)}; received shape {list(result.shape)}"
+        )
+    return Tensor(*[b.reshape(node, tuple(shape)) for node in nodes])
 
 
-def pack(data: Any, dtype: DType | None) -> tuple[bytes, tuple[int, ...], DType]:
-    """Raw row-major bytes, shape and dtype of any array-like value."""
-    if isinstance(data, (bool, int, float)):
-        chosen = dtype or dtypes.as_dtype(type(data))
-        return struct.pack("<" + chosen.format, dtypes.wrap(data, chosen)), (), chosen
-    interface = getattr(data, "__array_interface__", None) or hasattr(data, "__array__")
-    if interface:
-        return _pack_numpy(data, dtype)
-    if isinstance(data, (bytes, bytearray, memoryview, array.array)):
-        return _pack_buffer(memoryview(data), dtype)
-    if isinstance(data, (list, tuple, range)):
-        return _pack_nested(data, dtype)
-    raise DtypeError(
-        f"expected a number, nested lists, an array or a buffer; received {type(data).__name__}"
-    )
+def converted(x: Tensor, dtype: DType) -> Tensor:
+    """x as another dtype. A real x becomes complex with 0 as its imaginary part; a complex x
+    becomes bool (True where it is not 0), nothing else."""
+    real, imag = x.parts
+    if x.dtype is dtype:
+        return x
+    if dtype.is_complex:
+        part = b.cast(real, dtype.part)
+        return Tensor(part, b.like(part, 0) if imag is None else b.cast(imag, dtype.part))
+    if imag is None:
+        return Tensor(b.cast(real, dtype))
+    if dtype.kind != "b":
+        raise DtypeError(
+            f"expected a complex dtype or bool for {x.dtype.name} values; received {dtype.name}. "
+            "Take tg.real(x) or tg.abs(x) first"
+        )
+    return Tensor(make("or", b.cast(real, dtype), b.cast(imag, dtype)))
 
 
-def _pack_numpy(data: Any, dtype: DType | None) -> tuple[bytes, tuple[int, ...], DType]:
-    numpy = _numpy()
-    value = numpy.asarray(data)
-    if dtype is None:
-        # Python users' float64 and int64 arrays are rarely meant as such: nothing in a browser
-        # computes with them, and Keras converts them the same way.
-        default = {"float64": "float32", "int64": "int32"}
-        dtype = dtypes.as_dtype(default.get(value.dtype.name, value.dtype.name))
-    if value.dtype.kind not in "biuf":
-        raise DtypeError(f"expected an array of numbers; received dtype {value.dtype}")
-    if dtype.name == "int32" and value.dtype.itemsize > 4 and value.size:
-        low, high = int(value.min()), int(value.max())
-        if low < -(2**31) or high >= 2**31:
-            raise DtypeError(
-                f"expected integers that fit int32; received {low} to {high}. Pass dtype= to choose"
-            )
-    return numpy.ascontiguousarray(value, dtype=dtype.name).tobytes(), value.shape, dtype
-
-
-def _pack_buffer(view: memoryview, dtype: DType | None) -> tuple[bytes, tuple[int, ...], DType]:
-    for own in dtypes.ALL:
-        if view.format.lstrip("<=@") == own.format or (
-            view.format == "l" and own.kind == "i" and own.itemsize == view.itemsize
-        ):
-            raw, shape = view.tobytes(), tuple(view.shape or ())
-            if dtype is None or dtype is own:
-                return raw, shape, own
-            values = [dtypes.wrap(v, dtype) for v in _unpack(raw, own)]
-            return struct.pack(f"<{len(values)}{dtype.format}", *values), shape, dtype
-    raise DtypeError(f"expected a buffer of numbers; received format {view.format!r}")
-
-
-def _pack_nested(data: Sequence[Any], dtype: DType | None) -> tuple[bytes, tuple[int, ...], DType]:
-    shape: list[int] = []
-    level: Any = data
-    while isinstance(level, (list, tuple, range)):
-        shape.append(len(level))
-        level = level[0] if len(level) else None
-    flat: list[Any] = [data]
-    for n in shape:
-        for item in flat:
-            if not isinstance(item, (list, tuple, range)) or len(item) != n:
-                raise ShapeError(
-                    f"expected lists of equal lengths for shape {shape}; received ragged"
-                )
-        flat = [inner for item in flat for inner in item]
-    scalars = [v.item() if isinstance(v, Tensor) or hasattr(v, "item") else v for v in flat]
-    for v in scalars:
-        if not isinstance(v, (bool, int, float)):
-            raise DtypeError(f"expected numbers in the lists; received {type(v).__name__}")
-    if dtype is None:
-        kinds = {type(v) for v in scalars}
-        dtype = (
-            dtypes.float32 if float in kinds or not kinds
-            else dtypes.int32 if int in kinds
-            else dtypes.bool_
-        )  # fmt: skip
-        if dtype is dtypes.int32 and any(not -(2**31) <= v < 2**31 for v in scalars):
-            raise DtypeError("expected integers that fit int32; pass dtype= to choose another")
-    values = [dtypes.wrap(v, dtype) for v in scalars]
-    return struct.pack(f"<{len(values)}{dtype.format}", *values), tuple(shape), dtype
-
-
-def _unpack(raw: bytes, dtype: DType) -> list[Any]:
-    count = len(raw) // dtype.itemsize
-    if dtype.kind == "b":
-        return [b != 0 for b in raw]
-    if sys.byteorder == "little" and dtype.format in "bBhHiIqQfd":
-        view: Any = memoryview(raw)
-        values: list[Any] = view.cast(dtype.format).tolist()
-        return values
-    return list(struct.unpack(f"<{count}{dtype.format}", raw))
-
-
-def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
-    if not shape:
-        return flat[0]
-    for axis in range(len(shape) - 1, 0, -1):
-        n = shape[axis]
-        flat = [flat[i * n : (i + 1) * n] for i in range(_product(shape[:axis]))]
-    return flat
+def check_device(device: Any) -> None:
+    """Raise ArgumentError unless `device` is None or the one device there is."""
+    if device is not None and device != DEVICE:
+        raise ArgumentError(
+            f"expected the device {DEVICE!r}, the only one; received {device!r}. What computes is "
+            "chosen with tg.set_engine"
+        )
 
 
 def _show(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_show, value)) + "]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _product(shape: Sequence[int]) -> int:
-    total = 1
-    for n in shape:
-        total *= n
-    return total
-
-
-def _numpy() -> Any:
-    try:
-        import numpy
-    except ImportError:
-        raise ArgumentError(
-            "expected NumPy to be installed for this conversion: pip install numpy. "
-            "tolist() needs no package"
-        ) from None
-    return numpy
+    return f"{value:.6g}" if isinstance(value, (float, complex)) else str(value)
 
 
 def check_concrete(node: Node, what: str) -> None:

@@ -1,6 +1,7 @@
 """Nested containers of leaves: flatten to a list, rebuild from it. Dicts go in key order.
 
-Containers are dict, list, tuple (named tuples too) and None; anything else is a leaf.
+Containers are dict, list, tuple (named tuples too) and None, and what a class has registered (a
+complex tensor is a container of its two parts); anything else is a leaf.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ class Structure:
         return 1 if self.kind is _LEAF else sum(child.size for child in self.children)
 
 
+_registered: dict[type, tuple[Callable[[Any], Sequence[Any] | None], Callable[..., Any]]] = {}
+
+
+def register(
+    kind: type, parts: Callable[[Any], Sequence[Any] | None], build: Callable[..., Any]
+) -> None:
+    """Make objects of `kind` containers: `parts` gives what one holds, None where it is a leaf
+    after all, and `build(*parts)` puts it together again."""
+    _registered[kind] = parts, build
+
+
 _LEAF = "leaf"
 _LEAF_STRUCTURE = Structure(_LEAF, (), ())
 
@@ -53,6 +65,10 @@ def _walk(tree: Any, leaves: list[Any]) -> Structure:
         return Structure(dict, keys, tuple(_walk(tree[k], leaves) for k in keys))
     if isinstance(tree, (list, tuple)):
         return Structure(type(tree), (), tuple(_walk(item, leaves) for item in tree))
+    if type(tree) in _registered:
+        parts = _registered[type(tree)][0](tree)
+        if parts is not None:
+            return Structure(type(tree), (), tuple(_walk(item, leaves) for item in parts))
     leaves.append(tree)
     return _LEAF_STRUCTURE
 
@@ -75,6 +91,8 @@ def _build(structure: Structure, leaves: Iterator[Any]) -> Any:
     children = [_build(child, leaves) for child in structure.children]
     if kind is dict:
         return dict(zip(structure.keys, children, strict=True))
+    if kind in _registered:
+        return _registered[kind][1](*children)
     if hasattr(kind, "_fields"):
         return kind(*children)
     return kind(children)

@@ -15,6 +15,9 @@ import tabgrad as tg
 
 Array = np.ndarray[Any, Any]
 
+WIDE = {"f": np.float64, "c": np.complex128}
+"""What oracles compute in."""
+
 SIZES = (0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17)
 """One less, as many and one more than 4, 8 and 16: the widths of vectors and tiles."""
 
@@ -127,7 +130,7 @@ def expected_of(case: Case) -> list[Array]:
     """What the oracle says."""
     inputs = case.inputs
     if case.ulp is not None:
-        inputs = tuple(x.astype(np.float64) if x.dtype.kind == "f" else x for x in inputs)
+        inputs = tuple(x.astype(WIDE.get(x.dtype.kind, x.dtype)) for x in inputs)
     with np.errstate(all="ignore"):
         return [np.asarray(y) for y in flatten(case.oracle(*inputs))]
 
@@ -138,7 +141,8 @@ def check(case: Case, got: Sequence[Array], expected: Sequence[Array]) -> None:
     scales: Sequence[Any] = [None] * len(got)
     if case.scale is not None:
         with np.errstate(all="ignore"):
-            scales = flatten(case.scale(*(x.astype(np.float64) for x in case.inputs)))
+            wide = (x.astype(WIDE.get(x.dtype.kind, np.float64)) for x in case.inputs)
+            scales = flatten(case.scale(*wide))
     for mine, theirs, scale in zip(got, expected, scales, strict=True):
         assert mine.shape == theirs.shape, f"shape {mine.shape}, expected {theirs.shape}"
         if case.ulp is None:
@@ -146,7 +150,15 @@ def check(case: Case, got: Sequence[Array], expected: Sequence[Array]) -> None:
             np.testing.assert_array_equal(mine, theirs)
         else:
             assert mine.dtype == np.dtype(case.dtype), f"{mine.dtype}, expected {case.dtype}"
-            _check_ulp(case, mine, theirs.astype(np.float64), scale)
+            if mine.dtype.kind == "c":
+                # The parts are as accurate as the number, unless it is not finite.
+                with np.errstate(all="ignore"):
+                    size = np.abs(theirs) if scale is None else scale
+                    size = np.where(np.isfinite(size), size, 0)
+                _check_ulp(case, mine.real, theirs.real.astype(np.float64), size)
+                _check_ulp(case, mine.imag, theirs.imag.astype(np.float64), size)
+            else:
+                _check_ulp(case, mine, theirs.astype(np.float64), scale)
 
 
 def _check_ulp(case: Case, got: Array, expected: Array, scale: Any) -> None:

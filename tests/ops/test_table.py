@@ -48,7 +48,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
 def run(case: Case) -> None:
     results = flatten(case.call(*map(VIEWS[case.view], case.inputs)))
     # One Program for all results of the call, as a compiled function would have.
-    realize.realize([result.node for result in results])
+    realize.realize([node for result in results for node in result.parts if node is not None])
     check(case, [np.asarray(result) for result in results], expected_of(case))
 
 

@@ -1,5 +1,9 @@
 """What every operation does first: turn its arguments into nodes of one dtype and one shape.
 
+Complex tensors are pairs of nodes, which `node_of` refuses, so that no function drops an imaginary
+part. A function works on them by one of two decorators: `on_parts` where each part can be treated
+alone, `also_complex` where there is a rule of its own (`complex_numbers.py`, `complex_math.py`).
+
 Promotion is that of `tabgrad.dtypes`, broadcasting NumPy's. Python scalars are weak: they take the
 array's dtype. Read eagerly they become inputs of the Program, so a loop with a changing scalar
 compiles once; inside a captured function they are constants.
@@ -7,19 +11,22 @@ compiles once; inside a captured function they are constants.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from tabgrad import dtypes, realize
 from tabgrad.dtypes import DType
-from tabgrad.errors import DtypeError, ShapeError
+from tabgrad.errors import DtypeError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
 
 Scalar = (bool, int, float)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def node_of(x: Any, dtype: DType | None = None) -> Node:
@@ -33,6 +40,169 @@ def node_of(x: Any, dtype: DType | None = None) -> Node:
     return tensor(x, dtype=dtype).node
 
 
+def is_complex(x: Any) -> bool:
+    """True for complex tensors, arrays and numbers, and for lists that hold one."""
+    kind = type(x)
+    if kind is Tensor:
+        return x.parts[1] is not None
+    if kind is int or kind is float or x is None:
+        return False
+    if isinstance(x, (list, tuple)):
+        return any(map(is_complex, x))
+    return isinstance(x, complex) or getattr(getattr(x, "dtype", None), "kind", None) == "c"
+
+
+def parts_of(x: Any, dtype: DType | None = None) -> tuple[Node, Node | None]:
+    """The nodes of the real and imaginary part of anything array-like; None for a real one."""
+    if isinstance(x, Tensor):
+        return x.parts
+    if isinstance(x, (Variable, *Scalar)) and not (dtype is not None and dtype.is_complex):
+        return node_of(x, dtype), None
+    return tensor(x, dtype=dtype).parts
+
+
+def complex_parts(x: Any) -> tuple[Node, Node]:
+    """Both parts of anything array-like as float nodes, 0 for what a real one does not have."""
+    real, imag = parts_of(x)
+    if imag is not None:
+        return real, imag
+    if not real.dtype.is_float or real.dtype.itemsize < 4:
+        real = b.cast(real, dtypes.float32)
+    return real, b.like(real, 0)
+
+
+def on_parts(*names: str) -> Callable[[Function], Function]:
+    """Decorator: where a value is complex, call the function on the real and the imaginary parts.
+
+    For functions that are linear in their values or only move elements. `names` are the parameters
+    that are values, by default the first; each is an array or a list of arrays. The result is an
+    array, or a list or tuple of them.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def either(*args: Any, **kwargs: Any) -> Any:
+            if not _any_complex(args, kwargs):
+                return function(*args, **kwargs)
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            values = [
+                n for n in names or list(bound.signature.parameters)[:1] if n in bound.arguments
+            ]
+            given = [bound.arguments[name] for name in values]
+            if not is_complex(given):
+                return function(*args, **kwargs)
+            found = [t.dtype for t in _tensors(given)] or [dtypes.complex64]
+            part = dtypes.complex_of(dtypes.promote(*found).part).part
+            results = []
+            for which in range(2):
+                for name, x in zip(values, given, strict=True):
+                    bound.arguments[name] = _part(x, which, part)
+                results.append(function(*bound.args, **bound.kwargs))
+            return _paired(*results)
+
+        return either  # type: ignore[return-value]
+
+    return decorate
+
+
+def on_products(*names: str) -> Callable[[Function], Function]:
+    """Decorator: where the arguments called `names` are complex, combine the products of their
+    parts. For functions that are linear in each of these arguments, as matmul is in two."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def either(*args: Any, **kwargs: Any) -> Any:
+            if not _any_complex(args, kwargs):
+                return function(*args, **kwargs)
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            values = [bound.arguments[name] for name in names]
+            i = next(i for i, value in enumerate(values) if is_complex(value))
+            return _apart(bound, names[i], values[i], either)
+
+        return either  # type: ignore[return-value]
+
+    return decorate
+
+
+def _apart(
+    bound: inspect.BoundArguments, name: str, value: Any, function: Callable[..., Any]
+) -> Tensor:
+    results = []
+    at = (
+        next((i for i, x in enumerate(value) if is_complex(x)), 0) if type(value) is tuple else None
+    )
+    for which in range(2):
+        if at is None:
+            bound.arguments[name] = Tensor(complex_parts(value)[which])
+        else:  # one of any number of operands
+            part = Tensor(complex_parts(value[at])[which])
+            bound.arguments[name] = (*value[:at], part, *value[at + 1 :])
+        results.append(function(*bound.args, **bound.kwargs))
+    (a, b_), (c, d) = (result.parts for result in results)
+    if b_ is None or d is None:
+        return Tensor(a, c)
+    return Tensor(b.sub(a, d), b.add(b_, c))
+
+
+def _any_complex(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    for x in args:
+        if is_complex(x):
+            return True
+    return bool(kwargs) and any(map(is_complex, kwargs.values()))
+
+
+def _tensors(x: Any) -> list[Tensor]:
+    if isinstance(x, (list, tuple)):
+        return [t for item in x for t in _tensors(item)]
+    return [] if x is None or isinstance(x, (*Scalar, complex)) else [Tensor(*parts_of(x))]
+
+
+def _part(x: Any, which: int, dtype: DType) -> Any:
+    if isinstance(x, (list, tuple)):
+        return [_part(item, which, dtype) for item in x]
+    if x is None:
+        return None
+    if isinstance(x, (*Scalar, complex)):
+        return float((x.real, x.imag)[which])
+    return Tensor(b.cast(complex_parts(x)[which], dtype))
+
+
+def _paired(real: Any, imag: Any) -> Any:
+    if isinstance(real, Tensor):
+        return Tensor(real.node, imag.node)
+    pairs = [_paired(x, y) for x, y in zip(real, imag, strict=True)]
+    return type(real)(*pairs) if hasattr(real, "_fields") else type(real)(pairs)
+
+
+_complex_rules: dict[str, Callable[..., Any]] = {}
+
+
+def complex_rule(name: str) -> Callable[[Function], Function]:
+    """Decorator: makes a function what `also_complex` calls for complex arguments of `name`."""
+
+    def decorate(function: Function) -> Function:
+        _complex_rules[name] = function
+        return function
+
+    return decorate
+
+
+def also_complex(function: Function) -> Function:
+    """Decorator: where an argument is complex, call the rule registered under the function's name.
+
+    A function without a rule goes on to its own code, which refuses complex tensors.
+    """
+    name = function.__name__
+
+    @functools.wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        if _any_complex(args, kwargs):
+            return _complex_rules.get(name, function)(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return either  # type: ignore[return-value]
+
+
 def scalar(value: bool | int | float, dtype: DType) -> Node:
     """A 0-d node for a Python scalar: an input when computing eagerly, else a constant."""
     if realize.capturing() or dtype.itemsize != 4:
@@ -43,8 +213,8 @@ def scalar(value: bool | int | float, dtype: DType) -> Node:
 
 def common(name: str, *xs: Any, floating: bool = False) -> list[Node]:
     """Nodes of one dtype for all arguments; `floating` turns integers and bools into floats."""
-    arrays = [node_of(x) for x in xs if not isinstance(x, Scalar)]
     scalars = [x for x in xs if isinstance(x, Scalar)]
+    arrays = [node_of(x) for x in xs if not isinstance(x, Scalar)]
     if arrays:
         dtype = dtypes.promote(*(node.dtype for node in arrays))
         for value in scalars:
@@ -97,7 +267,7 @@ def aligned(name: str, *xs: Any, floating: bool = False) -> list[Node]:
 def axis_of(name: str, axis: int, rank: int) -> int:
     """A non-negative axis below `rank`; raises ShapeError."""
     if not isinstance(axis, int) or not -rank <= axis < rank:
-        raise ShapeError(f"{name} expected an axis from {-rank} to {rank - 1}; received {axis}")
+        raise RangeError(f"{name} expected an axis from {-rank} to {rank - 1}; received {axis}")
     return axis % rank
 
 

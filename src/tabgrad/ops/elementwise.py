@@ -14,19 +14,23 @@ from tabgrad.dtypes import DType, as_dtype, bool_
 from tabgrad.errors import DtypeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import aligned, common, node_of
-from tabgrad.tensor import Tensor
+from tabgrad.ops.arguments import aligned, also_complex, common, node_of, on_parts, parts_of
+from tabgrad.tensor import Tensor, converted
 
 
 def convert_to_tensor(x: Any, dtype: Any = None) -> Tensor:
     """Anything array-like as a Tensor, converted to `dtype` if given."""
-    node = node_of(x, None if dtype is None else as_dtype(dtype))
-    return Tensor(node if dtype is None else b.cast(node, as_dtype(dtype)))
+    if dtype is None:
+        return Tensor(*parts_of(x))
+    want = as_dtype(dtype)
+    return converted(Tensor(*parts_of(x, want)), want)
 
 
 def cast(x: Any, dtype: Any) -> Tensor:
-    """x converted to `dtype`: floats truncate and saturate, integers wrap, non-zero is True."""
-    return Tensor(b.cast(node_of(x), as_dtype(dtype)))
+    """x converted to `dtype`: floats truncate and saturate, integers wrap, non-zero is True.
+
+    A complex x becomes complex or bool; for anything else take `tg.real` or `tg.abs` first."""
+    return converted(Tensor(*parts_of(x)), as_dtype(dtype))
 
 
 astype = cast
@@ -44,21 +48,25 @@ def _numeric(name: str, *xs: Any) -> list[Node]:
     return nodes
 
 
+@also_complex
 def add(x1: Any, x2: Any) -> Tensor:
     """x1 + x2."""
     return Tensor(make("add", *_numeric("add", x1, x2)))
 
 
+@also_complex
 def subtract(x1: Any, x2: Any) -> Tensor:
     """x1 - x2."""
     return Tensor(make("sub", *_numeric("subtract", x1, x2)))
 
 
+@also_complex
 def multiply(x1: Any, x2: Any) -> Tensor:
     """x1 * x2."""
     return Tensor(make("mul", *_numeric("multiply", x1, x2)))
 
 
+@also_complex
 def divide(x1: Any, x2: Any) -> Tensor:
     """x1 / x2, always floating point."""
     return Tensor(make("div", *aligned("divide", x1, x2, floating=True)))
@@ -80,6 +88,7 @@ def mod(x1: Any, x2: Any) -> Tensor:
 remainder = mod
 
 
+@also_complex
 def power(x1: Any, x2: Any) -> Tensor:
     """x1**x2; small constant integer exponents become products."""
     if isinstance(x2, (int, float)) and not isinstance(x2, bool):
@@ -118,11 +127,13 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     return minimum(maximum(x, x_min), x_max)
 
 
+@also_complex
 def negative(x: Any) -> Tensor:
     """-x."""
     return Tensor(make("neg", *_numeric("negative", x)))
 
 
+@also_complex
 def abs(x: Any) -> Tensor:
     """|x|."""
     node = node_of(x)
@@ -132,6 +143,7 @@ def abs(x: Any) -> Tensor:
 absolute = abs
 
 
+@also_complex
 def sign(x: Any) -> Tensor:
     """-1, 0 or 1; NaN stays NaN."""
     return Tensor(make("sign", *_numeric("sign", x)))
@@ -157,6 +169,7 @@ def trunc(x: Any) -> Tensor:
     return _rounding("trunc", x)
 
 
+@on_parts()
 def round(x: Any, decimals: int = 0) -> Tensor:
     """Nearest integer, halves to even; with `decimals` digits after the point."""
     if decimals == 0:
@@ -165,6 +178,7 @@ def round(x: Any, decimals: int = 0) -> Tensor:
     return divide(_rounding("round", multiply(x, scale)), scale)
 
 
+@also_complex
 def sqrt(x: Any) -> Tensor:
     """Square root; NaN below 0."""
     return _real("sqrt", x)
@@ -175,63 +189,75 @@ def rsqrt(x: Any) -> Tensor:
     return reciprocal(sqrt(x))
 
 
+@also_complex
 def reciprocal(x: Any) -> Tensor:
     """1 / x."""
     (node,) = common("reciprocal", x, floating=True)
     return Tensor(b.div(b.like(node, 1), node))
 
 
+@also_complex
 def square(x: Any) -> Tensor:
     """x * x."""
     (node,) = _numeric("square", x)
     return Tensor(b.mul(node, node))
 
 
+@also_complex
 def exp(x: Any) -> Tensor:
     """e**x."""
     return _real("exp", x)
 
 
+@also_complex
 def expm1(x: Any) -> Tensor:
     """e**x - 1, accurate near 0."""
     return _real("expm1", x)
 
 
+@also_complex
 def log(x: Any) -> Tensor:
     """Natural logarithm; -inf at 0, NaN below."""
     return _real("log", x)
 
 
+@also_complex
 def log1p(x: Any) -> Tensor:
     """log(1 + x), accurate near 0."""
     return _real("log1p", x)
 
 
+@also_complex
 def log2(x: Any) -> Tensor:
     """Logarithm to base 2."""
     return multiply(log(x), 1 / math.log(2))
 
 
+@also_complex
 def log10(x: Any) -> Tensor:
     """Logarithm to base 10."""
     return multiply(log(x), 1 / math.log(10))
 
 
+@also_complex
 def sin(x: Any) -> Tensor:
     """Sine of x in radians."""
     return _real("sin", x)
 
 
+@also_complex
 def cos(x: Any) -> Tensor:
     """Cosine of x in radians."""
     return _real("cos", x)
 
 
+@also_complex
 def tan(x: Any) -> Tensor:
     """Tangent of x in radians."""
     return _real("tan", x)
 
 
+@also_complex
 def tanh(x: Any) -> Tensor:
     """Hyperbolic tangent."""
     return _real("tanh", x)
@@ -279,6 +305,7 @@ def erfinv(x: Any) -> Tensor:
     return Tensor(b.mul(b.select(b.lt(w, constant(5.0)), centre, tail), node))
 
 
+@on_parts("x1", "x2")
 def where(condition: Any, x1: Any, x2: Any) -> Tensor:
     """x1 where `condition` holds, x2 elsewhere."""
     x, y = common("where", x1, x2)
@@ -289,11 +316,13 @@ def where(condition: Any, x1: Any, x2: Any) -> Tensor:
     return Tensor(make("select", spread(cond, shape), spread(x, shape), spread(y, shape)))
 
 
+@also_complex
 def equal(x1: Any, x2: Any) -> Tensor:
     """x1 == x2; False for NaN."""
     return Tensor(make("eq", *aligned("equal", x1, x2)))
 
 
+@also_complex
 def not_equal(x1: Any, x2: Any) -> Tensor:
     """x1 != x2; True for NaN."""
     return Tensor(make("ne", *aligned("not_equal", x1, x2)))
@@ -319,12 +348,14 @@ def greater_equal(x1: Any, x2: Any) -> Tensor:
     return less_equal(x2, x1)
 
 
+@also_complex
 def isnan(x: Any) -> Tensor:
     """True where x is NaN."""
     node = node_of(x)
     return Tensor(make("ne", node, node))
 
 
+@also_complex
 def isfinite(x: Any) -> Tensor:
     """True where x is neither infinite nor NaN."""
     node = node_of(x)
@@ -333,6 +364,7 @@ def isfinite(x: Any) -> Tensor:
     return Tensor(b.lt(make("abs", node), b.like(node, math.inf)))
 
 
+@also_complex
 def isinf(x: Any) -> Tensor:
     """True where x is infinite."""
     node = node_of(x)
@@ -412,6 +444,7 @@ def bitcast(x: Any, dtype: Any) -> Tensor:
     return Tensor(node if node.dtype is want else make("bitcast", node, dtype=want))
 
 
+@on_parts()
 def stop_gradient(x: Any) -> Tensor:
     """x, through which no gradient flows."""
     return Tensor(make("stop", node_of(x)))

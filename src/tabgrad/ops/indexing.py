@@ -14,11 +14,12 @@ from tabgrad.dtypes import int32
 from tabgrad.errors import DtypeError, NotSupportedError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import axis_of, broadcast_shapes, common, node_of, spread
+from tabgrad.ops.arguments import axis_of, broadcast_shapes, common, node_of, on_parts, spread
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
 
 
+@on_parts()
 def getitem(x: Any, index: Any) -> Tensor:
     """x[index] for integers, slices, `...`, None and integer arrays on neighbouring axes."""
     node = node_of(x)
@@ -113,6 +114,7 @@ def _gather_many(node: Node, arrays: list[tuple[int, Node]]) -> Node:
     return make("gather", merged, flat, axis=axes[0])
 
 
+@on_parts()
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Elements at `indices` along an axis (of the flattened x when it is None)."""
     node = node_of(x)
@@ -123,6 +125,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     return Tensor(make("gather", node, idx, axis=where))
 
 
+@on_parts()
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """For each place, the element whose index along `axis` stands there in `indices`."""
     node = node_of(x)
@@ -153,6 +156,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     return Tensor(make("gather", b.reshape(node, (node.size,)), flat, axis=0))
 
 
+@on_parts()
 def slice_(inputs: Any, start_indices: Sequence[Any], shape: Sequence[int]) -> Tensor:
     """The window of `shape` at `start_indices`, which may be tensors; clamped so that it fits."""
     node = node_of(inputs)
@@ -160,6 +164,7 @@ def slice_(inputs: Any, start_indices: Sequence[Any], shape: Sequence[int]) -> T
     return Tensor(make("dynamic_slice", node, *starts, sizes=tuple(shape)))
 
 
+@on_parts("inputs", "updates")
 def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> Tensor:
     """`inputs` with the window at `start_indices` replaced by `updates`."""
     node, new = common("slice_update", inputs, updates)
@@ -167,11 +172,13 @@ def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> Ten
     return Tensor(make("dynamic_update_slice", node, new, *starts))
 
 
+@on_parts("inputs", "updates")
 def scatter_update(inputs: Any, indices: Any, updates: Any) -> Tensor:
     """`inputs` with rows at `indices` (n, k) replaced: k leading axes are indexed, as in Keras."""
     return _scatter("scatter_update", inputs, indices, updates, "set")
 
 
+@on_parts("inputs", "updates")
 def scatter_add(inputs: Any, indices: Any, updates: Any) -> Tensor:
     """`inputs` with `updates` added at `indices` (n, k); repeated indices add up in order."""
     return _scatter("scatter_add", inputs, indices, updates, "add")

@@ -9,7 +9,7 @@ from tabgrad import dtypes
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import broadcast_shapes, common, node_of
+from tabgrad.ops.arguments import broadcast_shapes, common, on_products, parts_of
 from tabgrad.tensor import Tensor
 
 
@@ -20,6 +20,7 @@ def _pair(name: str, x1: Any, x2: Any) -> tuple[Node, Node]:
     return x, y
 
 
+@on_products("x1", "x2")
 def matmul(x1: Any, x2: Any) -> Tensor:
     """Matrix product of the last two axes, broadcasting the others; 1-d operands are vectors.
 
@@ -59,6 +60,7 @@ def _tail_dims(lead: Sequence[int], n: int, node: Node) -> list[int]:
     return [*range(n - len(lead), n), *range(n, n + core)]
 
 
+@on_products("x1", "x2")
 def dot(x1: Any, x2: Any) -> Tensor:
     """NumPy's dot: the last axis of x1 with the second last of x2, no broadcasting."""
     x, y = _pair("dot", x1, x2)
@@ -75,13 +77,15 @@ def dot(x1: Any, x2: Any) -> Tensor:
 
 
 def vecdot(x1: Any, x2: Any, axis: int = -1) -> Tensor:
-    """Sum of products along one axis, broadcasting the others."""
+    """Sum of products along one axis, broadcasting the others; complex x1 is conjugated."""
+    from tabgrad.ops.complex_numbers import conj
     from tabgrad.ops.elementwise import multiply
     from tabgrad.ops.reduction import sum as sum_
 
-    return sum_(multiply(x1, x2), axis)
+    return sum_(multiply(conj(x1), x2), axis)
 
 
+@on_products("x1", "x2")
 def outer(x1: Any, x2: Any) -> Tensor:
     """All products of the elements of two vectors (flattened)."""
     x, y = _pair("outer", x1, x2)
@@ -89,6 +93,7 @@ def outer(x1: Any, x2: Any) -> Tensor:
     return Tensor(make("dot", x, y, contract=((), ()), batch=((), ())))
 
 
+@on_products("x1", "x2")
 def tensordot(x1: Any, x2: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Sum over pairs of axes: the last n of x1 with the first n of x2, or two lists of axes."""
     x, y = _pair("tensordot", x1, x2)
@@ -101,6 +106,7 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tens
     return Tensor(make("dot", x, y, contract=(mine, theirs), batch=((), ())))
 
 
+@on_products("operands")
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Sum of products by Einstein's convention, operands taken from left to right.
 
@@ -115,7 +121,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
         >>> tg.einsum("ij,jk->ik", tg.ones((2, 3)), tg.ones((3, 4))).shape
         (2, 4)
     """
-    nodes = common("einsum", *[Tensor(node_of(x)) for x in operands])
+    nodes = common("einsum", *[Tensor(*parts_of(x)) for x in operands])
     terms, out = _parse(subscripts, nodes)
     letters, node = terms[0], nodes[0]
     for i in range(1, len(nodes)):

@@ -15,6 +15,8 @@ from tabgrad.ops.arguments import (
     broadcast_shapes,
     common,
     node_of,
+    on_parts,
+    parts_of,
     scalar,
     spread,
 )
@@ -23,6 +25,7 @@ from tabgrad.tensor import Tensor
 MAX_PARTS = 16
 
 
+@on_parts()
 def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
     """x under another shape; one size may be -1, to be computed."""
     node = node_of(x)
@@ -39,6 +42,7 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
     return Tensor(b.reshape(node, shape))
 
 
+@on_parts()
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """Axes in another order, by default reversed."""
     node = node_of(x)
@@ -59,6 +63,7 @@ def matrix_transpose(x: Any) -> Tensor:
     return swapaxes(x, -1, -2)
 
 
+@on_parts()
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
     node = node_of(x)
@@ -68,6 +73,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     return Tensor(b.permute(node, order))
 
 
+@on_parts()
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Axes moved to other places, the others staying in order."""
     node = node_of(x)
@@ -87,6 +93,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     return Tensor(b.permute(node, order))
 
 
+@on_parts()
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     """New axes of size 1 at `axis` of the result."""
     node = node_of(x)
@@ -97,6 +104,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     return Tensor(b.reshape(node, [1 if d in where else next(rest) for d in range(rank)]))
 
 
+@on_parts()
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Axes of size 1 removed, by default all of them."""
     node = node_of(x)
@@ -111,11 +119,13 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     return Tensor(b.reshape(node, [n for d, n in enumerate(node.shape) if d not in where]))
 
 
+@on_parts()
 def ravel(x: Any) -> Tensor:
     """x as one axis."""
     return reshape(x, (-1,)) if node_of(x).size else reshape(x, (0,))
 
 
+@on_parts()
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """x repeated to `shape` by NumPy's rule."""
     node = node_of(x)
@@ -125,6 +135,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     return Tensor(spread(node, want))
 
 
+@on_parts()
 def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
     """Arrays joined along an axis (flattened first when it is None)."""
     if not xs:
@@ -145,14 +156,16 @@ concat = concatenate
 
 def convert(x: Any) -> Tensor:
     """Anything array-like as a Tensor."""
-    return Tensor(node_of(x))
+    return Tensor(*parts_of(x))
 
 
+@on_parts()
 def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
     """Arrays of one shape joined along a new axis."""
     return concatenate([expand_dims(item, axis) for item in x], axis)
 
 
+@on_parts()
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Equal parts, or parts between the given indices."""
     node = node_of(x)
@@ -178,6 +191,7 @@ def cut(node: Node, axis: int, start: int, stop: int) -> Node:
     return make("slice", node, start=tuple(starts), stop=tuple(stops), step=one)
 
 
+@on_parts()
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Reversed along `axis`, by default along all."""
     node = node_of(x)
@@ -185,6 +199,7 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     return Tensor(make("flip", node, axes=axes) if axes else node)
 
 
+@on_parts("x", "constant_values")
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Tensor:
     """x surrounded by a constant (0 by default), its edge or its reflection.
 
@@ -245,6 +260,7 @@ def _extend(node: Node, axis: int, lo: int, hi: int, mode: str) -> Node:
     return make("concatenate", *parts, axis=axis)
 
 
+@on_parts()
 def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
     """Each element `repeats` times along an axis (flattened first when it is None)."""
     node = node_of(x)
@@ -258,6 +274,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
     return Tensor(b.reshape(b.broadcast(node, wide, dims), out))
 
 
+@on_parts()
 def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
     """x laid side by side `repeats` times on each axis."""
     node = node_of(x)
@@ -271,6 +288,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
     return Tensor(b.reshape(b.broadcast(node, wide, range(1, 2 * rank, 2)), out))
 
 
+@on_parts()
 def roll(x: Any, shift: int, axis: int | None = None) -> Tensor:
     """Elements moved by `shift` along an axis, those falling off coming in at the other end."""
     node = node_of(x)
@@ -285,6 +303,7 @@ def roll(x: Any, shift: int, axis: int | None = None) -> Tensor:
     return Tensor(make("concatenate", cut(node, where, at, n), cut(node, where, 0, at), axis=where))
 
 
+@on_parts("x")
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
     """Coordinate arrays of the grid spanned by 1-d arrays."""
     nodes = [node_of(v) for v in x]

@@ -10,7 +10,7 @@ from tabgrad.dtypes import bool_, int32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops import elementwise as e
-from tabgrad.ops.arguments import axes_of, axis_of, common, node_of
+from tabgrad.ops.arguments import also_complex, axes_of, axis_of, common, node_of, on_parts
 from tabgrad.ops.manipulation import expand_dims
 from tabgrad.tensor import Tensor
 
@@ -33,11 +33,13 @@ def _countable(x: Any) -> Node:
     return b.cast(node, dtypes.uint32 if node.dtype.kind == "u" else int32) if small else node
 
 
+@on_parts()
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum; bools and small integers add up in 32 bits."""
     return _fold("reduce_sum", _countable(x), axis, keepdims)
 
 
+@also_complex
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Product."""
     return _fold("reduce_prod", _countable(x), axis, keepdims)
@@ -80,6 +82,7 @@ def count(x: Any, axis: Axis = None) -> Tensor:
     return Tensor(make("size", node, axes=axes_of("count", axis, len(node.shape))))
 
 
+@on_parts()
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean, always floating point."""
     (node,) = common("mean", x, floating=True)
