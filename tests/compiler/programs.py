@@ -15,7 +15,7 @@ from tabgrad.compiler.plan import Plan
 from tabgrad.compiler.program import Program
 from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.graph import Node
-from tabgrad.ir.kernel import Kernel, kernels_of
+from tabgrad.ir.kernel import Kernel, kernels_of, text_of
 from tabgrad.targets.wasm.target import WasmTarget
 
 Spec = tuple[Sequence[int], str] | tuple[Sequence[int], str, bool]
@@ -48,8 +48,7 @@ class Made(NamedTuple):
         header = self.program.header()
         for entry in header["entries"]:
             entry["constants"] = [constant["nbytes"] for constant in entry["constants"]]
-        kernels = "\n".join(launch.text() for launch in self.plan.launches)
-        return f"{_json(header)}\n\n{kernels}"
+        return f"{_json(header)}\n\n{text_of(self.plan.launches)}"
 
 
 def _json(value: Any, indent: int = 0) -> str:

@@ -2,6 +2,8 @@
 
 Loops of one step are dropped where they are made (ir/index.py); here (i, j) becomes a single loop
 when each index uses them only as i * size_of_j + j. Long inner loops are what vectors want.
+The loops that make the rows of a group become one, and join those within a row only where the
+kernel can still be asked for single rows.
 """
 
 from __future__ import annotations
@@ -18,9 +20,18 @@ def collapse(kernel: Kernel) -> Kernel:
     kernel.inner = tuple(v for v in kernel.inner if v.size != 1)
     if kernel.kind == "contract":
         return kernel
-    levels = index_levels(kernel)
-    kernel.space = _merge(kernel, kernel.space, levels)
     kernel.inner = _merge(kernel, kernel.inner, index_levels(kernel))
+    if kernel.group is None or kernel.group.kind != "rows":
+        kernel.space = _merge(kernel, kernel.space, index_levels(kernel))
+        return kernel
+    rows = _merge(kernel, kernel.space[: kernel.row_loops], index_levels(kernel))
+    within = _merge(kernel, kernel.space[kernel.row_loops :], index_levels(kernel))
+    kernel.space = (*rows, *within)
+    kernel.row_loops = len(rows)
+    if kernel.kind == "map" and len(rows) == 1 and len(within) <= 1:
+        kernel.space = _merge(kernel, kernel.space, index_levels(kernel))
+        if len(kernel.space) == 1:
+            kernel.row_points = within[0].size if within else 1
     return kernel
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from tabgrad import config
 from tabgrad.compiler import memory, report
+from tabgrad.compiler.group import group
 from tabgrad.compiler.plan import Plan, plan
 from tabgrad.compiler.program import Entry, Port, Program
 from tabgrad.compiler.rows import mask_rows
 from tabgrad.compiler.simplify import simplify
 from tabgrad.ir.entry import EntryGraph, Result, State
+from tabgrad.ir.kernel import count_launches
 from tabgrad.ir.verify import verify_graph
 
 
@@ -34,6 +36,8 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
             verify_graph(simple, simplified=True)
         with watch("fuse"):
             planned = plan(simple)
+        with watch("group"):
+            planned.launches = group(planned.launches)
         with watch("prepare"):
             target.prepare(planned)
         with watch("memory"):
@@ -48,6 +52,7 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
         entry.flops = planned.flops
         entry.peak = _peak(entry, planned)
         entry.kernels = emitted.kernels[i]
+        entry.launches = count_launches(planned.launches)
     program = Program(target.kind, target.features, entries, emitted.binary, list(graphs))
     if config.debug:
         report.show(program, plans, target, watch)

@@ -1,7 +1,8 @@
 """Places for temporaries: one arena, shared by lifetime.
 
 A temporary lives from the first kernel that writes it to the last that touches it; one that a loop
-shares with its surroundings, or keeps from turn to turn, lives at least as long as the loop.
+shares with its surroundings, or keeps from turn to turn, lives at least as long as the loop. What a
+group touches lives as long as the group, unless its kernels run strictly one after the other.
 Offsets are chosen first-fit, largest first.
 """
 
@@ -9,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabgrad.ir.kernel import Buffer, Kernel, Loop, kernels_of
+from tabgrad.ir.kernel import Branch, Buffer, Launch, Loop, While, in_groups, kernels_of
 
 ALIGN = 64
 SPARE = 64  # kernels load whole vectors past the last element
 
 
-def place(launches: Sequence[Kernel | Loop], temporaries: Sequence[Buffer]) -> int:
+def place(launches: Sequence[Launch], temporaries: Sequence[Buffer]) -> int:
     """Give each temporary its offset; returns the bytes the arena needs."""
     first, last = lifetimes(launches)
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
@@ -35,7 +36,7 @@ def place(launches: Sequence[Kernel | Loop], temporaries: Sequence[Buffer]) -> i
     return total
 
 
-def lifetimes(launches: Sequence[Kernel | Loop]) -> tuple[dict[int, int], dict[int, int]]:
+def lifetimes(launches: Sequence[Launch]) -> tuple[dict[int, int], dict[int, int]]:
     """The first and the last kernel, counted in launch order, while each buffer (by id) lives."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -44,15 +45,25 @@ def lifetimes(launches: Sequence[Kernel | Loop]) -> tuple[dict[int, int], dict[i
 
 
 def _lifetimes(
-    launches: Sequence[Kernel | Loop], at: int, first: dict[int, int], last: dict[int, int]
+    launches: Sequence[Launch], at: int, first: dict[int, int], last: dict[int, int]
 ) -> int:
     """Note when buffers are first and last touched, counting kernels from `at`."""
-    for launch in launches:
-        if isinstance(launch, Loop):
+    for members in in_groups(launches):
+        head = members[0]
+        if isinstance(head, Branch):
+            first.setdefault(id(head.index.root), at)
+            last[id(head.index.root)] = at
+            for branch in head.branches:
+                at = _lifetimes(branch, at, first, last)
+            continue
+        if isinstance(head, (Loop, While)):
             inside_first: dict[int, int] = {}
             inside_last: dict[int, int] = {}
-            end = _lifetimes(launch.body, at, inside_first, inside_last)
-            written = _written_before_read(launch.body)
+            turn = [launch for body in head.bodies() for launch in body]
+            end = _lifetimes(turn, at, inside_first, inside_last)
+            written = _written_before_read(turn)
+            if isinstance(head, While):
+                inside_first[id(head.flag)], inside_last[id(head.flag)] = at, end
             for key, start in inside_first.items():
                 # What a turn writes before it reads is its own; the rest comes from outside or
                 # from the turn before.
@@ -61,14 +72,17 @@ def _lifetimes(
                 last[key] = inside_last[key] if own else end
             at = end
             continue
-        for buffer in (*launch.reads(), *launch.writes()):
-            first.setdefault(id(buffer.root), at)
-            last[id(buffer.root)] = at
-        at += 1
+        end = at + len(members)
+        together = len(members) > 1 and head.group is not None and head.group.kind != "small"
+        for number, launch in enumerate(members, at):
+            for buffer in (*launch.reads(), *launch.writes()):
+                first.setdefault(id(buffer.root), at if together else number)
+                last[id(buffer.root)] = end - 1 if together else number
+        at = end
     return at
 
 
-def _written_before_read(launches: Sequence[Kernel | Loop]) -> set[int]:
+def _written_before_read(launches: Sequence[Launch]) -> set[int]:
     seen: set[int] = set()
     written: set[int] = set()
     for kernel in kernels_of(launches):

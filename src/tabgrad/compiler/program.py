@@ -53,6 +53,7 @@ class Entry:
     flops: int = 0
     peak: int = 0
     kernels: list[str] = field(default_factory=list)
+    launches: int = 0  # how often something starts: kernels of one group start together
 
     def header(self) -> dict[str, Any]:
         """As it stands in the JSON header."""

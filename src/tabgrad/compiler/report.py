@@ -18,7 +18,7 @@ from tabgrad.compiler.plan import Plan
 from tabgrad.compiler.program import Entry, Program
 from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.graph import Graph, Node, toposort
-from tabgrad.ir.kernel import Buffer, Kernel, Loop, kernels_of
+from tabgrad.ir.kernel import Buffer, Kernel, Launch, Loop, in_groups, kernels_of
 from tabgrad.ir.text import format_graph
 
 
@@ -69,10 +69,12 @@ def report(
 def summary(graph: EntryGraph, entry: Entry, plan: Plan) -> str:
     """What one entry became, on one line."""
     before, after = count_nodes(graph), count_nodes(plan.graph)
-    launched = sum(1 for _ in kernels_of(plan.launches))
+    made = sum(1 for _ in kernels_of(plan.launches))
     flops, moved = f"{entry.flops:,} FLOP", f"{_traffic(plan.launches):,} bytes moved"
     place = f"arena {entry.arena:,}, scratch {entry.scratch:,}, peak {entry.peak:,} bytes"
-    shrunk = f"{before} nodes, {after} simplified, {launched} kernels"
+    shrunk = f"{before} nodes, {after} simplified, {made} kernels"
+    if entry.launches != made:
+        shrunk += f" in {entry.launches} launches"
     return f"{entry.name}: {shrunk}, {flops}, {moved}, {place}"
 
 
@@ -106,18 +108,30 @@ def kernels(entry: Entry, plan: Plan) -> str:
     return "\n".join([f"kernels of {entry.name}", *_launches(plan.launches, functions)])
 
 
-def _launches(launches: Sequence[Kernel | Loop], functions: dict[int, str]) -> Iterator[str]:
-    for launch in launches:
-        if isinstance(launch, Loop):
-            yield f"  {launch.head()}"
-            yield from (f"  {line}" for line in _launches(launch.body, functions))
-            continue
+def _launches(launches: Sequence[Launch], functions: dict[int, str]) -> Iterator[str]:
+    for members in in_groups(launches):
+        note = getattr(members[0], "group", None)
+        margin = "  "
+        if note is not None and len(members) > 1:
+            yield f"  {note.head()}"
+            margin = "    "
+        for launch in members:
+            for line in _launch(launch, functions):
+                yield margin + line
+
+
+def _launch(launch: Launch, functions: dict[int, str]) -> Iterator[str]:
+    if isinstance(launch, Kernel):
         made_by = {" ".join(filter(None, node.origin)) for node in launch.nodes} - {""}
         comment = f"  # function {functions[id(launch)]}"
         comment += f", from {', '.join(sorted(made_by))}" if made_by else ""
         first, *rest = launch.text().splitlines()
-        yield f"  {first}{comment}"
-        yield from (f"  {line}" for line in rest)
+        yield f"{first}{comment}"
+        yield from rest
+        return
+    yield launch.head()
+    for body in launch.bodies():
+        yield from _launches(body, functions)
 
 
 def memory_plan(entry: Entry, plan: Plan) -> str:

@@ -8,6 +8,7 @@ body is a product of two views; its loops also carry roles (batch, m, n and k).
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,9 +262,27 @@ def run_time_places(store: Store) -> list[Expr]:
     return run_time_indices(Expr("index", bool_, index=store.index, conditions=store.conditions))
 
 
+@dataclass(eq=False)
+class Group:
+    """Neighbouring kernels that are one launch; compiler/group.py has the kinds. By "rows", each
+    kernel does some of the `rows` before the next one does the same."""
+
+    kind: str
+    rows: int = 0
+
+    def head(self) -> str:
+        """The line above the texts of its kernels."""
+        return f"together by {self.rows} rows" if self.rows else f"together, {self.kind}"
+
+
 @dataclass(repr=False)
 class Kernel:
-    """A loop nest. `kind` is "map", "reduce", "contract" or "scatter"."""
+    """A loop nest. `kind` is "map", "reduce", "contract", "scatter", "cumulative" or "sort".
+
+    A cumulative kernel stores in every turn of its inner loop what is folded so far. A sort moves
+    what its stores name, the first being the key, along the inner loop; `scratch` has as much room
+    again for each of them.
+    """
 
     kind: str
     space: tuple[Var, ...]
@@ -279,9 +298,17 @@ class Kernel:
     flops: int = 0
     name: str = ""
     panel_width: int = 0  # of a contraction whose B a target has packed into panels
+    scratch: tuple[Buffer, ...] = ()
+    group: Group | None = None
+    row_loops: int = 0  # in a group by rows: how many leading loops make the rows
+    row_points: int = 0  # and the points of a row, once rows and points are a single loop
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
+
+    def bodies(self) -> list[list[Launch]]:
+        """Launches inside this one: none."""
+        return []
 
     def expressions(self) -> list[Expr]:
         """Every root expression."""
@@ -301,7 +328,8 @@ class Kernel:
 
     def writes(self) -> list[Buffer]:
         """Buffers it stores to."""
-        return list({id(s.buffer): s.buffer for s in self.stores}.values())
+        buffers = [*(s.buffer for s in self.stores), *self.scratch]
+        return list({id(b): b for b in buffers}.values())
 
     def text(self) -> str:
         """A few readable lines; a value used more than once has a name and a line of its own."""
@@ -316,7 +344,13 @@ class Kernel:
             body = text.shown(self.body)
             if self.body_index is not None:
                 body += f" at {text.shown(self.body_index)}"
-            text.lines.append(f"  acc = {self.fold} over {folded} of {body}")
+            so_far = " so far" if self.kind == "cumulative" else ""
+            text.lines.append(f"  acc = {self.fold}{so_far} over {folded} of {body}")
+        elif self.kind == "sort":
+            key, *moved = [repr(store.buffer) for store in self.stores]
+            payloads = f", and with it {', '.join(moved)}" if moved else ""
+            text.lines.append(f"  sort {key} over {folded}{payloads}")
+            return "\n".join(text.lines)
         for store in self.stores:
             text.store(store)
         return "\n".join(text.lines)
@@ -364,7 +398,20 @@ class Loop:
     length: int
     reverse: bool
     node: Node
-    body: list[Kernel | Loop] = field(default_factory=list)
+    body: list[Launch] = field(default_factory=list)
+    kind = "loop"
+
+    def bodies(self) -> list[list[Launch]]:
+        """Launches inside this one."""
+        return [self.body]
+
+    def reads(self) -> list[Buffer]:
+        """Buffers that anything inside loads from."""
+        return [buffer for launch in self.body for buffer in launch.reads()]
+
+    def writes(self) -> list[Buffer]:
+        """Buffers that anything inside stores to."""
+        return [buffer for launch in self.body for buffer in launch.writes()]
 
     def head(self) -> str:
         """Its line above those of its body."""
@@ -372,14 +419,120 @@ class Loop:
 
     def text(self) -> str:
         """A few readable lines."""
-        inner = "\n".join(launch.text() for launch in self.body)
-        return f"{self.head()}\n  " + inner.replace("\n", "\n  ")
+        return f"{self.head()}\n  " + text_of(self.body).replace("\n", "\n  ")
 
 
-def kernels_of(launches: Sequence[Kernel | Loop]) -> Iterator[Kernel]:
+@dataclass(eq=False)
+class While:
+    """Launches of `test`, which leave a bool in `flag`, and while it is True those of `body`, again
+    and again: the while `node`."""
+
+    name: str
+    node: Node
+    flag: Buffer
+    test: list[Launch] = field(default_factory=list)
+    body: list[Launch] = field(default_factory=list)
+    kind = "while"
+
+    def bodies(self) -> list[list[Launch]]:
+        """Launches inside this one."""
+        return [self.test, self.body]
+
+    def reads(self) -> list[Buffer]:
+        """Buffers that anything inside loads from."""
+        return [self.flag, *_all_read(self)]
+
+    def writes(self) -> list[Buffer]:
+        """Buffers that anything inside stores to."""
+        return _all_written(self)
+
+    def head(self) -> str:
+        """Its line above those of its test and body."""
+        return f"{self.name}: while {self.flag!r}[0] after the first {len(self.test)}"
+
+    def text(self) -> str:
+        """A few readable lines."""
+        return _block_text(self)
+
+
+@dataclass(eq=False)
+class Branch:
+    """The launches of one of several lists, picked by the number in `index`, which is clamped: the
+    cond `node`."""
+
+    name: str
+    node: Node
+    index: Buffer
+    branches: list[list[Launch]] = field(default_factory=list)
+    kind = "branch"
+
+    def bodies(self) -> list[list[Launch]]:
+        """Launches inside this one."""
+        return self.branches
+
+    def reads(self) -> list[Buffer]:
+        """Buffers that anything inside loads from."""
+        return [self.index, *_all_read(self)]
+
+    def writes(self) -> list[Buffer]:
+        """Buffers that anything inside stores to."""
+        return _all_written(self)
+
+    def head(self) -> str:
+        """Its line above those of its branches."""
+        sizes = ", ".join(str(len(branch)) for branch in self.branches)
+        return f"{self.name}: by {self.index!r}[0] one of the next {sizes}"
+
+    def text(self) -> str:
+        """A few readable lines."""
+        return _block_text(self)
+
+
+def _all_read(launch: While | Branch) -> list[Buffer]:
+    return [b for body in launch.bodies() for inner in body for b in inner.reads()]
+
+
+def _all_written(launch: While | Branch) -> list[Buffer]:
+    return [b for body in launch.bodies() for inner in body for b in inner.writes()]
+
+
+def _block_text(launch: While | Branch) -> str:
+    inner = "\n".join(one.text() for body in launch.bodies() for one in body)
+    return f"{launch.head()}\n  " + inner.replace("\n", "\n  ")
+
+
+Launch = Kernel | Loop | While | Branch
+
+
+def kernels_of(launches: Sequence[Launch]) -> Iterator[Kernel]:
     """All kernels, those inside loops once."""
     for launch in launches:
         if isinstance(launch, Kernel):
             yield launch
-        else:
-            yield from kernels_of(launch.body)
+        for body in launch.bodies():
+            yield from kernels_of(body)
+
+
+def in_groups(launches: Sequence[Launch]) -> Iterator[list[Launch]]:
+    """Neighbours of one group together, all others alone."""
+    for _, members in itertools.groupby(launches, lambda x: id(getattr(x, "group", None) or x)):
+        yield list(members)
+
+
+def text_of(launches: Sequence[Launch]) -> str:
+    """The texts of launches, those of a group under a line of their own."""
+    parts = []
+    for members in in_groups(launches):
+        text = "\n".join([member.text() for member in members])
+        note = getattr(members[0], "group", None)
+        if note is not None and len(members) > 1:
+            text = f"{note.head()}\n  " + text.replace("\n", "\n  ")
+        parts.append(text)
+    return "\n".join(parts)
+
+
+def count_launches(launches: Sequence[Launch]) -> int:
+    """How many times something starts, a group being one and what is inside a loop counted once."""
+    inside = sum(count_launches(body) for launch in launches for body in launch.bodies())
+    alone = sum(isinstance(members[0], Kernel) for members in in_groups(launches))
+    return inside + alone
