@@ -68,6 +68,8 @@ def gallery() -> dict[str, Node]:
         "scatter": make(
             "scatter", x, b.input((4,), int32), b.input((2, 4), float32), axis=1, op="add"
         ),
+        "barrier": make("barrier", x, cond),
+        "custom": custom_example(),
         "scan": scan_example(),
     }  # fmt: skip
     for name in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "size"):
@@ -78,6 +80,13 @@ def gallery() -> dict[str, Node]:
         if prim.family == "elementwise" and name not in nodes:
             nodes[name] = make(name, x, y) if name in TWO_FLOATS else make(name, x)
     return nodes
+
+
+def custom_example() -> Node:
+    """exp(x) with a gradient of its own, which captures a node."""
+    x, g, k, s = (b.input((2, 3), float32) for _ in range(4))
+    back = Graph([g, x, k], [b.mul(g, b.mul(x, k))])
+    return make("custom", make("exp", s), s, b.neg(s), back=back, n_out=1, n_x=1)
 
 
 def scan_example() -> Node:

@@ -210,6 +210,7 @@ CASES = [
             (1, (4, 2, 2), _index(0, 2, 2, 3, shape=(2, 2))),
         )
     ),
+    Case("barrier", [(3, 4)], fixed={1: np.zeros(2)}),
     Case("scan", [(3,), (3,), (4, 3)], {"body": _scan_body(), "n_const": 1, "n_carry": 1,
                                         "length": 4, "reverse": False}),
     Case("scan", [(3,), (3,), (4, 3)], {"body": _scan_body(), "n_const": 1, "n_carry": 1,
@@ -224,10 +225,12 @@ WITHOUT_GRADIENT = {
     *("and", "or", "xor", "shl", "shr", "eq", "ne", "lt", "le", "bitcast", "threefry"),
     *("argmax", "argmin", "size", "window_argmax"),
 }
+# Differentiated by what the user says: tests/transformations/test_custom.py.
+GIVEN = {"custom"}
 
 
 def test_every_primitive_is_here():
-    assert {case.name for case in CASES} | WITHOUT_GRADIENT | {"proj"} == set(PRIMITIVES)
+    assert {case.name for case in CASES} | WITHOUT_GRADIENT | GIVEN | {"proj"} == set(PRIMITIVES)
     assert not {case.name for case in CASES} & WITHOUT_GRADIENT
 
 

@@ -43,6 +43,11 @@ def _adding() -> Graph:
     return Graph([carry, x], [b.add(carry, x)])
 
 
+def _doubling() -> Graph:
+    cotangent, x = b.input((2,), F), b.input((2,), F)
+    return Graph([cotangent, x], [b.add(cotangent, x)])
+
+
 def _shrinking() -> Graph:
     carry = b.input((2,), F)
     return Graph([carry], [b.reduce("reduce_sum", carry, (0,))])
@@ -127,6 +132,8 @@ ILLEGAL: list[tuple[str, list[tuple[tuple[int, ...], Any]], dict[str, Any], Any,
     ("scatter", [((4,), F), ((2,), I), ((3,), F)], {"axis": 0, "op": "add"}, ShapeError,
      r"float32 \[2\].*float32 \[3\]"),
     ("scatter", [((4,), F), ((2,), I), ((2,), I)], {"axis": 0, "op": "add"}, ShapeError, "int32"),
+    ("custom", [((2,), F), ((3,), F)], {"back": _doubling(), "n_out": 1, "n_x": 1}, ShapeError,
+     r"float32 \[2\]', 'float32 \[3\]'.*float32 \[2\]', 'float32 \[2\]'"),
     ("scan", [((2,), F), ((4, 2), F)], {"body": _adding(), **SCAN}, ShapeError,
      r"leading axis of 3.*float32 \[4, 2\]"),
     ("scan", [((2,), F), ((3, 3), F)], {"body": _adding(), **SCAN}, ShapeError,
@@ -135,7 +142,7 @@ ILLEGAL: list[tuple[str, list[tuple[tuple[int, ...], Any]], dict[str, Any], Any,
      r"float32 \[2\].*float32 \[\]"),
 ]  # fmt: skip
 
-ANYTHING_GOES = {"cast", "stop", "tag", "proj"}
+ANYTHING_GOES = {"barrier", "cast", "stop", "tag", "proj"}
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from tabgrad.ir.graph import Node, toposort
 
 HEAVY = frozenset(
     """reduce_sum reduce_prod reduce_max reduce_min argmax argmin window_reduce window_argmax dot
-    conv""".split()
+    conv cumulative""".split()
 )
 UPDATES = frozenset({"scatter", "dynamic_update_slice"})
+CONTROL = frozenset({"scan", "while", "cond"})  # they read what they are given from memory
 LEAVES = frozenset({"input", "value", "rows"})
-VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "flip", "pad"})
+VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "flip", "pad", "barrier"})
 
 # Relative costs of computing one element again; 1 is an addition. Only ratios matter: a value used
 # by two kernels is stored from `RECOMPUTE` on, which is about what a store and a load cost.
@@ -46,7 +47,7 @@ MAX_STORES = 8
 class Unit:
     """What one kernel (or a few launched together) computes: the `stored` nodes, from `core`."""
 
-    kind: str  # "map", "heavy", "update" or "scan"
+    kind: str  # "map", "heavy", "update", "sort", "scan", "while" or "cond"
     stored: list[Node]
     core: Node | None = None
     needs: set[int] = field(default_factory=set)  # ids of stored nodes and leaves it reads
@@ -62,7 +63,7 @@ def is_inline(node: Node) -> bool:
     name = node.prim.name
     if name == "proj":
         return node.srcs[0].prim.name == "threefry"
-    return name not in HEAVY and name not in UPDATES and name not in LEAVES and name != "scan"
+    return not any(name in kind for kind in (HEAVY, UPDATES, LEAVES, CONTROL)) and name != "sort"
 
 
 def fuse(graph: EntryGraph) -> list[Unit]:
@@ -104,7 +105,7 @@ class _Fusion:
             if node.prim.name in ("dot", "conv"):
                 for operand in node.srcs:
                     self._store_base(operand)
-            elif node.prim.name == "scan":
+            elif node.prim.name in CONTROL:
                 for operand in node.srcs:
                     self.stored.add(id(operand))
 
@@ -139,7 +140,7 @@ class _Fusion:
             key = id(node)
             asked = key in self.roots or not is_inline(node)
             if key in self.stored and not asked and real[key] < RECOMPUTE - 1:
-                if not any(user.prim.name in HEAVY or user.prim.name == "scan" or
+                if not any(user.prim.name in HEAVY or user.prim.name in CONTROL or
                            user.prim.name in VIEWS for user in self.users[key]):  # fmt: skip
                     self.stored.discard(key)
 
@@ -147,7 +148,7 @@ class _Fusion:
         return is_inline(node) and id(node) not in self.stored
 
     def _through_outputs(self, user: Node) -> list[Node]:
-        return self.users[id(user)] if len(user.outs) > 1 and user.prim.name != "scan" else [user]
+        return self.users[id(user)] if len(user.outs) > 1 and is_inline(user) else [user]
 
     def _repeats(self, user: Node, node: Node) -> bool:
         name = user.prim.name
@@ -163,7 +164,7 @@ class _Fusion:
         costs: dict[int, int] = {}
         for node in self.order:
             name = node.prim.name
-            if name in LEAVES or not (is_inline(node) or len(node.outs) > 1):
+            if name in LEAVES or not is_inline(node):
                 costs[id(node)] = 0
                 continue
             movement = node.prim.family == "movement" or name in ("const", "array", "iota", "proj")
@@ -218,11 +219,11 @@ class _Fusion:
                 units.append(Unit("heavy", [sink], node))
             elif name in UPDATES:
                 units.append(Unit("update", [node], node))
-            elif name == "scan":
+            elif name in CONTROL or name == "sort":
                 outputs = [u for u in self.users[id(node)] if u.prim.name == "proj"]
                 for output in outputs:
                     self.stored.add(id(output))
-                units.append(Unit("scan", outputs or [node], node))
+                units.append(Unit(name, outputs or [node], node))
         return units, taken
 
     def _epilogue(self, core: Node, taken: set[int]) -> list[Node]:
@@ -255,15 +256,12 @@ class _Fusion:
         groups: list[Unit] = []
         unit_of: dict[int, Unit] = {}
         by_shape: dict[tuple[int, ...], list[Unit]] = {}
-        scan_outputs = {
-            id(n) for n in self.order if n.prim.name == "proj" and n.srcs[0].prim.name == "scan"
-        }
         copies = [n for n in self.order if id(n) in self.roots and n.prim.name in LEAVES]
         for node in copies:
             groups.append(Unit("map", [node], needs={id(node)}))
         for node in self.order:
             key = id(node)
-            if key not in self.stored or key in taken or key in scan_outputs or not is_inline(node):
+            if key not in self.stored or key in taken or not is_inline(node):
                 continue
             needs, aligned = self._needs(node)
             home = None

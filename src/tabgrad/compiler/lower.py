@@ -175,6 +175,10 @@ def _concatenate(low: Lowering, node: Node, at: Indices) -> Expr:
     return result
 
 
+def _barrier(low: Lowering, node: Node, at: Indices) -> Expr:
+    return low.element(node.srcs[0], at)
+
+
 def clamped(expr: Expr, high: int) -> Index:
     """An int32 expression limited to 0..high, as an index."""
     if expr.op == "const":
@@ -221,6 +225,7 @@ _RULES: dict[str, Callable[[Lowering, Node, Indices], Expr]] = {
     "slice": _slice,
     "flip": _flip,
     "concatenate": _concatenate,
+    "barrier": _barrier,
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
 }
@@ -372,6 +377,23 @@ def _conv(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
     return kernel, tuple(out_at)
 
 
+def _cumulative(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
+    source, axis = node.srcs[0], node.params["axis"]
+    space = low.loops([n for d, n in enumerate(node.shape) if d != axis], "i")
+    inner = low.loops([node.shape[axis]], "r")
+    along = Index.of(inner[0])
+    if node.params["reverse"]:
+        along = along * -1 + (node.shape[axis] - 1)
+    outer = _indices(space)
+    at = (*outer[:axis], along, *outer[axis:])
+    fold = node.params["op"]
+    if source.dtype is bool_:
+        fold = {"max": "or", "min": "and"}[fold]
+    kernel = Kernel("cumulative", space, [], inner, fold, body=low.element(source, at))
+    kernel.flops = node.size
+    return kernel, at
+
+
 _HEAVY: dict[str, Callable[[Lowering, Node], tuple[Kernel, Indices]]] = {
     **dict.fromkeys(
         ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"), _reduce
@@ -380,6 +402,7 @@ _HEAVY: dict[str, Callable[[Lowering, Node], tuple[Kernel, Indices]]] = {
     "window_argmax": _window,
     "dot": _dot,
     "conv": _conv,
+    "cumulative": _cumulative,
 }
 
 

@@ -29,7 +29,17 @@ from typing import Any, NamedTuple
 from tabgrad.dtypes import int32, limits
 from tabgrad.ir import build as b
 from tabgrad.ir.entry import EntryGraph, Result, State
-from tabgrad.ir.graph import Node, Rows, RowsMixedError, Shape, layer_scope, make, remake, toposort
+from tabgrad.ir.graph import (
+    Node,
+    Rows,
+    RowsMixedError,
+    Shape,
+    layer_scope,
+    make,
+    remake,
+    rewrite,
+    toposort,
+)
 from tabgrad.ir.movement import Broadcast
 
 
@@ -53,6 +63,7 @@ def mask_rows(graph: EntryGraph) -> Masked:
     """
     if graph.rows is None:
         return Masked(graph, False, [False] * len(graph.results))
+    graph = _without_custom(graph)
     order = toposort([*graph.outputs, *(node for _, node in graph.updates)])
     try:
         where = _follow(graph, order)
@@ -78,6 +89,32 @@ def mask_rows(graph: EntryGraph) -> Masked:
     return Masked(masked, False, flags)
 
 
+def _without_custom(graph: EntryGraph) -> EntryGraph:
+    """The entry without nodes that only held a gradient: several results share such a node, which
+    has one rule for all of them."""
+    roots = [*graph.outputs, *(node for _, node in graph.updates)]
+    order = toposort(roots)
+    if not any(node.prim.name == "custom" for node in order):
+        return graph
+
+    def rule(old: Node, srcs: tuple[Node, ...]) -> Node:
+        if old.prim.name == "custom" and len(old.outs) == 1:
+            return srcs[0]
+        if old.prim.name == "proj" and srcs[0].prim.name == "custom":
+            return srcs[0].srcs[old.params["index"]]
+        return remake(old, srcs)
+
+    rest = iter(rewrite(roots, rule))
+    return dataclasses.replace(
+        graph,
+        results=[Result(next(rest), r.name) for r in graph.results],
+        states=[
+            State(s.node, s.variable, None if s.update is None else next(rest))
+            for s in graph.states
+        ],
+    )
+
+
 def _follow(graph: EntryGraph, order: Sequence[Node]) -> dict[int, Rows | None]:
     """Where the rows are in each node. Raises RowsMixedError."""
     where: dict[int, Rows | None] = {id(leaf): None for leaf in (*graph.inputs, *graph.state)}
@@ -87,7 +124,7 @@ def _follow(graph: EntryGraph, order: Sequence[Node]) -> dict[int, Rows | None]:
             continue
         found = [where[id(src)] for src in node.srcs]
         rows, folded = node.prim.rows(node, found)
-        if rows is None and not folded and any(found) and node.prim.name != "size":
+        if rows is None and not folded and any(found) and node.prim.name not in _LOOKS:
             raise RowsMixedError(f"{node.prim.name} loses sight of the rows of a batch")
         if folded and node.prim.name not in _IDENTITY:
             raise RowsMixedError(f"{node.prim.name} folds rows, and nothing is neutral for it")
@@ -115,10 +152,13 @@ _IDENTITY: Mapping[str, Any] = {
     "argmin": lambda dtype: limits(dtype)[1],
 }
 
+# They have a source with rows that they do not read.
+_LOOKS = frozenset({"size", "barrier"})
+
 # f(0) = 0, for each element alone.
 _ZERO_STAYS = frozenset(
     "neg abs sign floor ceil round trunc sqrt expm1 log1p sin tan tanh erf cast tag stop reshape "
-    "permute broadcast slice flip reduce_sum reduce_max reduce_min".split()
+    "permute broadcast slice flip reduce_sum reduce_max reduce_min barrier".split()
 )
 # Zero if all sources are.
 _ZEROS_STAY = frozenset("add sub max min concatenate pad".split())
@@ -127,7 +167,7 @@ _PRODUCTS = frozenset("mul and dot conv".split())
 # Finite arguments may give infinities or NaNs (overflow apart, which strikes real rows as well).
 _POLES = frozenset("div floordiv mod log log1p sqrt pow exp expm1 tan bitcast".split())
 # Sources of these that hold no rows serve every row alike.
-_SHARES = frozenset("dot conv gather dynamic_slice reshape".split())
+_SHARES = frozenset("dot conv gather dynamic_slice reshape barrier".split())
 
 
 class _Masking:

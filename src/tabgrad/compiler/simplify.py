@@ -111,6 +111,8 @@ _REDUCE: tuple[Rule, ...] = (
 )
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
+    "custom": (arithmetic.given_gradient,),
+    "proj": (arithmetic.given_gradient,),
     "tag": (arithmetic.itself,),
     "stop": (arithmetic.itself,),
     "neg": (arithmetic.double_negation,),

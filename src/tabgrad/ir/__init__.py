@@ -6,10 +6,13 @@ Importing this package registers all primitives. Nothing here imports NumPy, an 
 from tabgrad.ir import (  # noqa: F401  (imported for their registrations)
     contract,
     control,
+    cumulative,
+    custom,
     elementwise,
     indexing,
     leaf,
     movement,
+    order,
     reduce,
     window,
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.batching import joined, moved, shifted, size_of, split
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, register
 
 
@@ -58,6 +59,20 @@ class Dot(Primitive):
             _side(g, c, g_b, free_b, g_batch, bb, (ba, free_a, ca), cb),
             _side(g, a, g_a, free_a, g_batch, ba, (bb, free_b, cb), ca),
         )
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        a, c = srcs
+        (ca, cb), (ba, bb) = node.params["contract"], node.params["batch"]
+        if all(batched):
+            contract, pairs = (shifted(ca), shifted(cb)), ((0, *shifted(ba)), (0, *shifted(bb)))
+            return (b.make("dot", a, c, contract=contract, batch=pairs),)
+        # The batch is one more free axis of its side, the first.
+        if batched[0]:
+            ca, ba, at = shifted(ca), shifted(ba), len(ba)
+        else:
+            at = len(ba) + len(_free(len(a.shape), ca, ba))
+            cb, bb = shifted(cb), shifted(bb)
+        return (moved(b.make("dot", a, c, contract=(ca, cb), batch=(ba, bb)), at, 0),)
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         (ca, cb), (ba, bb) = node.params["contract"], node.params["batch"]
@@ -189,6 +204,26 @@ class Conv(Primitive):
             return (None, None)
         return _grad_x(g, node), _grad_w(g, node)
 
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        x, w = srcs
+        p = dict(node.params)
+        (lhs, rhs, out), groups = p["dims"], max(p["groups"], p["batch_groups"])
+        size = size_of(srcs, batched)
+        if not batched[1]:
+            # More images: the batch axis is (batch groups, batch, images).
+            x = _put_in(x, lhs[0], p["batch_groups"])
+            return (_take_out(b.make("conv", x, w, **p), out[0], 1, size),)
+        if not batched[0]:
+            # More output features, within each group.
+            w = _put_in(w, rhs[0], groups)
+            return (_take_out(b.make("conv", x, w, **p), out[1], groups, size),)
+        # Each example is a group of its own.
+        kind = "batch_groups" if p["batch_groups"] > 1 else "groups"
+        x = _put_in(x, lhs[0 if kind == "batch_groups" else 1], 1)
+        w = _put_in(w, rhs[0], 1)
+        p[kind] *= size
+        return (_take_out(b.make("conv", x, w, **p), out[1], 1, size),)
+
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         lhs, rhs, out = node.params["dims"]
         outs: list[Rows | None] = []
@@ -214,11 +249,6 @@ def _swapped(spec: Spec) -> Spec:
     return (spec[1], spec[0], *spec[2:])
 
 
-def _split(x: Node, axis: int, parts: int) -> Node:
-    shape = (*x.shape[:axis], parts, x.shape[axis] // parts, *x.shape[axis + 1 :])
-    return b.reshape(x, shape)
-
-
 def _merge_into(x: Node, source: int, target: int) -> Node:
     """Move axis `source` in front of axis `target` (counted without `source`) and join the two."""
     rest = [d for d in range(len(x.shape)) if d != source]
@@ -229,6 +259,18 @@ def _merge_into(x: Node, source: int, target: int) -> Node:
     return b.reshape(moved, shape)
 
 
+def _put_in(x: Node, axis: int, groups: int) -> Node:
+    """The first axis folded into another (counted without it), inside each of its groups."""
+    x = split(x, axis + 1, groups)
+    return joined(joined(moved(x, 0, axis + 1), axis + 1), axis)
+
+
+def _take_out(x: Node, axis: int, groups: int, size: int) -> Node:
+    """The reverse: the batch that is inside each group of an axis, as the first axis."""
+    x = moved(split(split(x, axis, groups), axis + 1, size), axis + 1, 0)
+    return joined(x, axis + 1)
+
+
 def _grad_x(g: Node, node: Node) -> Node:
     """The cotangent of x: g convolved with the kernel turned around, features swapped."""
     x, w = node.srcs
@@ -236,7 +278,7 @@ def _grad_x(g: Node, node: Node) -> Node:
     lhs, rhs, out = p["dims"]
     groups = max(p["groups"], p["batch_groups"])
     if groups > 1:
-        w = _merge_into(_split(w, rhs[0], groups), rhs[0], rhs[1])
+        w = _merge_into(split(w, rhs[0], groups), rhs[0], rhs[1])
     padding = []
     for i, (lo, _) in enumerate(p["padding"]):
         span = dilate(w.shape[rhs[2 + i]], p["rhs_dilation"][i])
@@ -257,7 +299,7 @@ def _grad_x(g: Node, node: Node) -> Node:
         dims=(out, _swapped(rhs), lhs),
     )
     if p["batch_groups"] > 1:
-        result = _merge_into(_split(result, lhs[1], groups), lhs[1], lhs[0])
+        result = _merge_into(split(result, lhs[1], groups), lhs[1], lhs[0])
     return result
 
 

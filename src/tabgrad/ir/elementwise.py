@@ -13,6 +13,7 @@ from typing import Any
 from tabgrad.dtypes import bool_, uint32
 from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.batching import all_batched
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, register
 
 FLOAT, NUMBER, INTEGER, LOGICAL, ANY = "f", "iuf", "iu", "biu", "biuf"
@@ -46,6 +47,10 @@ class Elementwise(Primitive):
     def result(self, first: Aval, params: Mapping[str, Any]) -> Any:
         """The dtype of the result."""
         return first.dtype
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        result = b.make(self.name, *all_batched(srcs, batched), **node.params)
+        return [b.proj(result, i) for i in range(len(result.outs))] if node.outs[1:] else [result]
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         found = [r for r in srcs if r is not None]

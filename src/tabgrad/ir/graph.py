@@ -58,6 +58,13 @@ class Primitive:
             f"the gradient of {self.name} is not defined; wrap its inputs in stop_gradient"
         )
 
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None] | None:
+        """Tangents of the outputs, given those of the sources (None where there is none).
+
+        None altogether: the transpose of `vjp`, which is what ir/forward.py makes by itself.
+        """
+        return None
+
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         """Where the rows of the outputs are, given those of the sources, and which sources must be
         masked because rows are folded together. Raises RowsMixedError where neither is possible."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabgrad.dtypes import int32
+from tabgrad.dtypes import bool_, int32
 from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.batching import check_flat, joined, moved, repeated, size_of
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, register
 
 
@@ -36,6 +37,18 @@ class Gather(Primitive):
         inside = _clamped(idx, x.shape[axis])
         zeros = b.full(x.shape, 0, g.dtype)
         return b.make("scatter", zeros, inside, g, axis=axis, op="add"), None
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        (x, idx), axis = srcs, node.params["axis"]
+        if not batched[1]:
+            return (b.make("gather", x, idx, axis=axis + 1),)
+        if not batched[0]:
+            return (moved(b.make("gather", x, idx, axis=axis), axis, 0),)
+        flat, lead = _flat(x, axis)
+        size = node.srcs[0].shape[axis]
+        places = _placed(_clamped(idx, size), size)
+        found = b.make("gather", flat, places, axis=0)
+        return (_unflat(found, 1, len(idx.shape) - 1, lead),)
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         x_rows, idx_rows = srcs
@@ -96,6 +109,25 @@ class Scatter(Primitive):
         share = b.div(g, hits)
         return b.mul(share, hit_x), None, b.mul(_gather_or_zero(share, idx, axis), hit_u)
 
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        size = size_of(srcs, batched)
+        axis, op = node.params["axis"], node.params["op"]
+        x, u = (repeated(srcs[i], size, batched[i]) for i in (0, 2))
+        if not batched[1]:
+            return (b.make("scatter", x, srcs[1], u, axis=axis + 1, op=op),)
+        idx, n = srcs[1], node.srcs[0].shape[axis]
+        flat, lead = _flat(x, axis)
+        inside = b.eq(_clamped(idx, n), idx) if n else b.full(idx.shape, False, bool_)
+        # What is out of range of its example must be so for the whole batch.
+        places = b.select(inside, _placed(idx, n), b.like(idx, flat.shape[0]))
+        # The updates' axes: batch, `lead` before, those of idx, the rest; wanted: idx first.
+        rank, inner = len(u.shape), len(idx.shape) - 1
+        own = range(1 + lead, 1 + lead + inner)
+        rest = [d for d in range(1, rank) if d not in own]
+        updates = b.permute(u, (0, *own, *rest))
+        result = b.make("scatter", flat, places, updates, axis=0, op=op)
+        return (_unflat(b.reshape(result, (size, n, *result.shape[1:])), 1, 1, lead),)
+
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         x_rows, idx_rows, u_rows = srcs
         axis = node.params["axis"]
@@ -134,6 +166,53 @@ def _gather_or_zero(x: Node, idx: Node, axis: int) -> Node:
     return b.select(b.broadcast(inside, found.shape, dims), found, b.like(found, 0))
 
 
+def _flat(x: Node, axis: int) -> tuple[Node, int]:
+    """A batched x with `axis` (of an example) brought to the front and joined with the batch, and
+    how many axes were in front of it."""
+    check_flat(x.shape[0] * x.shape[axis + 1], "an index")
+    return joined(moved(x, axis + 1, 1), 0), axis
+
+
+def _placed(idx: Node, size: int) -> Node:
+    """Batched indices into one example as indices into all of them, one after the other."""
+    example = b.iota(idx.shape, 0, int32)
+    return b.add(idx, b.mul(example, b.like(example, size)))
+
+
+def _unflat(x: Node, first: int, count: int, lead: int) -> Node:
+    """Put `count` axes from `first` on behind the `lead` axes that follow them."""
+    own = range(first, first + count)
+    before = range(first + count, first + count + lead)
+    rest = range(first + count + lead, len(x.shape))
+    return b.permute(x, (*range(first), *before, *own, *rest))
+
+
+def _window_places(
+    starts: Sequence[Node],
+    batched: Sequence[bool],
+    shape: Sequence[int],
+    sizes: Sequence[int],
+    batch: int,
+    shared: bool,
+) -> Node:
+    """Flat indices of the elements of each example's window, (batch, *sizes), into one source that
+    all share or into a batch of them."""
+    whole = (batch, *sizes)
+    places, stride = b.full(whole, 0, int32), 1
+    for d in range(len(shape) - 1, -1, -1):
+        start = starts[d]
+        room = shape[d] - sizes[d]
+        start = b.make("min", b.make("max", start, b.like(start, 0)), b.like(start, room))
+        begin = b.broadcast(start, whole, (0,) if batched[d] else ())
+        here = b.add(begin, b.iota(whole, d + 1, int32))
+        places = b.add(places, b.mul(here, b.like(here, stride)))
+        stride *= shape[d]
+    check_flat(stride * (1 if shared else batch), "a window")
+    if shared:
+        return places
+    return _placed(places, stride)
+
+
 class _Moving(Primitive):
     family = "indexing"
 
@@ -170,6 +249,17 @@ class DynamicSlice(_Moving):
         zeros = b.full(x.shape, 0, g.dtype)
         return (b.make("dynamic_update_slice", zeros, g, *starts), *nothing)
 
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        x, *starts = srcs
+        sizes = node.params["sizes"]
+        if not any(batched[1:]):
+            zero = b.const(0, int32)
+            return (b.make("dynamic_slice", x, zero, *starts, sizes=(x.shape[0], *sizes)),)
+        shape, size = node.srcs[0].shape, size_of(srcs, batched)
+        places = _window_places(starts, batched[1:], shape, sizes, size, shared=not batched[0])
+        found = b.make("gather", b.reshape(x, (x.size,)), b.reshape(places, (places.size,)), axis=0)
+        return (b.reshape(found, places.shape),)
+
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         rows = srcs[0]
         if any(s is not None for s in srcs[1:]):
@@ -200,6 +290,17 @@ class DynamicUpdateSlice(_Moving):
         zeros = b.full(u.shape, 0, g.dtype)
         kept = b.make("dynamic_update_slice", g, zeros, *starts)
         return (kept, b.make("dynamic_slice", g, *starts, sizes=u.shape), *nothing)
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        size = size_of(srcs, batched)
+        x, u = (repeated(srcs[i], size, batched[i]) for i in (0, 1))
+        starts = srcs[2:]
+        if not any(batched[2:]):
+            return (b.make("dynamic_update_slice", x, u, b.const(0, int32), *starts),)
+        inner = node.srcs[1].shape
+        places = _window_places(starts, batched[2:], node.shape, inner, size, shared=False)
+        flat, at, new = (b.reshape(v, (v.size,)) for v in (x, places, u))
+        return (b.reshape(b.make("scatter", flat, at, new, axis=0, op="set"), x.shape),)
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         found = [r for r in srcs[:2] if r is not None]

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tabgrad.dtypes import bool_
 from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.batching import all_batched, repeated, shifted, size_of
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, register
 
 
@@ -47,6 +49,9 @@ class Reshape(Movement):
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         g = grads[0]
         return (None if g is None else b.reshape(g, node.srcs[0].shape),)
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        return (b.reshape(srcs[0], (srcs[0].shape[0], *node.shape)),)
 
     def out_rows(self, node: Node, rows: Rows) -> Rows:
         old, new = node.srcs[0].shape, node.shape
@@ -89,6 +94,9 @@ class Permute(Movement):
         inverse = [axes.index(i) for i in range(len(axes))]
         return (None if g is None else b.permute(g, inverse),)
 
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        return (b.permute(srcs[0], (0, *shifted(node.params["axes"]))),)
+
     def out_rows(self, node: Node, rows: Rows) -> Rows:
         return Rows(node.params["axes"].index(rows.axis), rows.inner)
 
@@ -121,6 +129,10 @@ class Broadcast(Movement):
             return (None,)
         return (b.reshape(b.reduce("reduce_sum", g, self.repeated(node)), node.srcs[0].shape),)
 
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        shape = (srcs[0].shape[0], *node.shape)
+        return (b.broadcast(srcs[0], shape, (0, *shifted(node.params["dims"]))),)
+
     def out_rows(self, node: Node, rows: Rows) -> Rows:
         axis = node.params["dims"][rows.axis]
         if node.shape[axis] != node.srcs[0].shape[rows.axis]:
@@ -152,6 +164,12 @@ class BroadcastLike(Movement):
         if g is None:
             return (None, None)
         return b.reduce("reduce_sum", g, [d for d in range(len(g.shape)) if d not in dims]), None
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        x, like = srcs
+        like = repeated(like, size_of(srcs, batched), batched[1])
+        dims = shifted(node.params["dims"])
+        return (b.make("broadcast_like", x, like, dims=(0, *dims) if batched[0] else dims),)
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         own, like = srcs
@@ -214,6 +232,16 @@ class Pad(Movement):
         fill = b.sub(b.reduce("reduce_sum", g, all_axes), b.reduce("reduce_sum", cut, all_axes))
         return cut, fill
 
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        size = size_of(srcs, batched)
+        x, fill = repeated(srcs[0], size, batched[0]), srcs[1]
+        around = {key: (0, *node.params[key]) for key in ("low", "high", "interior")}
+        if not batched[1]:
+            return (b.make("pad", x, fill, **around),)
+        padded = b.make("pad", x, b.const(0, x.dtype), **around)
+        inside = b.make("pad", b.full(x.shape, True, bool_), b.const(False, bool_), **around)
+        return (b.select(inside, padded, b.broadcast(fill, padded.shape, (0,))),)
+
     def out_rows(self, node: Node, rows: Rows) -> Rows:
         p, a = node.params, rows.axis
         if p["low"][a] or p["high"][a] or p["interior"][a]:
@@ -261,6 +289,11 @@ class Slice(Movement):
             ),
         )
 
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        p, size = node.params, srcs[0].shape[0]
+        start, stop, step = (0, *p["start"]), (size, *p["stop"]), (1, *p["step"])
+        return (b.make("slice", srcs[0], start=start, stop=stop, step=step),)
+
     def out_rows(self, node: Node, rows: Rows) -> Rows:
         if node.shape[rows.axis] != node.srcs[0].shape[rows.axis]:
             raise RowsMixedError("a slice takes some rows of a batch")
@@ -282,6 +315,9 @@ class Flip(Movement):
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         g = grads[0]
         return (None if g is None else b.make("flip", g, axes=node.params["axes"]),)
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        return (b.make("flip", srcs[0], axes=shifted(node.params["axes"])),)
 
     def out_rows(self, node: Node, rows: Rows) -> Rows:
         if rows.axis in node.params["axes"]:
@@ -326,6 +362,10 @@ class Concatenate(Movement):
             one = (1,) * len(g.shape)
             parts.append(b.make("slice", g, start=tuple(start), stop=tuple(stop), step=one))
         return parts
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        xs = all_batched(srcs, batched)
+        return (b.make("concatenate", *xs, axis=node.params["axis"] + 1),)
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         found = [r for r in srcs if r is not None]

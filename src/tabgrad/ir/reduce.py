@@ -8,6 +8,7 @@ from typing import Any
 from tabgrad.dtypes import int32
 from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.batching import repeated, shifted, size_of
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, register
 
 
@@ -40,6 +41,14 @@ class Reduce(Primitive):
     def result(self, aval: Aval) -> Any:
         """The dtype of the result."""
         return aval.dtype
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        axes = shifted(self.axes(node.params))
+        return (b.make(self.name, srcs[0], **self.along(axes)),)
+
+    def along(self, axes: tuple[int, ...]) -> dict[str, Any]:
+        """The parameters that fold `axes`."""
+        return {"axes": axes}
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         if srcs[0] is None:
@@ -127,6 +136,9 @@ class ArgExtremum(Reduce):
     def axes(self, params: Mapping[str, Any]) -> tuple[int, ...]:
         return (params["axis"],)
 
+    def along(self, axes: tuple[int, ...]) -> dict[str, Any]:
+        return {"axis": axes[0]}
+
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
         outs = super().infer(srcs, params)
         _require_elements(self.name, srcs[0].shape, self.axes(params), "f")
@@ -167,6 +179,10 @@ class Size(Reduce):
 
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         return (None,)
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        (number,) = super().batch(node, srcs, batched)
+        return (repeated(number, size_of(srcs, batched)),)
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         return None, ()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tabgrad.errors import ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.custom import refuse_closed
 from tabgrad.ir.graph import Node, toposort
 
 
@@ -56,6 +57,8 @@ def cotangents(
             arriving = [sums.get(id(node))]
         if all(g is None for g in arriving):
             continue
+        if node.prim.name == "custom":
+            refuse_closed(node, active)
         for src, part in zip(node.srcs, node.prim.vjp(node, arriving), strict=True):
             if part is not None and id(src) in active:
                 accumulate(src, part)

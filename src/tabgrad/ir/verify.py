@@ -19,7 +19,7 @@ from tabgrad.ir.text import format_node
 _UNARY = (
     "neg abs sign floor ceil round trunc sqrt exp expm1 log log1p sin cos tan tanh sigmoid erf not "
     "stop cast bitcast tag reshape permute broadcast slice flip reduce_sum reduce_prod reduce_max "
-    "reduce_min argmax argmin size window_reduce window_argmax proj"
+    "reduce_min argmax argmin size window_reduce window_argmax proj cumulative"
 )
 _BINARY = (
     "add sub mul div floordiv mod pow atan2 max min and or xor shl shr eq ne lt le broadcast_like "
@@ -36,10 +36,15 @@ ARITY: Mapping[str, int | tuple[int, None]] = {
     "dynamic_slice": (1, None),
     "dynamic_update_slice": (2, None),
     "scan": (0, None),
+    "while": (0, None),
+    "cond": (1, None),
+    "sort": (1, None),
+    "custom": (1, None),
+    "barrier": 2,
 }
 
 # What `compiler.simplify` always removes.
-BEFORE_SIMPLIFY = frozenset({"tag", "stop", "size", "broadcast_like"})
+BEFORE_SIMPLIFY = frozenset({"tag", "stop", "size", "broadcast_like", "custom"})
 
 
 def verify_graph(

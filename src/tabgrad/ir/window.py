@@ -8,6 +8,7 @@ from typing import Any
 from tabgrad.dtypes import int32
 from tabgrad.errors import NotSupportedError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.batching import check_flat
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, register
 
 
@@ -40,6 +41,22 @@ class Window(Primitive):
     def result(self, aval: Aval) -> Any:
         """The dtype of the result."""
         return aval.dtype
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        p = node.params
+        return (
+            b.make(
+                self.name,
+                srcs[0],
+                **{
+                    **p,
+                    "window": (1, *p["window"]),
+                    "strides": (1, *p["strides"]),
+                    "padding": ((0, 0), *p["padding"]),
+                    "dilation": (1, *p["dilation"]),
+                },
+            ),
+        )
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         rows, p = srcs[0], node.params
@@ -80,6 +97,13 @@ class WindowArgMax(Window):
 
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         return (None,)
+
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
+        (places,) = super().batch(node, srcs, batched)
+        check_flat(srcs[0].size, "window_argmax")
+        # Counted from the beginning of the batch; each example counts from its own.
+        example = b.iota(places.shape, 0, int32)
+        return (b.sub(places, b.mul(example, b.like(example, node.srcs[0].size))),)
 
 
 def _spread(g: Node, x: Node, p: Mapping[str, Any]) -> Node:

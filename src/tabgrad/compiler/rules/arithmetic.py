@@ -23,6 +23,14 @@ def fold_constants(node: Node) -> Node | None:
     return None if value is None else b.const(value, node.dtype)
 
 
+def given_gradient(node: Node) -> Node | None:
+    """A custom gradient has been used by now, or is not."""
+    custom, index = (node.srcs[0], node.params["index"]) if is_a(node, "proj") else (node, 0)
+    if not is_a(custom, "custom") or (custom is node and len(node.outs) > 1):
+        return None
+    return custom.srcs[index]
+
+
 def sink_broadcast(node: Node) -> Node | None:
     """op(broadcast x, broadcast y) = broadcast op(x, y): computed once and not for each copy."""
     pattern = None

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tabgrad.errors import NotSupportedError, TabgradError
-from tabgrad.ir.graph import Graph, Node, toposort
+from tabgrad.ir.graph import Node, toposort
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,15 +39,17 @@ def numpy() -> Any:
 @cache
 def _rules() -> dict[str, Rule]:
     numpy()
-    from tabgrad.engines.reference import contract, elementwise, movement, reduce
+    from tabgrad.engines.reference import contract, control, elementwise, movement, order, reduce
 
     return {
         **elementwise.RULES,
         **movement.RULES,
         **reduce.RULES,
         **contract.RULES,
+        **order.RULES,
+        **control.RULES,
         "proj": _proj,
-        "scan": _scan,
+        "custom": _custom,
     }
 
 
@@ -60,21 +62,8 @@ def _proj(params: Any, out: Any, value: Value) -> Array:
     return value[params["index"]] if isinstance(value, tuple) else value
 
 
-def _scan(params: Any, out: Any, *values: Array) -> tuple[Array, ...]:
-    np = numpy()
-    body: Graph = params["body"]
-    n_const, n_carry, length = params["n_const"], params["n_carry"], params["length"]
-    consts, carry = values[:n_const], list(values[n_const : n_const + n_carry])
-    xs = values[n_const + n_carry :]
-    ys = [np.zeros(aval.shape, aval.dtype.name) for aval in out[n_carry:]]
-    steps = range(length)
-    for step in reversed(steps) if params["reverse"] else steps:
-        inputs = [*consts, *carry, *(x[step] for x in xs)]
-        results = evaluate(body.outputs, dict(zip(body.inputs, inputs, strict=True)))
-        carry = results[:n_carry]
-        for stack, y in zip(ys, results[n_carry:], strict=True):
-            stack[step] = y
-    return (*carry, *ys)
+def _custom(params: Any, out: Any, *values: Array) -> tuple[Array, ...]:
+    return values[: params["n_out"]]
 
 
 def evaluate(outputs: Sequence[Node], leaves: Mapping[Node, Array]) -> list[Array]:

@@ -120,6 +120,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "slice": _slice,
     "flip": _flip,
     "concatenate": _concatenate,
+    "barrier": lambda params, out, x, after: x,
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,
 }
