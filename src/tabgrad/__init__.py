@@ -5,6 +5,7 @@ from tabgrad import (
     callbacks,
     dtypes,
     errors,
+    fft,
     initializers,
     layers,
     losses,
@@ -12,6 +13,7 @@ from tabgrad import (
     ops,
     optimizers,
     random,
+    segment,
 )  # fmt: skip
 from tabgrad.dtypes import (
     bool_ as bool,
@@ -261,6 +263,7 @@ __all__ = [
     "expm1",
     "export",
     "eye",
+    "fft",
     "flip",
     "float16",
     "float32",
@@ -345,6 +348,7 @@ __all__ = [
     "scan",
     "scatter_add",
     "scatter_update",
+    "segment",
     "selu",
     "set_engine",
     "sigmoid",

@@ -122,6 +122,7 @@ from tabgrad.ops.elementwise import (
     where,
 )  # fmt: skip
 from tabgrad.ops.embedding import multi_hot, one_hot
+from tabgrad.ops.fourier import fft, fft2, ifft, ifft2, irfft, rfft
 from tabgrad.ops.indexing import (
     scatter_add,
     scatter_update,
@@ -179,6 +180,7 @@ from tabgrad.ops.reduction import (
     sum,
     var,
 )  # fmt: skip
+from tabgrad.ops.segment import segment_max, segment_min, segment_prod, segment_sum
 
 __all__ = [
     "abs",
@@ -233,6 +235,8 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "fft",
+    "fft2",
     "flip",
     "floor",
     "floor_divide",
@@ -247,7 +251,10 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "ifft",
+    "ifft2",
     "imag",
+    "irfft",
     "isfinite",
     "isinf",
     "isnan",
@@ -301,12 +308,17 @@ __all__ = [
     "repeat",
     "reshape",
     "result_type",
+    "rfft",
     "roll",
     "round",
     "rsqrt",
     "scan",
     "scatter_add",
     "scatter_update",
+    "segment_max",
+    "segment_min",
+    "segment_prod",
+    "segment_sum",
     "selu",
     "separable_conv",
     "sigmoid",
