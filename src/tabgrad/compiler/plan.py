@@ -7,16 +7,17 @@ elsewhere while writing it goes through a temporary and is copied at the end.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tabgrad.compiler.fuse import LEAVES, Unit, fuse
 from tabgrad.compiler.lower import Lowering, heavy_kernel, update_kernels
-from tabgrad.dtypes import DType
-from tabgrad.ir.entry import Argument, EntryGraph, Result
+from tabgrad.dtypes import DType, bool_
+from tabgrad.ir.control import projections
+from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.ir.graph import Graph, Node
 from tabgrad.ir.index import Index, flatten, unflatten
-from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, Store, walk
+from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Launch, Loop, Store, While, walk
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Plan:
     """An entry as kernels and loops in launch order. `arena` is the bytes temporaries need."""
 
     graph: EntryGraph
-    launches: list[Kernel | Loop]
+    launches: list[Launch]
     constants: list[Buffer]
     temporaries: list[Buffer] = field(default_factory=list)
     arena: int = 0
@@ -35,8 +36,19 @@ class Plan:
         return _flops(self.launches)
 
 
-def _flops(launches: Sequence[Kernel | Loop]) -> int:
-    return sum(x.flops if isinstance(x, Kernel) else x.length * _flops(x.body) for x in launches)
+def _flops(launches: Sequence[Launch]) -> int:
+    """Of a loop that ends at run time, one turn is counted; of branches, the longest."""
+    total = 0
+    for launch in launches:
+        if isinstance(launch, Kernel):
+            total += launch.flops
+            continue
+        inside = [_flops(body) for body in launch.bodies()]
+        if isinstance(launch, Branch):
+            total += max(inside)
+        else:
+            total += sum(inside) * (launch.length if isinstance(launch, Loop) else 1)
+    return total
 
 
 def plan(graph: EntryGraph) -> Plan:
@@ -51,26 +63,31 @@ def plan(graph: EntryGraph) -> Plan:
         Buffer(f"y{slot}", "output", node.size, node.dtype, slot)
         for slot, node in enumerate(graph.outputs)
     ]
-    launches = _Planner(graph, inputs, outputs, constants, temporaries).launches()
+    states = [
+        Buffer(f"s{slot}", "state", node.size, node.dtype, slot)
+        for slot, node in enumerate(graph.state)
+    ]
+    launches = _Planner(graph, inputs, states, outputs, constants, temporaries).launches()
     _name(launches, itertools.count())
     return Plan(graph, launches, constants, temporaries)
 
 
-def _name(launches: Sequence[Kernel | Loop], numbers: Iterator[int]) -> None:
+def _name(launches: Sequence[Launch], numbers: Iterator[int]) -> None:
     for launch in launches:
-        kind = launch.kind if isinstance(launch, Kernel) else "loop"
-        launch.name = f"{kind}_{next(numbers)}"
-        if isinstance(launch, Loop):
-            _name(launch.body, numbers)
+        launch.name = f"{launch.kind}_{next(numbers)}"
+        for body in launch.bodies():
+            _name(body, numbers)
 
 
 class _Planner:
-    """Plans one graph: an entry, or the body of a scan, whose ports are buffers of the entry's."""
+    """Plans one graph: an entry, or a closed graph inside, whose ports are buffers of the entry's
+    and whose states are the carry of a loop."""
 
     def __init__(
         self,
         graph: EntryGraph,
         inputs: Sequence[Buffer],
+        states: Sequence[Buffer],
         outputs: Sequence[Buffer],
         constants: list[Buffer],
         temporaries: list[Buffer],
@@ -79,16 +96,15 @@ class _Planner:
         self.units = fuse(graph)
         self.constants = constants
         self.temporaries = temporaries
-        self.done: list[Kernel | Loop] = []
+        self.done: list[Launch] = []
         self.late: list[Kernel] = []
         self.position = 0
         self.buffers: dict[int, Buffer] = {
             id(node): buffer for node, buffer in zip(graph.inputs, inputs, strict=True)
         }
-        self.states: list[Buffer] = []
-        for slot, node in enumerate(graph.state):
-            self.states.append(Buffer(f"s{slot}", "state", node.size, node.dtype, slot))
-            self.buffers[id(node)] = self.states[-1]
+        self.states = list(states)
+        self.kept = {id(buffer) for buffer in states}
+        self.buffers |= {id(n): buffer for n, buffer in zip(graph.state, states, strict=True)}
         self.targets: dict[int, list[Buffer]] = {}
         for node, out in zip(graph.outputs, outputs, strict=True):
             self.targets.setdefault(id(node), []).append(out)
@@ -97,7 +113,7 @@ class _Planner:
                 self.targets.setdefault(id(node), []).append(self.states[position])
         self.low = Lowering(self.buffers, self.constants)
 
-    def launches(self) -> list[Kernel | Loop]:
+    def launches(self) -> list[Launch]:
         """Kernels and loops in launch order."""
         for position, unit in enumerate(self.units):
             self.position = position
@@ -110,7 +126,9 @@ class _Planner:
             elif unit.kind == "update":
                 self._update(unit)
             else:
-                self._scan(unit)
+                {"sort": self._sort, "scan": self._scan, "while": self._while, "cond": self._cond}[
+                    unit.kind
+                ](unit)
         return [*self.done, *self.late]
 
     def _temporary(self, size: int, dtype: DType) -> Buffer:
@@ -125,7 +143,7 @@ class _Planner:
     def _places_written_early(self, node: Node) -> list[Buffer]:
         """Places whose first may be written before the old values of states have been read."""
         places = self._places(node)
-        if places[0].role == "state":
+        if id(places[0]) in self.kept:
             places = [self._temporary(node.size, node.dtype), *places]
         return places
 
@@ -170,9 +188,50 @@ class _Planner:
         self.buffers[id(node)] = home
         self.late += [self._copy(home, place) for place in others]
 
+    def _sort(self, unit: Unit) -> None:
+        """Everything to be sorted is put in its place in the old order, then sorted there. Payloads
+        that nobody reads are left out."""
+        node = unit.core
+        assert node is not None
+        homes = self._homes(unit)
+        key, used = node.srcs[0], sorted(homes.keys() | {0})
+        for i in used:
+            homes.setdefault(i, self._temporary(key.size, node.outs[i].dtype))
+        buffers = [homes[i] for i in used]
+        space = self.low.loops(key.shape, "i")
+        at = tuple([Index.of(v) for v in space])
+        where = flatten(at, key.shape)
+        values = [self.low.element(node.srcs[i], at) for i in used]
+        stores = [Store(b, where, value) for b, value in zip(buffers, values, strict=True)]
+        self._add(Kernel("map", space, stores))
+        self.low.restart_names()
+        *outer, n = key.shape
+        row, column = self.low.loops((_size(outer), n), "i")
+        place = Index.of(row) * n + Index.of(column)
+        self._add(
+            Kernel(
+                "sort",
+                (row,),
+                [Store(b, place, self.low.load(b, place)) for b in buffers],
+                (column,),
+                scratch=tuple([self._temporary(b.size, b.dtype) for b in buffers]),
+                nodes=tuple([projections(node)[i] for i in used]),
+            )
+        )
+
+    def _homes(self, unit: Unit) -> dict[int, Buffer]:
+        """Buffers for those outputs of a node with several that are asked for, by their number."""
+        homes: dict[int, Buffer] = {}
+        for output in unit.stored:
+            home, *others = self._places_written_early(output)
+            homes[output.params["index"] if output is not unit.core else 0] = home
+            self.buffers[id(output)] = home
+            self.late += [self._copy(home, place) for place in others]
+        return homes
+
     def _scan(self, unit: Unit) -> None:
-        """A loop around the body's kernels. The carry lives in buffers of its own: a turn reads
-        them, writes the new carry elsewhere and copies it over at its end."""
+        """A loop around the body's kernels. The carry lives in buffers of its own, which a turn
+        updates as a Program does its states."""
         node = unit.core
         assert node is not None
         p = node.params
@@ -180,34 +239,79 @@ class _Planner:
         n_const, n_carry = p["n_const"], p["n_carry"]
         loop = Loop("", p["length"], p["reverse"], node)
         sources = [self.buffers[id(src)] for src in node.srcs]
-        places: dict[int, list[Buffer]] = {}
-        for output in unit.stored:
-            found = self._places_written_early(output)
-            places[output.params["index"] if output is not node else 0] = found
-            self.buffers[id(output)] = found[0]
-        stacked = [
-            places[i][0] if i in places else self._temporary(_size(aval.shape), aval.dtype)
-            for i, aval in enumerate(node.outs)
-        ]
-        carry, ys = stacked[:n_carry], stacked[n_carry:]
-        fresh = [self._temporary(b.size, b.dtype) for b in carry]
-        for source, own in zip(sources[n_const : n_const + n_carry], carry, strict=True):
+        homes = self._homes(unit)
+        carry = self._carry(node, homes, sources[n_const : n_const + n_carry])
+        inputs = [*sources[:n_const], *(_slice(xs, loop) for xs in sources[n_const + n_carry :])]
+        kept = [i for i in range(n_carry, len(node.outs)) if i in homes]
+        loop.body = self._inner(
+            [*body.inputs[:n_const], *body.inputs[n_const + n_carry :]],
+            inputs,
+            [(body.outputs[i], _slice(homes[i], loop)) for i in kept],
+            body.inputs[n_const : n_const + n_carry],
+            carry,
+            body.outputs[:n_carry],
+        )
+        self.done.append(loop)
+
+    def _while(self, unit: Unit) -> None:
+        """A test and a body, which share a carry as it is in `_scan`."""
+        node = unit.core
+        assert node is not None
+        test, body, n_const = node.params["test"], node.params["body"], node.params["n_const"]
+        sources = [self.buffers[id(src)] for src in node.srcs]
+        carry = self._carry(node, self._homes(unit), sources[n_const:])
+        flag = self._temporary(1, bool_)
+        loop = While("", node, flag)
+        everything = [*sources[:n_const], *carry]
+        loop.test = self._inner(test.inputs, everything, [(test.outputs[0], flag)])
+        loop.body = self._inner(
+            body.inputs[:n_const], sources[:n_const], [], body.inputs[n_const:], carry, body.outputs
+        )
+        self.done.append(loop)
+
+    def _cond(self, unit: Unit) -> None:
+        """The kernels of all branches, all of which write to the same buffers."""
+        node = unit.core
+        assert node is not None
+        index, *sources = [self.buffers[id(src)] for src in node.srcs]
+        homes = self._homes(unit)
+        choice = Branch("", node, index)
+        for i in range(node.params["branches"]):
+            graph: Graph = node.params[f"branch{i}"]
+            results = [(graph.outputs[at], home) for at, home in homes.items()]
+            choice.branches.append(self._inner(graph.inputs, sources, results))
+        self.done.append(choice)
+
+    def _carry(
+        self, node: Node, homes: Mapping[int, Buffer], sources: Sequence[Buffer]
+    ) -> list[Buffer]:
+        """Buffers with the first carry of a loop."""
+        carry = []
+        for i, source in enumerate(sources):
+            own = homes.get(i) or self._temporary(source.size, source.dtype)
             self._add(self._copy(source, own))
-        inputs = [*sources[:n_const], *carry]
-        inputs += [_slice(xs, loop) for xs in sources[n_const + n_carry :]]
+            carry.append(own)
+        return carry
+
+    def _inner(
+        self,
+        inputs: Sequence[Node],
+        buffers: Sequence[Buffer],
+        results: Sequence[tuple[Node, Buffer]],
+        states: Sequence[Node] = (),
+        carry: Sequence[Buffer] = (),
+        updates: Sequence[Node] = (),
+    ) -> list[Launch]:
+        """The launches of a closed graph whose inputs and states are in these buffers."""
         graph = EntryGraph(
             "body",
-            [Argument(x, "") for x in body.inputs],
-            [],
-            [Result(y, "") for y in body.outputs],
+            [Argument(node, "") for node in inputs],
+            [State(node, "", new) for node, new in zip(states, updates, strict=True)],
+            [Result(node, "") for node, _ in results],
         )
-        outputs = [*fresh, *(_slice(y, loop) for y in ys)]
-        planner = _Planner(graph, inputs, outputs, self.constants, self.temporaries)
-        loop.body = planner.launches()
-        loop.body += [self._copy(new, own) for new, own in zip(fresh, carry, strict=True)]
-        self.done.append(loop)
-        for home, *others in places.values():
-            self.late += [self._copy(home, place) for place in others]
+        homes = [home for _, home in results]
+        planner = _Planner(graph, buffers, carry, homes, self.constants, self.temporaries)
+        return planner.launches()
 
     def _copy(self, source: Buffer, target: Buffer) -> Kernel:
         self.low.restart_names()
@@ -218,7 +322,7 @@ class _Planner:
     def _add(self, kernel: Kernel) -> None:
         """Append a kernel, sending states it must not write yet through temporaries."""
         for i, store in enumerate(kernel.stores):
-            if store.buffer.role != "state" or self._may_write(kernel, store):
+            if id(store.buffer) not in self.kept or self._may_write(kernel, store):
                 continue
             stand_in = self._temporary(store.buffer.size, store.buffer.dtype)
             self.late.append(self._copy(stand_in, store.buffer))

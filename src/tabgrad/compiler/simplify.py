@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 from tabgrad.compiler.rules import arithmetic, choice, folds, movement
+from tabgrad.compiler.rules.joining import join_equals
 from tabgrad.compiler.rules.matching import constant, is_a
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Graph, Node, layer_scope, make, remake, toposort
@@ -39,7 +40,7 @@ def simplify(roots: Sequence[Node]) -> list[Node]:
         >>> simplify([b.neg(b.neg(b.mul(b.like(x, 1), x)))]) == [x]
         True
     """
-    now = list(roots)
+    now = join_equals(roots)
     bodies: dict[int, tuple[Graph, Graph]] = {}
     for _ in range(MAX_PASSES):
         before, now = now, _one_pass(now, bodies)
@@ -69,8 +70,8 @@ def _apply(
     node: Node, uses: Mapping[int, int], bodies: dict[int, tuple[Graph, Graph]]
 ) -> Node | None:
     name = node.prim.name
-    if name == "scan":
-        return _simplify_body(node, bodies)
+    if name in ("scan", "while", "cond"):
+        return _simplify_bodies(node, bodies)
     for rule in RULES.get(name, ()):
         found = rule(node)
         if found is not None:
@@ -86,15 +87,20 @@ def _apply(
     return None
 
 
-def _simplify_body(node: Node, bodies: dict[int, tuple[Graph, Graph]]) -> Node:
-    body: Graph = node.params["body"]
-    # Keyed by identity, and holding the body so that its id stays its own.
-    if id(body) not in bodies:
-        simple = Graph(body.inputs, simplify(body.outputs))
-        bodies[id(body)] = (body, simple)
-        bodies[id(simple)] = (simple, simple)
-    simple = bodies[id(body)][1]
-    return node if simple is body else make("scan", *node.srcs, **{**node.params, "body": simple})
+def _simplify_bodies(node: Node, bodies: dict[int, tuple[Graph, Graph]]) -> Node:
+    new: dict[str, Graph] = {}
+    for key, body in node.params.items():
+        if not isinstance(body, Graph):
+            continue
+        # Keyed by identity, and holding the body so that its id stays its own.
+        if id(body) not in bodies:
+            simple = Graph(body.inputs, simplify(body.outputs))
+            bodies[id(body)] = (body, simple)
+            bodies[id(simple)] = (simple, simple)
+        new[key] = bodies[id(body)][1]
+    if all(graph is node.params[key] for key, graph in new.items()):
+        return node
+    return make(node.prim.name, *node.srcs, **{**node.params, **new})
 
 
 ELEMENTWISE_RULES: tuple[Rule, ...] = (

@@ -14,5 +14,6 @@ from tabgrad.ir import (  # noqa: F401  (imported for their registrations)
     movement,
     order,
     reduce,
+    scan,
     window,
 )

@@ -1,12 +1,17 @@
-"""Control primitives over closed sub-graphs, and the projection to one of several outputs."""
+"""Control primitives that decide at run time: `while` and `cond`, and the projection to one of
+several outputs. Closed graphs see nothing but their inputs, so whatever they need from outside is a
+source of the node. The loop with a known number of turns is in `scan.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabgrad.errors import ShapeError
+from tabgrad.dtypes import bool_, int32
+from tabgrad.errors import NotSupportedError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.batching import batched, repeated, size_of
 from tabgrad.ir.graph import Aval, Graph, Node, Primitive, Rows, RowsMixedError, register
 from tabgrad.ir.reverse import cotangents
 
@@ -35,129 +40,311 @@ def projections(node: Node) -> list[Node]:
     return [b.proj(node, i) for i in range(len(node.outs))]
 
 
-@register
-class Scan(Primitive):
-    """`length` turns of `body(*consts, *carry, *x) -> (*carry, *y)`, x and y slices on axis 0.
+class Closed(Primitive):
+    """Common ground of primitives that hold closed graphs."""
 
-    Sources: constants, initial carries, stacked xs. Outputs: final carries, stacked ys. `reverse`
-    walks from the last slice to the first.
-    """
-
-    name = "scan"
     family = "control"
-
-    def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
-        body: Graph = params["body"]
-        n_const, n_carry, length = params["n_const"], params["n_carry"], params["length"]
-        want = [node.outs[0] for node in body.inputs]
-        xs = srcs[n_const + n_carry :]
-        slices = [Aval(x.shape[1:], x.dtype) for x in xs if x.shape[:1] == (length,)]
-        have = [*srcs[: n_const + n_carry], *slices]
-        outs = [node.outs[0] for node in body.outputs]
-        carry = want[n_const : n_const + n_carry]
-        if have != want or len(slices) != len(xs):
-            raise ShapeError(
-                f"scan expected sources {[_show(a) for a in want]} (xs with a leading axis of "
-                f"{length}); received {[_show(a) for a in srcs]}"
-            )
-        if outs[:n_carry] != carry:
-            raise ShapeError(
-                f"scan expected the body to return carries {[_show(a) for a in carry]}; it "
-                f"returns {[_show(a) for a in outs[:n_carry]]}"
-            )
-        return (*carry, *(Aval((length, *y.shape), y.dtype) for y in outs[n_carry:]))
-
-    def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
-        return _scan_vjp(node, grads)
 
     def rows(self, node: Node, srcs: Sequence[Rows | None]) -> tuple[Rows | None, tuple[int, ...]]:
         if any(r is not None for r in srcs):
-            raise RowsMixedError("scan over a batch of run-time size")
+            raise RowsMixedError(f"{self.name} over a batch of run-time size")
         return None, ()
 
 
-def _show(aval: Aval) -> str:
+@register
+class While(Closed):
+    """`carry = body(*consts, *carry)` as long as `test(*consts, *carry)` is True.
+
+    Sources: constants, initial carries. Outputs: final carries.
+    """
+
+    name = "while"
+
+    def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
+        carry = list(srcs[params["n_const"] :])
+        for graph in (params["test"], params["body"]):
+            check_inputs(self.name, graph, srcs)
+        test = [node.outs[0] for node in params["test"].outputs]
+        if test != [Aval((), bool_)]:
+            raise ShapeError(
+                f"while expected a test that gives bool []; received {[show(a) for a in test]}"
+            )
+        outs = [node.outs[0] for node in params["body"].outputs]
+        if outs != carry:
+            raise ShapeError(
+                f"while expected the body to return carries {[show(a) for a in carry]}; it "
+                f"returns {[show(a) for a in outs]}"
+            )
+        return carry
+
+    def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
+        raise NotSupportedError(
+            "a while loop has no reverse gradient: how many turns it took is not known, so what "
+            "they computed is not kept. Use fori_loop with bounds that are Python integers, or "
+            "scan; or differentiate forwards, with tg.jvp"
+        )
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
+        n_const, srcs, n = node.params["n_const"], node.srcs, len(node.srcs)
+        flags = [t is not None for t in tangents]
+        body, carrying = settled_pushforward(node.params["body"], flags, n_const, n - n_const)
+        flags[n_const:] = carrying
+        ends, test = (n_const, n), node.params["test"]
+        twins = [b.input(x.shape, x.dtype) for x, on in zip(srcs, flags, strict=True) if on]
+        new = b.make(
+            "while",
+            *by_role(srcs, given_tangents(srcs, tangents, flags), flags, ends),
+            test=Graph(by_role(test.inputs, twins, flags, ends), test.outputs),
+            body=Graph(
+                by_role(body.inputs[:n], body.inputs[n:], flags, ends),
+                body.outputs,
+            ),
+            n_const=n_const + sum(flags[:n_const]),
+        )
+        found = iter(projections(new)[n - n_const :])
+        return [next(found) if on else None for on in carrying]
+
+    def batch(
+        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
+    ) -> Sequence[Node]:
+        n_const, size = node.params["n_const"], size_of(srcs, batched)
+        test: Graph = node.params["test"]
+        flags = list(batched)
+        if batched_outputs(test, flags, size)[1][0]:
+            # Every example decides for itself, so all of its carry is its own.
+            flags[n_const:] = [True] * len(node.outs)
+        body, flags[n_const:] = settled_batch(
+            node.params["body"], flags, n_const, len(node.outs), size
+        )
+        new_test, varies = batched_outputs(test, flags, size)
+        if varies[0] and not all(flags[n_const:]):
+            flags[n_const:] = [True] * len(node.outs)
+            body, _ = settled_batch(node.params["body"], flags, n_const, len(node.outs), size)
+            new_test, varies = batched_outputs(test, flags, size)
+        carry = [
+            repeated(src, size, had) if on else src
+            for src, on, had in zip(srcs[n_const:], flags[n_const:], batched[n_const:], strict=True)
+        ]
+        if varies[0]:
+            # The loop goes on while any example does; those that have ended keep their carry.
+            (running,) = new_test.outputs
+            again = b.reduce("reduce_max", running, (0,))
+            (still,) = new_test(*body.inputs)
+            outs = [
+                b.select(b.broadcast(still, out.shape, (0,)), out, old)
+                for out, old in zip(body.outputs, body.inputs[n_const:], strict=True)
+            ]
+            body, new_test = Graph(body.inputs, outs), Graph(new_test.inputs, [again])
+        new = b.make("while", *srcs[:n_const], *carry, test=new_test, body=body, n_const=n_const)
+        return [
+            repeated(out, size, on)
+            for out, on in zip(projections(new), flags[n_const:], strict=True)
+        ]
+
+
+@register
+class Cond(Closed):
+    """`branch{index}(*operands)`: of several closed graphs only one runs. `index` is a 0-d int32,
+    clamped to the branches there are."""
+
+    name = "cond"
+
+    def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
+        index, *operands = srcs
+        if index != Aval((), int32):
+            raise ShapeError(f"cond expected an index int32 []; received {show(index)}")
+        outs: list[Aval] = []
+        for number, graph in enumerate(branches_of(params)):
+            check_inputs(self.name, graph, operands)
+            found = [node.outs[0] for node in graph.outputs]
+            if number and found != outs:
+                raise ShapeError(
+                    "cond expected branches with results of the same shapes and dtypes; received "
+                    f"{[show(a) for a in outs]} and {[show(a) for a in found]}"
+                )
+            outs = found
+        return outs
+
+    def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
+        operands = node.srcs[1:]
+        arriving = [(i, g) for i, g in enumerate(grads) if g is not None and g.dtype.is_float]
+        floats = [i for i, src in enumerate(operands) if src.dtype.is_float]
+        backs: list[tuple[list[Node], list[Node | None]]] = []
+        for graph in branches_of(node.params):
+            given = [b.input(g.shape, g.dtype) for _, g in arriving]
+            outs = [graph.outputs[i] for i, _ in arriving]
+            found = cotangents(outs, given, [graph.inputs[i] for i in floats])
+            backs.append(([*graph.inputs, *given], found))
+        reached = [
+            at for at in range(len(floats)) if any(found[at] is not None for _, found in backs)
+        ]
+        answer: list[Node | None] = [None] * len(node.srcs)
+        if not reached:
+            return answer
+        graphs = []
+        for inputs, found in backs:
+            results = [(found[at], inputs[floats[at]]) for at in reached]
+            graphs.append(Graph(inputs, [g if g is not None else b.like(x, 0) for g, x in results]))
+        outputs = projections(cond(node.srcs[0], [*operands, *(g for _, g in arriving)], graphs))
+        for at, g in zip(reached, outputs, strict=True):
+            answer[1 + floats[at]] = g
+        return answer
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
+        operands, given = node.srcs[1:], [t for t in tangents[1:] if t is not None]
+        flags = [t is not None for t in tangents[1:]]
+        some = [pushforward(graph, flags)[1] for graph in branches_of(node.params)]
+        wanted = [any(found) for found in zip(*some, strict=True)]
+        graphs = [pushforward(graph, flags, wanted)[0] for graph in branches_of(node.params)]
+        outputs = projections(cond(node.srcs[0], [*operands, *given], graphs))
+        found = iter(outputs[len(node.outs) :])
+        return [next(found) if on else None for on in wanted]
+
+    def batch(
+        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
+    ) -> Sequence[Node]:
+        (index, *operands), flags = srcs, list(batched[1:])
+        graphs, size = branches_of(node.params), size_of(srcs, batched)
+        if not batched[0]:
+            outs = []
+            for graph in graphs:
+                mapped, varies = batched_outputs(graph, flags, size)
+                results = zip(mapped.outputs, varies, strict=True)
+                outs.append(Graph(mapped.inputs, [repeated(x, size, on) for x, on in results]))
+            return projections(cond(index, operands, outs))
+        # Examples that differ in their branch: all branches, and one result picked for each.
+        results = []
+        for graph in graphs:
+            mapped, varies = batched_outputs(graph, flags, size)
+            outputs = mapped(*operands)
+            results.append([repeated(x, size, on) for x, on in zip(outputs, varies, strict=True)])
+        chosen = results[-1]
+        for number in range(len(graphs) - 2, -1, -1):
+            here = b.make("le", index, b.like(index, number))
+            chosen = [
+                b.select(b.broadcast(here, x.shape, (0,)), x, y)
+                for x, y in zip(results[number], chosen, strict=True)
+            ]
+        return chosen
+
+
+def cond(index: Node, operands: Sequence[Node], graphs: Sequence[Graph]) -> Node:
+    """The node that runs one of the graphs on the operands."""
+    named = {f"branch{i}": graph for i, graph in enumerate(graphs)}
+    return b.make("cond", index, *operands, branches=len(graphs), **named)
+
+
+def branches_of(params: Mapping[str, Any]) -> list[Graph]:
+    """The graphs of a cond, in order."""
+    return [params[f"branch{i}"] for i in range(params["branches"])]
+
+
+def check_inputs(name: str, graph: Graph, srcs: Sequence[Aval]) -> None:
+    """Raise unless a closed graph takes such sources."""
+    want = [node.outs[0] for node in graph.inputs]
+    if want != list(srcs):
+        raise ShapeError(
+            f"{name} expected sources {[show(a) for a in want]}; received "
+            f"{[show(a) for a in srcs]}"
+        )
+
+
+def show(aval: Aval) -> str:
+    """A type as errors name it."""
     return f"{aval.dtype.name} {list(aval.shape)}"
 
 
-def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
-    """Run the scan again keeping every carry, then walk back through the turns.
+# Closed graphs transformed ------------------------------------------------------------------------
 
-    Each backward turn recomputes its forward turn from the carry that entered it: one carry a turn
-    is kept instead of every intermediate value.
-    """
-    p = node.params
-    body: Graph = p["body"]
-    n_const, n_carry, length = p["n_const"], p["n_carry"], p["length"]
-    consts, carry, xs = (
-        node.srcs[:n_const],
-        node.srcs[n_const : n_const + n_carry],
-        node.srcs[n_const + n_carry :],
-    )
-    keeping = Graph(body.inputs, [*body.outputs, *body.inputs[n_const : n_const + n_carry]])
-    kept = projections(b.make("scan", *node.srcs, **{**p, "body": keeping}))
-    entered = kept[len(body.outputs) :]
 
-    n_x = len(xs)
-    float_carry = [i for i in range(n_carry) if carry[i].dtype.is_float]
-    float_const = [i for i in range(n_const) if consts[i].dtype.is_float]
-    float_x = [i for i in range(n_x) if xs[i].dtype.is_float]
-    wanted = [
-        *(body.inputs[n_const + i] for i in float_carry),
-        *(body.inputs[i] for i in float_const),
-        *(body.inputs[n_const + n_carry + i] for i in float_x),
+def batched_outputs(graph: Graph, flags: Sequence[bool], size: int) -> tuple[Graph, list[bool]]:
+    """A closed graph that maps over its inputs with flags, and which of its outputs are batched."""
+    inputs = [
+        b.input((size, *node.shape), node.dtype) if on else node
+        for node, on in zip(graph.inputs, flags, strict=True)
     ]
-    # The backward body. Consts: the forward consts. Carry: cotangents of the carries, running sums
-    # for the consts. xs: the carries that entered, the forward xs, cotangents of the ys.
-    g_carry = [b.input(carry[i].shape, carry[i].dtype) for i in float_carry]
-    sums = [b.input(consts[i].shape, consts[i].dtype) for i in float_const]
-    y_nodes = body.outputs[n_carry:]
-    float_y = [
-        i for i, y in enumerate(y_nodes) if y.dtype.is_float and grads[n_carry + i] is not None
+    twins = {old: new for old, new in zip(graph.inputs, inputs, strict=True) if old is not new}
+    found = batched(graph.outputs, twins)
+    return Graph(inputs, [out for out, _ in found]), [on for _, on in found]
+
+
+def settled_batch(
+    graph: Graph, flags: Sequence[bool], n_const: int, n_carry: int, size: int
+) -> tuple[Graph, list[bool]]:
+    """The body of a loop mapped over a batch: a carry that becomes batched in a turn is batched
+    from the start. Also which carries are."""
+    carry = list(flags[n_const : n_const + n_carry])
+    while True:
+        now = [*flags[:n_const], *carry, *flags[n_const + n_carry :]]
+        mapped, varies = batched_outputs(graph, now, size)
+        grown = [a or on for a, on in zip(carry, varies[:n_carry], strict=True)]
+        if grown == carry:
+            break
+        carry = grown
+    outs = [
+        repeated(out, size, on) if on or number >= n_carry or carry[number] else out
+        for number, (out, on) in enumerate(zip(mapped.outputs, varies, strict=True))
     ]
-    g_y = [b.input(y_nodes[i].shape, y_nodes[i].dtype) for i in float_y]
-    outs = [*(body.outputs[i] for i in float_carry), *(y_nodes[i] for i in float_y)]
-    found = cotangents(outs, [*g_carry, *g_y], wanted)
-    result = [g if g is not None else b.like(w, 0) for g, w in zip(found, wanted, strict=True)]
-    nc, ns = len(float_carry), len(float_const)
-    back = Graph(
-        [
-            *body.inputs[:n_const],
-            *g_carry,
-            *sums,
-            *body.inputs[n_const : n_const + n_carry],
-            *body.inputs[n_const + n_carry :],
-            *g_y,
-        ],
-        [
-            *result[:nc],
-            *(b.add(s, r) for s, r in zip(sums, result[nc : nc + ns], strict=True)),
-            *result[nc + ns :],
-        ],
-    )
-    first = [grads[i] if grads[i] is not None else b.like(carry[i], 0) for i in float_carry]
-    zeros = [b.like(consts[i], 0) for i in float_const]
-    g_ys = [grads[n_carry + i] for i in float_y]
-    back_node = b.make(
-        "scan",
-        *consts,
-        *(g for g in first if g is not None),
-        *zeros,
-        *entered,
-        *xs,
-        *(g for g in g_ys if g is not None),
-        body=back,
-        n_const=n_const,
-        n_carry=nc + ns,
-        length=length,
-        reverse=not p["reverse"],
-    )
-    outputs = projections(back_node)
-    answer: list[Node | None] = [None] * len(node.srcs)
-    for place, i in enumerate(float_carry):
-        answer[n_const + i] = outputs[place]
-    for place, i in enumerate(float_const):
-        answer[i] = outputs[nc + place]
-    for place, i in enumerate(float_x):
-        answer[n_const + n_carry + i] = outputs[nc + ns + place]
-    return answer
+    return Graph(mapped.inputs, outs), carry
+
+
+def pushforward(
+    graph: Graph, flags: Sequence[bool], wanted: Sequence[bool] | None = None
+) -> tuple[Graph, list[bool]]:
+    """A closed graph of the inputs and the tangents of those with flags, which gives the outputs
+    and their tangents. Also which outputs have one; `wanted` ones have, even if it is zero."""
+    from tabgrad.ir.forward import tangents
+
+    given = [
+        b.input(node.shape, node.dtype) if on else None
+        for node, on in zip(graph.inputs, flags, strict=True)
+    ]
+    pairs = {x: t for x, t in zip(graph.inputs, given, strict=True) if t is not None}
+    found = tangents(graph.outputs, pairs)
+    if wanted is None:
+        wanted = [t is not None for t in found]
+    made = [
+        t if t is not None else b.like(out, 0)
+        for out, t, on in zip(graph.outputs, found, wanted, strict=True)
+        if on
+    ]
+    return Graph([*graph.inputs, *pairs.values()], [*graph.outputs, *made]), list(wanted)
+
+
+def given_tangents(
+    srcs: Sequence[Node], tangents: Sequence[Node | None], flags: Sequence[bool]
+) -> list[Node]:
+    """The tangents of the sources with flags, zeros where there is none."""
+    return [
+        t if t is not None else b.like(src, 0)
+        for src, t, on in zip(srcs, tangents, flags, strict=True)
+        if on
+    ]
+
+
+def settled_pushforward(
+    graph: Graph, flags: Sequence[bool], n_const: int, n_carry: int
+) -> tuple[Graph, list[bool]]:
+    """`pushforward` of the body of a loop: a carry that gets a tangent in a turn has one from the
+    start. Also which outputs have."""
+    carry = list(flags[n_const : n_const + n_carry])
+    while True:
+        now = [*flags[:n_const], *carry, *flags[n_const + n_carry :]]
+        _, varies = pushforward(graph, now)
+        grown = [a or on for a, on in zip(carry, varies[:n_carry], strict=True)]
+        if grown == carry:
+            return pushforward(graph, now, [*carry, *varies[n_carry:]])
+        carry = grown
+
+
+def by_role(
+    parts: Sequence[Node], tangents: Sequence[Node], flags: Sequence[bool], ends: Sequence[int]
+) -> list[Node]:
+    """Nodes cut at `ends` into roles, each role followed by the tangents of those with flags."""
+    result: list[Node] = []
+    rest, start = iter(tangents), 0
+    for end in ends:
+        result += parts[start:end]
+        result += [next(rest) for on in flags[start:end] if on]
+        start = end
+    return result
