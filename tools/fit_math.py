@@ -87,7 +87,7 @@ def report(fit: Fit) -> str:
 
 def nonzero(function: Function) -> Function:
     """`function`, asked for a point next to 0 where 0 itself is 0/0."""
-    return lambda x: function(x if x else mp.mpf("1e-15"))
+    return lambda x: function(x if x else mp.mpf("1e-19"))
 
 
 LN2_HALF = mp.log(2) / 2 * mp.mpf("1.001")
@@ -113,6 +113,16 @@ def _tangent_tail(z: Any) -> Any:
 def _arctangent_tail(z: Any) -> Any:
     x = mp.sqrt(z)
     return (mp.atan(x) - x) / x**3
+
+
+def _log_tail(z: Any) -> Any:
+    s = mp.sqrt(z)
+    return (mp.log((1 + s) / (1 - s)) / s - 2) / z
+
+
+def _atanh_tail(z: Any) -> Any:
+    s = mp.sqrt(z)
+    return (mp.atanh(s) / s - 1 - z / 3) / z**2
 
 
 def _log2_ratio(z: Any) -> Any:
@@ -186,6 +196,61 @@ FITS = [
         lambda r: mp.mpf(2) ** r,
         lambda r: mp.mpf(2) ** -r,
         mp.mpf("-0.5"), mp.mpf("0.5"), 6, np.float64,
+    ),
+    # From here on, those of mathlib/double.
+    Fit(
+        "double exp: (exp(r) - 1 - r) / r**2, error relative to exp(r) and expm1(r)",
+        nonzero(lambda r: (mp.expm1(r) - r) / r**2),
+        nonzero(lambda r: abs(r**2 / mp.expm1(r))),
+        -LN2_HALF, LN2_HALF, 10, np.float64,
+    ),
+    Fit(
+        "double exp2: (2**r - 1) / r, error relative to 2**r",
+        nonzero(lambda r: mp.expm1(r * mp.log(2)) / r),
+        nonzero(lambda r: abs(r) / mp.mpf(2) ** r),
+        mp.mpf("-0.501"), mp.mpf("0.5"), 11, np.float64,
+    ),
+    Fit(
+        "double log: (log((1 + s) / (1 - s)) / s - 2) / s**2 in s**2, relative to the logarithm",
+        nonzero(_log_tail),
+        nonzero(lambda z: z / (2 + z * _log_tail(z))),
+        mp.mpf(0), (3 - 2 * SQRT_TWO) ** 2, 6, np.float64,
+    ),
+    Fit(
+        "double pow: (atanh(s) / s - 1 - s**2 / 3) / s**4 in s**2, relative to atanh(s)",
+        nonzero(_atanh_tail),
+        nonzero(lambda z: z**2 * mp.sqrt(z) / mp.atanh(mp.sqrt(z))),
+        mp.mpf(0), (3 - 2 * SQRT_TWO) ** 2, 7, np.float64,
+    ),
+    Fit(
+        "double sin: (sin(x) - x) / x**3 in x**2, relative to sin(x)",
+        nonzero(_sine_tail),
+        nonzero(lambda z: mp.sqrt(z) ** 3 / mp.sin(mp.sqrt(z))),
+        mp.mpf(0), QUARTER, 6, np.float64,
+    ),
+    Fit(
+        "double cos: (cos(x) - 1 + x**2 / 2) / x**4 in x**2, relative to cos(x)",
+        nonzero(_cosine_tail),
+        lambda z: z**2 / mp.cos(mp.sqrt(z)),
+        mp.mpf(0), QUARTER, 6, np.float64,
+    ),
+    Fit(
+        "double atan: (atan(x) - x) / x**3 in x**2, relative to atan(x)",
+        nonzero(_arctangent_tail),
+        nonzero(lambda z: mp.sqrt(z) ** 3 / mp.atan(mp.sqrt(z))),
+        mp.mpf(0), mp.mpf("0.4375") ** 2, 11, np.float64,
+    ),
+    Fit(
+        "double erf near 0: erf(x) / x - 1 in x**2, relative to erf(x)",
+        nonzero(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1),
+        nonzero(lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z))),
+        mp.mpf(0), mp.mpf("0.75") ** 2, 12, np.float64,
+    ),
+    Fit(
+        "double erf: log2(erfc(x)), error relative to erf(x)",
+        lambda x: mp.log(mp.erfc(x), 2),
+        lambda x: mp.log(2) * mp.erfc(x) / mp.erf(x),
+        mp.mpf("0.75"), mp.mpf(6), 19, np.float64,
     ),
 ]  # fmt: skip
 
