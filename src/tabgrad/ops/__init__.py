@@ -30,6 +30,7 @@ from tabgrad.ops.activation import (
     tanh_shrink,
     threshold,
 )  # fmt: skip
+from tabgrad.ops.attention import dot_product_attention
 from tabgrad.ops.complex_numbers import (
     angle,
     complex,
@@ -123,15 +124,15 @@ from tabgrad.ops.elementwise import (
 )  # fmt: skip
 from tabgrad.ops.embedding import multi_hot, one_hot
 from tabgrad.ops.fourier import fft, fft2, ifft, ifft2, irfft, rfft
-from tabgrad.ops.indexing import (
-    scatter_add,
-    scatter_update,
-    slice_update,
-    take,
-    take_along_axis,
-)  # fmt: skip
 from tabgrad.ops.indexing import slice_ as slice
+from tabgrad.ops.indexing import take, take_along_axis
 from tabgrad.ops.linear import dot, einsum, matmul, outer, tensordot, vecdot
+from tabgrad.ops.losses import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    psnr,
+    sparse_categorical_crossentropy,
+)  # fmt: skip
 from tabgrad.ops.manipulation import (
     broadcast_to,
     concat,
@@ -154,6 +155,13 @@ from tabgrad.ops.manipulation import (
     tile,
     transpose,
 )  # fmt: skip
+from tabgrad.ops.normalization import (
+    batch_normalization,
+    layer_normalization,
+    normalize,
+    rms_normalization,
+)  # fmt: skip
+from tabgrad.ops.patches import depth_to_space, fold, space_to_depth, unfold
 from tabgrad.ops.pooling import (
     adaptive_average_pool,
     adaptive_max_pool,
@@ -181,6 +189,7 @@ from tabgrad.ops.reduction import (
     var,
 )  # fmt: skip
 from tabgrad.ops.segment import segment_max, segment_min, segment_prod, segment_sum
+from tabgrad.ops.updates import scatter_add, scatter_update, slice_update
 
 __all__ = [
     "abs",
@@ -198,6 +207,8 @@ __all__ = [
     "argmax",
     "argmin",
     "average_pool",
+    "batch_normalization",
+    "binary_crossentropy",
     "bitcast",
     "bitwise_and",
     "bitwise_invert",
@@ -208,6 +219,7 @@ __all__ = [
     "bitwise_xor",
     "broadcast_to",
     "cast",
+    "categorical_crossentropy",
     "ceil",
     "celu",
     "clip",
@@ -222,9 +234,11 @@ __all__ = [
     "cos",
     "count",
     "count_nonzero",
+    "depth_to_space",
     "depthwise_conv",
     "divide",
     "dot",
+    "dot_product_attention",
     "einsum",
     "elu",
     "empty",
@@ -240,6 +254,7 @@ __all__ = [
     "flip",
     "floor",
     "floor_divide",
+    "fold",
     "full",
     "full_like",
     "gelu",
@@ -258,6 +273,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "layer_normalization",
     "leaky_relu",
     "less",
     "less_equal",
@@ -290,6 +306,7 @@ __all__ = [
     "multiply",
     "negative",
     "norm",
+    "normalize",
     "not_equal",
     "one_hot",
     "ones",
@@ -299,6 +316,7 @@ __all__ = [
     "permute_dims",
     "power",
     "prod",
+    "psnr",
     "ravel",
     "real",
     "reciprocal",
@@ -309,6 +327,7 @@ __all__ = [
     "reshape",
     "result_type",
     "rfft",
+    "rms_normalization",
     "roll",
     "round",
     "rsqrt",
@@ -331,6 +350,8 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "space_to_depth",
+    "sparse_categorical_crossentropy",
     "sparse_plus",
     "sparse_sigmoid",
     "split",
@@ -357,6 +378,7 @@ __all__ = [
     "tri",
     "true_divide",
     "trunc",
+    "unfold",
     "var",
     "vecdot",
     "view_as_complex",

@@ -1,50 +1,86 @@
-"""Indexing: x[...], take, and functional updates by scatter.
+"""Reading by index: x[...], take, take_along_axis. Writing by index is in `updates.py`.
 
-Basic indices (integers, slices, ellipsis, newaxis) move nothing; integer arrays gather. Reads with
-an index known while building are checked; run-time indices out of range are clamped on reads and
-dropped on writes.
+Basic indices (integers, slices, ellipsis, newaxis) move nothing; integer arrays gather; boolean
+masks become integer arrays, for which their values are needed. Indices known while building (ints,
+lists, NumPy arrays) are checked; run-time indices out of range are clamped.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from tabgrad import dtypes, realize
 from tabgrad.dtypes import int32
-from tabgrad.errors import DtypeError, NotSupportedError, ShapeError
+from tabgrad.errors import CaptureError, DtypeError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import axis_of, broadcast_shapes, common, node_of, on_parts, spread
+from tabgrad.ops.arguments import axis_of, broadcast_shapes, node_of, on_parts, spread
+from tabgrad.packing import unpack
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
 
 
+class Plan(NamedTuple):
+    """An index as the steps that read it.
+
+    A slice of every axis, a reversal of some, a reshape (which drops the axes of integers and adds
+    new ones), then one gather on `axes` (of the reshaped array) by integer arrays, whose common
+    shape stands at `place` in the result.
+    """
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    step: tuple[int, ...]
+    flips: tuple[int, ...]
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    arrays: tuple[Node, ...]
+    place: int
+
+
 @on_parts()
 def getitem(x: Any, index: Any) -> Tensor:
-    """x[index] for integers, slices, `...`, None and integer arrays on neighbouring axes."""
-    node = node_of(x)
-    items = list(index) if isinstance(index, tuple) else [index]
-    rank = len(node.shape)
-    used = sum(1 for i in items if i is not None and i is not Ellipsis)
-    if used > rank:
-        raise ShapeError(
-            f"expected at most {rank} indices for shape {list(node.shape)}; received {used}"
-        )
-    if sum(i is Ellipsis for i in items) > 1:
-        raise ShapeError("expected at most one '...' in an index; received more")
-    if Ellipsis not in [i if i is Ellipsis else None for i in items]:
-        items.append(Ellipsis)
-    at = next(i for i, item in enumerate(items) if item is Ellipsis)
-    items[at : at + 1] = [slice(None)] * (rank - used)
+    """x[index] by NumPy's rules, for integers, slices, `...`, None, integer arrays and masks.
 
-    start, stop, step, flips, shape = [], [], [], [], []
-    arrays: list[tuple[int, Node]] = []
+    Raises:
+        RangeError: (an IndexError) an index out of range, where it is known while building.
+        ShapeError: too many indices, or arrays that do not broadcast together.
+        CaptureError: a boolean mask while capturing, whose result would have no known size.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> x = tg.tensor([[1, 2, 3], [4, 5, 6]])
+        >>> x[:, ::-2].tolist(), x[[1, 0], [0, 2]].tolist(), x[x > 4].tolist()
+        ([[3, 1], [6, 4]], [4, 3], [5, 6])
+    """
+    node = node_of(x)
+    return Tensor(apply(node, plan(node.shape, index)))
+
+
+def plan(shape: Sequence[int], index: Any) -> Plan:
+    """How to read `index` from an array of this shape."""
+    items = _expand(shape, index)
+    start, stop, step, flips = [], [], [], []
+    out: list[int] = []
+    axes: list[int] = []
+    arrays: list[Node] = []
+    advanced: list[int] = []  # where in the index an array stands, or an integer beside arrays
+    place: int | None = None
     axis = 0
-    for item in items:
+    for position, item in enumerate(items):
         if item is None:
-            shape.append(1)
+            out.append(1)
             continue
-        n = node.shape[axis]
+        if isinstance(item, bool):  # a 0-d mask: a new axis of which one or no element is taken
+            advanced.append(position)
+            place = len(out) - len(axes) if place is None else place
+            axes.append(len(out))
+            arrays.append(b.full((int(item),), 0, int32))
+            out.append(1)
+            continue
+        n = shape[axis]
         if isinstance(item, slice):
             lo, hi, by = item.indices(n)
             if by < 0:
@@ -52,66 +88,182 @@ def getitem(x: Any, index: Any) -> Tensor:
                 count = max(0, (lo - hi - by - 1) // -by)
                 lo, hi, by = (lo + (count - 1) * by, lo + 1, -by) if count else (0, 0, 1)
                 flips.append(axis)
-            hi = max(lo, hi)
             start.append(lo)
-            stop.append(hi)
+            stop.append(max(lo, hi))
             step.append(by)
-            shape.append((hi - lo + by - 1) // by)
-        elif isinstance(item, int) and not isinstance(item, bool):
+            out.append((stop[-1] - lo + by - 1) // by)
+        elif isinstance(item, int):
+            advanced.append(position)
+            place = len(out) - len(axes) if place is None else place
             if not -n <= item < n:
-                raise ShapeError(f"index {item} is out of range for axis {axis} of size {n}")
+                raise RangeError(f"index {item} is out of range for axis {axis} of size {n}")
             start.append(item % n)
             stop.append(item % n + 1)
             step.append(1)
         else:
-            arrays.append((len(shape), _index_array(item, n)))
+            advanced.append(position)
+            place = len(out) - len(axes) if place is None else place
+            axes.append(len(out))
+            arrays.append(index_array(item, n, axis))
             start.append(0)
             stop.append(n)
             step.append(1)
-            shape.append(n)
+            out.append(n)
         axis += 1
-    if any(start) or tuple(stop) != node.shape or any(s != 1 for s in step):
-        node = make("slice", node, start=tuple(start), stop=tuple(stop), step=tuple(step))
-    if flips:
-        node = make("flip", node, axes=tuple(flips))
-    node = b.reshape(node, shape)
-    return Tensor(_gather_many(node, arrays) if arrays else node)
-
-
-def _index_array(item: Any, n: int) -> Node:
-    if isinstance(item, (Tensor, Variable)) or hasattr(item, "__array__") or isinstance(item, list):
-        idx = node_of(item)
-        if idx.dtype.kind == "b":
-            raise NotSupportedError(
-                "boolean masks have a result whose size depends on values; use tg.where(mask, x, 0)"
-            )
-        if not idx.dtype.is_integer:
-            raise DtypeError(f"expected integers as an index; received {idx.dtype.name}")
-        idx = b.cast(idx, int32)
-        below = b.lt(idx, b.like(idx, 0))
-        return b.select(below, b.add(idx, b.like(idx, n)), idx)
-    raise DtypeError(
-        f"expected integers, slices, '...', None or integer arrays; received {type(item).__name__}"
+    # Arrays apart from one another: their shape comes first, as in NumPy.
+    apart = bool(advanced) and advanced[-1] - advanced[0] != len(advanced) - 1
+    return Plan(
+        tuple(start),
+        tuple(stop),
+        tuple(step),
+        tuple(flips),
+        tuple(out),
+        tuple(axes),
+        tuple(arrays),
+        0 if apart or place is None else place,
     )
 
 
-def _gather_many(node: Node, arrays: list[tuple[int, Node]]) -> Node:
-    """Integer arrays on neighbouring axes: one gather on those axes seen as one."""
-    axes = [axis for axis, _ in arrays]
-    if axes != list(range(axes[0], axes[0] + len(axes))):
-        raise NotSupportedError(
-            "integer arrays on axes that are not neighbours; index them one after the other"
+def _expand(shape: Sequence[int], index: Any) -> list[Any]:
+    """One item for each axis: the ellipsis written out, masks turned into integer arrays."""
+    given = list(index) if isinstance(index, tuple) else [index]
+    found = [
+        item if item is None or item is Ellipsis or isinstance(item, (slice, bool))
+        else _array_or_int(item)
+        for item in given
+    ]  # fmt: skip
+    takes = [
+        0 if item is None or item is Ellipsis or isinstance(item, bool)
+        else len(item.shape) if isinstance(item, Node)
+        else 1
+        for item in found
+    ]  # fmt: skip
+    if sum(item is Ellipsis for item in found) > 1:
+        raise RangeError("expected at most one '...' in an index; received more")
+    if sum(takes) > len(shape):
+        raise RangeError(
+            f"expected at most {len(shape)} indices for shape {list(shape)}; received {sum(takes)}"
         )
-    shape = broadcast_shapes("indexing", *(idx.shape for _, idx in arrays))
-    sizes = node.shape[axes[0] : axes[0] + len(axes)]
-    flat = b.full(shape, 0, int32)
-    for (_, idx), n in zip(arrays, sizes, strict=True):
-        flat = b.add(b.mul(flat, b.like(flat, n)), spread(idx, shape))
+    items: list[Any] = []
+    axis = 0
+    for item, taken in zip(found, takes, strict=True):
+        if item is Ellipsis:
+            taken = len(shape) - sum(takes)
+            items += [slice(None)] * taken
+        elif isinstance(item, Node):
+            items += _places(item, shape[axis : axis + taken])
+        else:
+            items.append(item)
+        axis += taken
+    return items + [slice(None)] * (len(shape) - axis)
+
+
+def _array_or_int(item: Any) -> Any:
+    """An int, an integer array, or the node of a mask."""
+    array = isinstance(item, (Tensor, Variable, list)) or bool(getattr(item, "ndim", 0))
+    if not array and hasattr(item, "__index__"):
+        return operator.index(item)
+    if not array and not hasattr(item, "__array__"):
+        raise RangeError(
+            "expected integers, slices, '...', None, integer or boolean arrays as an index; "
+            f"received {type(item).__name__}"
+        )
+    if isinstance(item, list) and not item:
+        return item
+    node = node_of(item)
+    if node.dtype.kind == "b":
+        return node
+    if not node.dtype.is_integer:
+        raise RangeError(f"expected integers or bools as an index; received {node.dtype.name}")
+    return item
+
+
+def _places(mask: Node, shape: Sequence[int]) -> list[Any]:
+    """A mask as integer arrays, one for each of its axes; a bool for a 0-d one."""
+    if realize.is_abstract(mask):
+        raise CaptureError(
+            f"a boolean mask of shape {list(mask.shape)} was used as an index while tg.compile is "
+            "capturing, when its values are not known and so neither is the size of the result. "
+            "Use tg.where(mask, x, other), or indices of a fixed number: tg.nonzero(mask, size=n)"
+        )
+    flat = unpack([realize.read(mask)], mask.dtype)
+    if not mask.shape:
+        return [bool(flat[0])]
+    if tuple(shape) != mask.shape:
+        raise RangeError(
+            f"expected a mask of the shape of the axes it stands for, {list(shape)}; received "
+            f"{list(mask.shape)}"
+        )
+    found = [i for i, true in enumerate(flat) if true]
+    places: list[Any] = []
+    stride = mask.size
+    for n in mask.shape:
+        stride = stride // n if n else 1
+        places.append([i // stride % n for i in found])
+    return places
+
+
+def index_array(item: Any, n: int, axis: int) -> Node:
+    """Integers as int32 indices from 0; checked where their values are at hand."""
+    if isinstance(item, list) and not item:
+        return b.full((0,), 0, int32)
+    node = node_of(item)
+    if not node.dtype.is_integer:
+        raise DtypeError(f"expected integers as an index; received {node.dtype.name}")
+    if n == 0 and node.size:
+        raise RangeError(f"an index is out of range for axis {axis} of size 0")
+    if not isinstance(item, (Tensor, Variable)):
+        for i in unpack([realize.read(node)], node.dtype):
+            if not -n <= i < n:
+                raise RangeError(f"index {i} is out of range for axis {axis} of size {n}")
+    node = b.cast(node, int32)
+    if node.dtype.kind == "u":
+        return node
+    return b.select(b.lt(node, b.like(node, 0)), b.add(node, b.like(node, n)), node)
+
+
+def apply(node: Node, how: Plan, outside: int | None = None) -> Node:
+    """Read a plan; `outside` is what stands where an index array is out of range (None: clamp)."""
+    if any(how.start) or how.stop != node.shape or any(s != 1 for s in how.step):
+        node = make("slice", node, start=how.start, stop=how.stop, step=how.step)
+    if how.flips:
+        node = make("flip", node, axes=how.flips)
+    node = b.reshape(node, how.shape)
+    if not how.arrays:
+        return node
+    shape = broadcast_shapes("indexing", *(array.shape for array in how.arrays))
+    sizes = [how.shape[axis] for axis in how.axes]
+    rest = [d for d in range(len(how.shape)) if d not in how.axes]
+    place = how.place
+    result = (
+        *(how.shape[d] for d in rest[:place]),
+        *shape,
+        *(how.shape[d] for d in rest[place:]),
+    )
+    if 0 in result:
+        return b.full(result, 0, node.dtype)
+    # One gather on all indexed axes seen as one.
+    node = b.permute(node, (*rest[:place], *how.axes, *rest[place:]))
+    flat, inside = b.full(shape, 0, int32), b.full(shape, True, dtypes.bool_)
+    for array, n in zip(how.arrays, sizes, strict=True):
+        along = spread(array, shape)
+        last = b.like(along, n - 1)
+        clamped = make("min", make("max", along, b.like(along, 0)), last)
+        inside = make("and", inside, b.eq(along, clamped))
+        flat = b.add(b.mul(flat, b.like(flat, n)), clamped)
+    merged = (*node.shape[:place], _product(sizes), *node.shape[place + len(sizes) :])
+    found = make("gather", b.reshape(node, merged), flat, axis=place)
+    if outside is None:
+        return found
+    dims = range(place, place + len(shape))
+    return b.select(b.broadcast(inside, found.shape, dims), found, b.like(found, outside))
+
+
+def _product(sizes: Sequence[int]) -> int:
     total = 1
     for n in sizes:
         total *= n
-    merged = b.reshape(node, (*node.shape[: axes[0]], total, *node.shape[axes[-1] + 1 :]))
-    return make("gather", merged, flat, axis=axes[0])
+    return total
 
 
 @on_parts()
@@ -121,7 +273,10 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     if axis is None:
         node, axis = b.reshape(node, (node.size,)), 0
     where = axis_of("take", axis, len(node.shape))
-    idx = _index_array(Tensor(node_of(indices)), node.shape[where])
+    idx = index_array(indices, node.shape[where], where)
+    if not idx.size:
+        shape = (*node.shape[:where], *idx.shape, *node.shape[where + 1 :])
+        return Tensor(b.full(shape, 0, node.dtype))
     return Tensor(make("gather", node, idx, axis=where))
 
 
@@ -139,7 +294,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
             f"{list(idx.shape)}"
         )
     n = node.shape[where]
-    idx = _index_array(Tensor(idx), n)
+    idx = index_array(indices if len(idx.shape) == len(node.shape) else Tensor(idx), n, where)
     lead = [(1 if d == where else m) for d, m in enumerate(node.shape)]
     shape = broadcast_shapes("take_along_axis", lead, [
         1 if d == where else m for d, m in enumerate(idx.shape)
@@ -162,39 +317,3 @@ def slice_(inputs: Any, start_indices: Sequence[Any], shape: Sequence[int]) -> T
     node = node_of(inputs)
     starts = [b.cast(node_of(s, int32), int32) for s in start_indices]
     return Tensor(make("dynamic_slice", node, *starts, sizes=tuple(shape)))
-
-
-@on_parts("inputs", "updates")
-def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> Tensor:
-    """`inputs` with the window at `start_indices` replaced by `updates`."""
-    node, new = common("slice_update", inputs, updates)
-    starts = [b.cast(node_of(s, int32), int32) for s in start_indices]
-    return Tensor(make("dynamic_update_slice", node, new, *starts))
-
-
-@on_parts("inputs", "updates")
-def scatter_update(inputs: Any, indices: Any, updates: Any) -> Tensor:
-    """`inputs` with rows at `indices` (n, k) replaced: k leading axes are indexed, as in Keras."""
-    return _scatter("scatter_update", inputs, indices, updates, "set")
-
-
-@on_parts("inputs", "updates")
-def scatter_add(inputs: Any, indices: Any, updates: Any) -> Tensor:
-    """`inputs` with `updates` added at `indices` (n, k); repeated indices add up in order."""
-    return _scatter("scatter_add", inputs, indices, updates, "add")
-
-
-def _scatter(name: str, inputs: Any, indices: Any, updates: Any, op: str) -> Tensor:
-    node, new = common(name, inputs, updates)
-    idx = b.cast(node_of(indices), int32)
-    k = idx.shape[-1]
-    sizes = node.shape[:k]
-    flat = b.full(idx.shape[:-1], 0, int32)
-    for d, n in enumerate(sizes):
-        column = Tensor(idx)
-        flat = b.add(b.mul(flat, b.like(flat, n)), getitem(column, (Ellipsis, d)).node)
-    total = 1
-    for n in sizes:
-        total *= n
-    merged = b.reshape(node, (total, *node.shape[k:]))
-    return Tensor(b.reshape(make("scatter", merged, flat, new, axis=0, op=op), node.shape))

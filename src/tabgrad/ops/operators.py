@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tabgrad.ops import activation, elementwise, indexing, linear, manipulation, reduction
+from tabgrad.errors import ShapeError
+from tabgrad.ops import (
+    activation,
+    complex_numbers,
+    elementwise,
+    indexing,
+    linear,
+    manipulation,
+    reduction,
+    updates,
+)
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
 
@@ -51,6 +61,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "tanh": elementwise.tanh,
     "sqrt": elementwise.sqrt,
     "__getitem__": indexing.getitem,
+    "__setitem__": updates.setitem,
 }
 
 
@@ -84,6 +95,16 @@ def _transpose(self: Any, *axes: Any) -> Tensor:
     return manipulation.transpose(self, (axes[0] if len(axes) == 1 else axes) if axes else None)
 
 
+def _matrix_transpose(self: Any) -> Tensor:
+    if self.ndim < 2:
+        raise ShapeError(f"expected at least two axes for .mT; received {list(self.shape)}")
+    return manipulation.matrix_transpose(self)
+
+
+def _at(self: Any) -> updates.At:
+    return updates.At(self)
+
+
 def install(cls: type) -> None:
     """Attach all operators and methods to a class."""
     for name, function in _BINARY.items():
@@ -100,6 +121,10 @@ def install(cls: type) -> None:
     cls.reshape = _reshape  # type: ignore[attr-defined]
     cls.transpose = _transpose  # type: ignore[attr-defined]
     cls.T = property(manipulation.transpose)  # type: ignore[attr-defined]
+    cls.mT = property(_matrix_transpose)  # type: ignore[attr-defined]
+    cls.real = property(complex_numbers.real)  # type: ignore[attr-defined]
+    cls.imag = property(complex_numbers.imag)  # type: ignore[attr-defined]
+    cls.at = property(_at)  # type: ignore[attr-defined]
     # NumPy must ask us instead of looping over elements.
     cls.__array_priority__ = 1000  # type: ignore[attr-defined]
 
