@@ -312,8 +312,8 @@ def hard_silu(x: Any) -> Tensor:
 
     Example:
         >>> import tabgrad as tg
-        >>> tg.nn.hard_silu([-3.0, 1.5, 9.0]).tolist()
-        [0.0, 1.125, 9.0]
+        >>> tg.nn.hard_silu([-1.5, 1.5, 9.0]).tolist()
+        [-0.375, 1.125, 9.0]
     """
     t = _float("hard_silu", x)
     return e.multiply(t, hard_sigmoid(t))
@@ -408,7 +408,5 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
     stays = e.greater(falling * rank, cumsum(falling, axis=-1) - 1.0)
     size = r.sum(e.cast(stays, t.dtype), -1, True)
     kept = e.greater(fixed, (r.sum(e.where(stays, falling, 0.0), -1, True) - 1.0) / size)
-    cut = (r.sum(e.where(kept, rows, 0.0), -1, True) - 1.0) / r.sum(
-        e.cast(kept, t.dtype), -1, True
-    )
+    cut = (r.sum(e.where(kept, rows, 0.0), -1, True) - 1.0) / r.sum(e.cast(kept, t.dtype), -1, True)
     return moveaxis(e.where(kept, rows - cut, 0.0), -1, where)
