@@ -13,7 +13,6 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tabgrad.dtypes import float32
 from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.graph import Node, toposort
 
@@ -245,7 +244,7 @@ class _Fusion:
             waiting.discard(id(node))
             region.append(node)
             closed = not waiting
-            if closed and (core.prim.family != "contract" or node.dtype is float32):
+            if closed and (core.prim.family != "contract" or node.dtype.is_float):
                 best = len(region)
             if id(node) in self.stored:
                 break
