@@ -1,14 +1,14 @@
 """Random graphs of whole numbers, on which every engine must agree to the last bit.
 
-Values stay small whole numbers (everything that grows is clipped), so float32 arithmetic is exact
-in any order and any difference is an error of the compiler or of an engine.
+Values stay small whole numbers (everything that grows is clipped), so arithmetic is exact in any
+order and any difference is an error of the compiler or of an engine.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,16 @@ def clipped(x: Node) -> Node:
 
 
 class Maker:
-    """Makes one graph from a seed."""
+    """Makes one graph from a seed, of bools and of these floats and signed integers."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        floats: Sequence[DType] = (float32,),
+        ints: Sequence[DType] = (int32,),
+    ) -> None:
         self.rng = random.Random(seed)
+        self.floats, self.ints = tuple(floats), tuple(ints)
         self.pool: list[Node] = []
         self.data: dict[Node, np.ndarray] = {}
 
@@ -44,7 +50,7 @@ class Maker:
         for i in range(rng.randint(1, 4)):
             scalar = rng.random() < 0.2
             node = self.leaf(() if scalar else self.shape())
-            arguments.append(Argument(node, f"x{i}", scalar=scalar and node.dtype is not bool_))
+            arguments.append(Argument(node, f"x{i}", scalar=scalar and node.dtype.itemsize == 4))
         states = [self.leaf(self.shape()) for _ in range(rng.randint(0, 3))]
         for _ in range(rng.randint(2, 30)):
             self.grow()
@@ -64,7 +70,7 @@ class Maker:
         return shape if math.prod(shape) <= MAX_SIZE else shape[:2]
 
     def leaf(self, shape: tuple[int, ...]) -> Node:
-        dtype = self.rng.choice((float32, float32, float32, int32, bool_))
+        dtype = self.rng.choice((*self.floats * 3, *self.ints, bool_))
         node = b.input(shape, dtype)
         low, high = (0, 2) if dtype is bool_ else (-5, 6)
         values = np.random.default_rng(self.rng.getrandbits(32)).integers(low, high, shape)
@@ -115,25 +121,25 @@ class Maker:
     # Rules: each gives a node, or None where the sources at hand do not fit.
 
     def arithmetic(self) -> Node:
-        x = self.any(float32, int32)
+        x = self.any(*self.floats, *self.ints)
         name = self.rng.choice(("add", "sub", "mul", "max", "min"))
         return clipped(make(name, x, self.like(x)))
 
     def scaled(self) -> Node:
-        x = self.any(float32, int32)
+        x = self.any(*self.floats, *self.ints)
         return clipped(b.mul(x, b.like(x, self.rng.choice((-1, 0, 1, 2, 3)))))
 
     def unary(self) -> Node:
-        x = self.any(float32, int32)
-        names = ("neg", "abs", "sign", "floor", "stop") if x.dtype is float32 else ("neg", "abs")
+        x = self.any(*self.floats, *self.ints)
+        names = ("neg", "abs", "sign", "floor", "stop") if x.dtype.is_float else ("neg", "abs")
         return make(self.rng.choice(names), x)
 
     def halves(self) -> Node:
-        x = b.scale(self.any(float32), 0.5)
+        x = b.scale(self.any(*self.floats), 0.5)
         return make(self.rng.choice(("floor", "ceil", "round", "trunc")), x)
 
     def compare(self) -> Node:
-        x = self.any(float32, int32)
+        x = self.any(*self.floats, *self.ints)
         return make(self.rng.choice(("eq", "ne", "lt", "le")), x, self.like(x))
 
     def logic(self) -> Node:
@@ -143,20 +149,20 @@ class Maker:
         return make(self.rng.choice(("and", "or", "xor")), x, self.like(x))
 
     def select(self) -> Node:
-        x = self.any(float32, int32)
+        x = self.any(*self.floats, *self.ints)
         y = self.like(x)
         return b.select(b.lt(x, self.like(x)), x, y)
 
     def cast(self) -> Node:
-        x = self.any(float32, int32, bool_)
-        return b.cast(x, self.rng.choice((float32, int32, bool_)))
+        x = self.any(*self.floats, *self.ints, bool_)
+        return b.cast(x, self.rng.choice((*self.floats, *self.ints, bool_)))
 
     def divide(self) -> Node:
-        x = self.any(int32)
+        x = self.any(*self.ints)
         return make(self.rng.choice(("floordiv", "mod")), x, self.like(x))
 
     def reshape(self) -> Node:
-        x = self.any(float32, int32, bool_)
+        x = self.any(*self.floats, *self.ints, bool_)
         n, shape = x.size, []
         for d in (2, 3, 4, 5):
             if n % d == 0 and self.rng.random() < 0.5:
@@ -167,13 +173,13 @@ class Maker:
         return b.reshape(x, shape)
 
     def permute(self) -> Node:
-        x = self.any(float32, int32, bool_, rank=2)
+        x = self.any(*self.floats, *self.ints, bool_, rank=2)
         axes = list(range(len(x.shape)))
         self.rng.shuffle(axes)
         return b.permute(x, axes)
 
     def broadcast(self) -> Node:
-        x = self.any(float32, int32, bool_)
+        x = self.any(*self.floats, *self.ints, bool_)
         shape: list[int] = []
         dims = []
         for n in x.shape:
@@ -185,7 +191,7 @@ class Maker:
         return b.broadcast(x, shape, dims)
 
     def pad(self) -> Node | None:
-        x = self.any(float32, int32, rank=1)
+        x = self.any(*self.floats, *self.ints, rank=1)
         low = tuple(self.rng.choice((0, 0, 1, 2, -1)) for _ in x.shape)
         high = tuple(self.rng.choice((0, 0, 1, 2, -1)) for _ in x.shape)
         interior = tuple(self.rng.choice((0, 0, 0, 1, 2)) for _ in x.shape)
@@ -197,24 +203,24 @@ class Maker:
         return make("pad", x, fill, low=low, high=high, interior=interior)
 
     def slice(self) -> Node:
-        x = self.any(float32, int32, bool_, rank=1)
+        x = self.any(*self.floats, *self.ints, bool_, rank=1)
         start = tuple(self.rng.randrange(n) for n in x.shape)
         stop = tuple(self.rng.randint(lo + 1, n) for lo, n in zip(start, x.shape, strict=True))
         step = tuple(self.rng.choice((1, 1, 2, 3)) for _ in x.shape)
         return make("slice", x, start=start, stop=stop, step=step)
 
     def flip(self) -> Node:
-        x = self.any(float32, int32, bool_, rank=1)
+        x = self.any(*self.floats, *self.ints, bool_, rank=1)
         count = self.rng.randint(1, len(x.shape))
         return make("flip", x, axes=tuple(sorted(self.rng.sample(range(len(x.shape)), count))))
 
     def concatenate(self) -> Node:
-        x = self.any(float32, int32, bool_, rank=1)
+        x = self.any(*self.floats, *self.ints, bool_, rank=1)
         parts = [x, *(self.like(x) for _ in range(self.rng.randint(1, 3)))]
         return make("concatenate", *parts, axis=self.rng.randrange(len(x.shape)))
 
     def reduce(self) -> Node:
-        x = self.any(float32, int32, bool_, rank=1)
+        x = self.any(*self.floats, *self.ints, bool_, rank=1)
         axes = sorted(self.rng.sample(range(len(x.shape)), self.rng.randint(1, len(x.shape))))
         if x.dtype is bool_:
             return make(self.rng.choice(("reduce_max", "reduce_min")), x, axes=tuple(axes))
@@ -222,13 +228,13 @@ class Maker:
         return clipped(make(name, x, axes=tuple(axes)))
 
     def argument(self) -> Node:
-        x = self.any(float32, int32, rank=1)
+        x = self.any(*self.floats, *self.ints, rank=1)
         name = self.rng.choice(("argmax", "argmin"))
         return make(name, x, axis=self.rng.randrange(len(x.shape)))
 
     def softmax_like(self) -> Node:
         """Folds whose results meet again, broadcast over what they folded."""
-        x = self.any(float32, rank=1)
+        x = self.any(*self.floats, rank=1)
         axis = self.rng.randrange(len(x.shape))
         kept = [d for d in range(len(x.shape)) if d != axis]
         top = b.broadcast(make("reduce_max", x, axes=(axis,)), x.shape, kept)
@@ -237,7 +243,7 @@ class Maker:
         return clipped(b.sub(low, b.broadcast(total, x.shape, kept)))
 
     def window(self) -> Node | None:
-        x = self.any(float32, rank=2)
+        x = self.any(*self.floats, rank=2)
         window = tuple(self.rng.choice((1, 2, 3)) for _ in x.shape)
         padding = tuple((self.rng.randrange(w), self.rng.randrange(w)) for w in window)
         params = {
@@ -255,8 +261,8 @@ class Maker:
         return clipped(make("window_reduce", x, op=op, **params))
 
     def dot(self) -> Node | None:
-        x = self.any(float32, rank=1)
-        y = self.any(float32, rank=1)
+        x = self.any(*self.floats, rank=1)
+        y = self.any(x.dtype, rank=1)
         pairs = [(i, j) for i, n in enumerate(x.shape) for j, m in enumerate(y.shape) if n == m]
         self.rng.shuffle(pairs)
         used: list[tuple[int, int]] = []
@@ -274,11 +280,12 @@ class Maker:
         """A product large enough for the tiled kernel, its operands seen through movement."""
         m, k, n = (self.rng.choice((1, 3, 4, 8, 13, 16, 17, 25, 33)) for _ in range(3))
         a, c = self.rng.choice((0, 1)), self.rng.choice((0, 1))  # the contracted axes
-        x = self._filled([k, m] if a == 0 else [m, k])
-        y = self._filled([k, n] if c == 0 else [n, k])
+        dtype = self.rng.choice(self.floats) if len(self.floats) > 1 else self.floats[0]
+        x = self._filled([k, m] if a == 0 else [m, k], dtype)
+        y = self._filled([k, n] if c == 0 else [n, k], dtype)
         node = clipped(make("dot", x, y, contract=((a,), (c,)), batch=((), ())))
         if self.rng.random() < 0.5:
-            bias = self._filled([node.shape[1]])
+            bias = self._filled([node.shape[1]], dtype)
             node = clipped(b.add(node, b.broadcast(bias, node.shape, (1,))))
         return b.select(b.lt(node, b.like(node, 0)), b.like(node, 0), node)
 
@@ -287,8 +294,9 @@ class Maker:
         groups = rng.choice((1, 1, 2))
         x_shape = [rng.choice((1, 2)), 2 * groups, rng.choice((3, 4, 7)), rng.choice((4, 5))]
         w_shape = [groups * rng.choice((1, 3)), 2, rng.choice((1, 2, 3)), rng.choice((1, 3))]
-        xs = self._filled(x_shape)
-        ws = self._filled(w_shape)
+        dtype = rng.choice(self.floats) if len(self.floats) > 1 else self.floats[0]
+        xs = self._filled(x_shape, dtype)
+        ws = self._filled(w_shape, dtype)
         padding = tuple((rng.choice((0, 1, 2)), rng.choice((0, 1, -1))) for _ in range(2))
         order, last = (0, 1, 2, 3), (0, 3, 1, 2)
         dims = (order, order, rng.choice((order, last)))
@@ -307,9 +315,9 @@ class Maker:
                 return None
         return clipped(make("conv", xs, ws, **params))
 
-    def _filled(self, shape: list[int]) -> Node:
+    def _filled(self, shape: list[int], dtype: DType) -> Node:
         """A float node of any shape out of what is in the pool."""
-        x = self.any(float32)
+        x = self.any(dtype)
         flat = b.reshape(x, (x.size,))
         size = math.prod(shape)
         if x.size < size:
@@ -318,12 +326,12 @@ class Maker:
         return b.reshape(make("slice", flat, start=(0,), stop=(size,), step=(1,)), shape)
 
     def gather(self) -> Node:
-        x = self.any(float32, int32, bool_, rank=1)
+        x = self.any(*self.floats, *self.ints, bool_, rank=1)
         index = self.index(self.rng.choice(((), (3,), (2, 2))))
         return make("gather", x, index, axis=self.rng.randrange(len(x.shape)))
 
     def scatter(self) -> Node:
-        x = self.any(float32, int32, rank=1)
+        x = self.any(*self.floats, *self.ints, rank=1)
         axis = self.rng.randrange(len(x.shape))
         index = self.index(self.rng.choice(((), (3,), (2, 2))))
         update = make("gather", self.like(x), index, axis=axis)
@@ -331,7 +339,7 @@ class Maker:
         return clipped(make("scatter", x, index, update, axis=axis, op=op))
 
     def moving_slice(self) -> Node:
-        x = self.any(float32, int32, bool_, rank=1)
+        x = self.any(*self.floats, *self.ints, bool_, rank=1)
         starts = [self.index(()) for _ in x.shape]
         sizes = tuple(self.rng.randint(1, n) for n in x.shape)
         cut = make("dynamic_slice", x, *starts, sizes=sizes)
@@ -341,8 +349,8 @@ class Maker:
         return make("dynamic_update_slice", self.like(x), cut, *others)
 
     def bits(self) -> Node:
-        x = b.cast(self.any(int32), uint32)
-        y = b.cast(self.like(self.any(int32)), uint32)
+        x = b.cast(self.any(*self.ints), uint32)
+        y = b.cast(self.like(self.any(*self.ints)), uint32)
         y = y if y.shape == x.shape else x
         node = make("threefry", x, y, y, x)
         low = make("and", b.proj(node, self.rng.randrange(2)), b.like(x, 15))
@@ -350,12 +358,13 @@ class Maker:
 
     def iota(self) -> Node:
         shape = self.shape() or (3,)
-        return b.iota(shape, self.rng.randrange(len(shape)), self.rng.choice((float32, int32)))
+        return b.iota(
+            shape, self.rng.randrange(len(shape)), self.rng.choice((*self.floats, *self.ints))
+        )
 
     def scan(self) -> Node | None:
-        xs = self.any(float32, rank=1)
-        carry, row = b.input(xs.shape[1:], float32), b.input(xs.shape[1:], float32)
-        factor = b.input(xs.shape[1:], float32)
+        xs = self.any(*self.floats, rank=1)
+        carry, row, factor = (b.input(xs.shape[1:], xs.dtype) for _ in range(3))
         new = clipped(b.add(b.mul(carry, factor), row))
         seen = clipped(b.sub(new, carry))
         start = make("gather", xs, b.const(0, dtypes.int32), axis=0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tabgrad.compiler import driver
+from tabgrad.dtypes import DType, float16, float32, float64, int8, int32, int64, uint64
 from tabgrad.engines.reference import ReferenceEngine, evaluate
 from tabgrad.engines.wasmtime import WasmtimeEngine
 from tabgrad.ir.entry import EntryGraph
@@ -122,6 +123,37 @@ def test_random_graph(engine: Any, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(25))
 def test_random_contraction(wasm: Any, seed: int) -> None:
     check(wasm, contraction(seed), seed)
+
+
+def of_all_sizes(seed: int) -> Made:
+    """A graph whose values are of 8 to 64 bits."""
+    return Maker(seed, (float64, float32, float16), (int64, int32, int8)).make()
+
+
+@pytest.mark.parametrize("seed", range(300, 350))
+def test_random_graph_of_all_sizes(engine: Any, seed: int) -> None:
+    check(engine, of_all_sizes(seed), seed)
+
+
+@pytest.mark.parametrize("dtype", [float64, float16, int64, uint64, int8], ids=str)
+@pytest.mark.parametrize("seed", range(6))
+def test_random_contraction_of_other_dtypes(wasm: Any, seed: int, dtype: DType) -> None:
+    check(wasm, contraction(seed, dtype), seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(10))
+def test_many_random_graphs_of_all_sizes(engine: Any, block: int) -> None:
+    for seed in range(4000 + 50 * block, 4050 + 50 * block):
+        check(engine, of_all_sizes(seed), seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [float64, float16, int64], ids=str)
+@pytest.mark.parametrize("block", range(4))
+def test_many_random_contractions_of_other_dtypes(wasm: Any, block: int, dtype: DType) -> None:
+    for seed in range(2000 + 25 * block, 2025 + 25 * block):
+        check(wasm, contraction(seed, dtype), seed)
 
 
 @pytest.mark.slow
