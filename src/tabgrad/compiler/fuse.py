@@ -327,8 +327,9 @@ class _Fusion:
                 node = self.order[self.rank[key]]
                 below = {id(src) for src in node.srcs}
             for other in below:
-                # Nothing ranked before every member can depend on one.
-                if other not in seen and (home is not None or self.rank[other] >= earliest):
+                # No node ranked before every member depends on one, but others of its unit may.
+                near = home is not None or other in unit_of or self.rank[other] >= earliest
+                if other not in seen and near:
                     seen.add(other)
                     stack.append(other)
         return False
