@@ -205,7 +205,7 @@ def also_complex(function: Function) -> Function:
 
 def scalar(value: bool | int | float, dtype: DType) -> Node:
     """A 0-d node for a Python scalar: an input when computing eagerly, else a constant."""
-    if realize.capturing() or dtype.itemsize != 4:
+    if realize.capturing() or (dtype.itemsize < 4 and not dtype.is_float):
         return b.const(value, dtype)
     raw = struct.pack("<" + dtype.format, dtypes.wrap(value, dtype))
     return realize.upload(raw, (), dtype)
