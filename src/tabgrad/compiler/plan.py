@@ -240,7 +240,7 @@ class _Planner:
         loop = Loop("", p["length"], p["reverse"], node)
         sources = [self.buffers[id(src)] for src in node.srcs]
         homes = self._homes(unit)
-        carry = self._carry(node, homes, sources[n_const : n_const + n_carry])
+        carry = self._carry(homes, sources[n_const : n_const + n_carry])
         inputs = [*sources[:n_const], *(_slice(xs, loop) for xs in sources[n_const + n_carry :])]
         kept = [i for i in range(n_carry, len(node.outs)) if i in homes]
         loop.body = self._inner(
@@ -259,9 +259,9 @@ class _Planner:
         assert node is not None
         test, body, n_const = node.params["test"], node.params["body"], node.params["n_const"]
         sources = [self.buffers[id(src)] for src in node.srcs]
-        carry = self._carry(node, self._homes(unit), sources[n_const:])
+        carry = self._carry(self._homes(unit), sources[n_const:])
         flag = self._temporary(1, bool_)
-        loop = While("", node, flag)
+        loop = While("", node, flag, outputs=[(out, self.buffers[id(out)]) for out in unit.stored])
         everything = [*sources[:n_const], *carry]
         loop.test = self._inner(test.inputs, everything, [(test.outputs[0], flag)])
         loop.body = self._inner(
@@ -275,16 +275,15 @@ class _Planner:
         assert node is not None
         index, *sources = [self.buffers[id(src)] for src in node.srcs]
         homes = self._homes(unit)
-        choice = Branch("", node, index)
+        outputs = [(out, self.buffers[id(out)]) for out in unit.stored]
+        choice = Branch("", node, index, outputs=outputs)
         for i in range(node.params["branches"]):
             graph: Graph = node.params[f"branch{i}"]
             results = [(graph.outputs[at], home) for at, home in homes.items()]
             choice.branches.append(self._inner(graph.inputs, sources, results))
         self.done.append(choice)
 
-    def _carry(
-        self, node: Node, homes: Mapping[int, Buffer], sources: Sequence[Buffer]
-    ) -> list[Buffer]:
+    def _carry(self, homes: Mapping[int, Buffer], sources: Sequence[Buffer]) -> list[Buffer]:
         """Buffers with the first carry of a loop."""
         carry = []
         for i, source in enumerate(sources):

@@ -22,7 +22,7 @@ from tabgrad.ir import build as b
 from tabgrad.ir.entry import EntryGraph, Result
 from tabgrad.ir.graph import Node, make, substitute, toposort
 from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, Store
+from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Launch, Loop, Store, While
 from tabgrad.ir.text import format_graph, format_type
 
 
@@ -70,16 +70,16 @@ class _Recorder:
 
 
 def _recorded(
-    launches: Sequence[Kernel | Loop], loops: tuple[Loop, ...], slot: int, records: list[Record]
-) -> list[Kernel | Loop]:
+    launches: Sequence[Launch], loops: tuple[Loop, ...], slot: int, records: list[Record]
+) -> list[Launch]:
     """The launches with copies after each kernel; `slot` is the first free place for an output."""
-    result: list[Kernel | Loop] = []
+    result: list[Launch] = []
     for launch in launches:
         result.append(launch)
         if isinstance(launch, Loop):
             launch.body = _recorded(launch.body, (*loops, launch), slot, records)
             continue
-        for node, store in zip(launch.nodes, launch.stores, strict=bool(launch.nodes)):
+        for node, stored in _stored_by(launch):
             record = Record(node, launch, loops, slot + len(records))
             records.append(record)
             size = node.size
@@ -90,9 +90,18 @@ def _recorded(
                 size //= max(loop.length, 1)
                 place = Buffer(place.name, "slice", size, node.dtype, parent=place, loop=loop)
             at = Index.of(Var("i", node.size))
-            load = Expr("load", node.dtype, buffer=store.buffer, index=at)
+            load = Expr("load", node.dtype, buffer=stored, index=at)
             result.append(Kernel("map", (Var("i", node.size),), [Store(place, at, load)]))
     return result
+
+
+def _stored_by(launch: Kernel | While | Branch) -> list[tuple[Node, Buffer]]:
+    """The nodes whose values are in buffers after a launch. Of a loop or a branch that decides at
+    run time only the end is looked at: nobody knows how much there is to record before."""
+    if isinstance(launch, Kernel):
+        pairs = zip(launch.nodes, launch.stores, strict=bool(launch.nodes))
+        return [(node, store.buffer) for node, store in pairs]
+    return launch.outputs
 
 
 @dataclass(eq=False)
@@ -209,7 +218,7 @@ class _Check:
                 self.projections.setdefault(node.srcs[0], []).append(node)
 
     def launches(
-        self, launches: Sequence[Kernel | Loop], known: dict[Node, Any], turns: tuple[int, ...]
+        self, launches: Sequence[Launch], known: dict[Node, Any], turns: tuple[int, ...]
     ) -> None:
         """Check kernels in order; adds what they stored to `known`."""
         for launch in launches:
@@ -234,10 +243,10 @@ class _Check:
             inside = dict(zip(body.inputs, [*consts, *carry, *(x[turn] for x in xs)], strict=True))
             inside[make("rows")] = known[make("rows")]
             self.launches(loop.body, inside, (*turns, turn))
-            results = [inside[output] for output in body.outputs]
-            carry = results[:n_carry]
-            for y, value in zip(ys, results[n_carry:], strict=True):
-                y[turn] = value
+            carry = [inside[output] for output in body.outputs[:n_carry]]
+            for y, output in zip(ys, body.outputs[n_carry:], strict=True):
+                if output in inside:  # what nobody asks for is not computed
+                    y[turn] = inside[output]
         if len(node.outs) == 1:
             known[node] = [*carry, *ys][0]
         for projection in self.projections.get(node, []):

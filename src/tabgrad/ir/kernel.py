@@ -432,6 +432,7 @@ class While:
     flag: Buffer
     test: list[Launch] = field(default_factory=list)
     body: list[Launch] = field(default_factory=list)
+    outputs: list[tuple[Node, Buffer]] = field(default_factory=list)  # those that are asked for
     kind = "while"
 
     def bodies(self) -> list[list[Launch]]:
@@ -464,6 +465,7 @@ class Branch:
     node: Node
     index: Buffer
     branches: list[list[Launch]] = field(default_factory=list)
+    outputs: list[tuple[Node, Buffer]] = field(default_factory=list)  # those that are asked for
     kind = "branch"
 
     def bodies(self) -> list[list[Launch]]:

@@ -35,6 +35,8 @@ APPROXIMATE: Mapping[str, float] = {
     "mod": 3.0,
     "floordiv": 3.0,
 }
+# Units for whatever happens inside a closed graph, which is not looked into.
+CLOSED = 256.0
 ROUNDED = frozenset({"add", "sub", "mul", "div", "sqrt", "cast"})
 SUMS = frozenset({"reduce_sum", "window_reduce", "dot", "conv", "scatter"})
 
@@ -109,6 +111,13 @@ def _rounding(node: Node, sources: list[Array], value: Array, uncertain: bool) -
     info = np.finfo(value.dtype)
     unit, name = float(info.eps), node.prim.name
     with np.errstate(all="ignore"):
+        if name == "proj" and node.srcs[0].prim.family == "control":
+            return unit * CLOSED * np.abs(value.astype(np.float64))
+        if name == "cumulative" and node.params["op"] in ("sum", "prod"):
+            length = node.shape[node.params["axis"]]
+            moving = node.params["op"] == "sum"
+            size = _magnitude(node, sources) if moving else np.abs(value.astype(np.float64))
+            return unit * length * size
         if name in SUMS and node.params.get("op", "sum") in ("sum", "add"):
             terms = _terms(node, sources)
             # Sequential sums err by up to a unit a term; long ones are made in blocks.
