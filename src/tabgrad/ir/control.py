@@ -104,9 +104,7 @@ class While(Closed):
         found = iter(projections(new)[n - n_const :])
         return [next(found) if on else None for on in carrying]
 
-    def batch(
-        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
-    ) -> Sequence[Node]:
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
         n_const, size = node.params["n_const"], size_of(srcs, batched)
         test: Graph = node.params["test"]
         flags = list(batched)
@@ -200,9 +198,7 @@ class Cond(Closed):
         found = iter(outputs[len(node.outs) :])
         return [next(found) if on else None for on in wanted]
 
-    def batch(
-        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
-    ) -> Sequence[Node]:
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
         (index, *operands), flags = srcs, list(batched[1:])
         graphs, size = branches_of(node.params), size_of(srcs, batched)
         if not batched[0]:
@@ -244,8 +240,7 @@ def check_inputs(name: str, graph: Graph, srcs: Sequence[Aval]) -> None:
     want = [node.outs[0] for node in graph.inputs]
     if want != list(srcs):
         raise ShapeError(
-            f"{name} expected sources {[show(a) for a in want]}; received "
-            f"{[show(a) for a in srcs]}"
+            f"{name} expected sources {[show(a) for a in want]}; received {[show(a) for a in srcs]}"
         )
 
 

@@ -40,9 +40,7 @@ class Cumulative(Primitive):
         found = _product_vjp(x, y, g) if p["op"] == "prod" else _extremum_vjp(y, g)
         return (_back(found, p["axis"], p["reverse"]),)
 
-    def batch(
-        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
-    ) -> Sequence[Node]:
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
         p = node.params
         return [cumulative(srcs[0], p["axis"] + 1, p["op"], p["reverse"])]
 

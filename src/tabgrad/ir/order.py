@@ -39,9 +39,7 @@ class Sort(Primitive):
             for src, g in zip(node.srcs, grads, strict=True)
         ]
 
-    def batch(
-        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
-    ) -> Sequence[Node]:
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
         (size,) = {src.shape[0] for src, on in zip(srcs, batched, strict=True) if on}
         whole = [
             src if on else b.broadcast(src, (size, *src.shape), range(1, len(src.shape) + 1))

@@ -79,9 +79,7 @@ class Scan(Closed):
         rest = iter([*outs[n_carry:carried], *outs[carried + n_out - n_carry :]])
         return [next(rest) if on else None for on in found]
 
-    def batch(
-        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
-    ) -> Sequence[Node]:
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
         p = node.params
         n_const, n_carry, size = p["n_const"], p["n_carry"], size_of(srcs, batched)
         body, carrying = settled_batch(p["body"], batched, n_const, n_carry, size)

@@ -1,17 +1,29 @@
-"""Loops inside the graph: `scan`. The body is captured once and runs at every step."""
+"""Loops and branches inside the graph. Their functions are captured once, as closed graphs; which
+turns and branches run is decided by the engine, without going back to Python.
+
+Tensors and Variables the functions close over become explicit inputs. Everything here works on
+nested containers, read or not, eagerly and inside `tg.compile`, nested in each other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tabgrad import realize, trees
-from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.dtypes import bool_, int32
+from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.closing import close, depending
+from tabgrad.ir.control import cond as cond_node
 from tabgrad.ir.control import projections
-from tabgrad.ir.graph import Graph, Node, make, remake, rewrite, toposort
+from tabgrad.ir.graph import Graph, Node, make
 from tabgrad.ops.arguments import node_of
 from tabgrad.tensor import Tensor
+from tabgrad.transformations.layout import Layout, open_up
+from tabgrad.variable import Variable
+from tabgrad.variable import scope as variable_scope
 
 
 def scan(
@@ -20,6 +32,7 @@ def scan(
     xs: Any = None,
     length: int | None = None,
     reverse: bool = False,
+    unroll: int | bool = 1,
 ) -> tuple[Any, Any]:
     """`carry, y = f(carry, x)` for each slice x of `xs` on its first axis, as `jax.lax.scan`.
 
@@ -29,6 +42,7 @@ def scan(
         xs: what is walked along, a nested container of tensors with equal leading sizes, or None.
         length: number of steps when `xs` is None.
         reverse: walk from the last slice to the first; ys keep the order of xs.
+        unroll: accepted as in Keras and without effect: a step costs no more than its kernels.
 
     Returns:
         The last carry, and the stacked per-step values.
@@ -43,81 +57,501 @@ def scan(
         >>> float(total), sums.tolist()
         (3.0, [1.0, 3.0])
     """
-    carry, carry_tree = trees.flatten(init)
-    walked, walked_tree = trees.flatten(xs)
-    carry_nodes = [node_of(c) for c in carry]
-    x_nodes = [node_of(x) for x in walked]
+    if not isinstance(unroll, (int, bool)):
+        raise ArgumentError(f"scan expected an int or a bool as unroll; received {unroll!r}")
+    carry, carry_layout = open_up(init)
+    x_nodes, x_layout = open_up(xs)
     sizes = {node.shape[0] if node.shape else -1 for node in x_nodes}
     if length is not None:
-        sizes.add(length)
+        sizes.add(_whole("scan", "length", length))
     if len(sizes) != 1 or -1 in sizes:
         raise ArgumentError(
             "scan expected xs with one leading size, or length; received leading sizes "
             f"{sorted(sizes)}"
         )
     steps = sizes.pop()
-    carry_in = [b.input(node.shape, node.dtype) for node in carry_nodes]
+    carry_in = _inputs(carry)
     x_in = [b.input(node.shape[1:], node.dtype) for node in x_nodes]
-    with realize.capture_scope():
-        result = f(
-            trees.unflatten(carry_tree, [Tensor(n) for n in carry_in]),
-            trees.unflatten(walked_tree, [Tensor(n) for n in x_in]),
-        )
+    result = _capture(
+        "scan",
+        lambda: f(carry_layout.fill(carry_in), x_layout.fill(x_in)),
+        [*carry_in, *x_in],
+    )
     if not isinstance(result, tuple) or len(result) != 2:
         raise ArgumentError(f"scan expected the body to return (carry, y); received {result!r}")
-    new_carry, new_tree = trees.flatten(result[0])
-    ys, y_tree = trees.flatten(result[1])
-    if new_tree != carry_tree:
-        raise ShapeError("scan expected the body to return a carry of the structure of `init`")
-    outs = [node_of(c, n.dtype) for c, n in zip(new_carry, carry_nodes, strict=True)]
-    outs += [node_of(y) for y in ys]
-    outs, consts, const_in = _close(outs, [*carry_in, *x_in])
+    outs = _like("scan", "the carry", result[0], carry_layout, carry)
+    ys, y_layout = open_up(result[1])
+    (outs,), consts, const_in = _closed([[*outs, *ys]], [*carry_in, *x_in])
     node = make(
         "scan",
         *consts,
-        *carry_nodes,
+        *carry,
         *x_nodes,
         body=Graph([*const_in, *carry_in, *x_in], outs),
         n_const=len(consts),
-        n_carry=len(carry_nodes),
+        n_carry=len(carry),
         length=steps,
-        reverse=reverse,
+        reverse=bool(reverse),
     )
-    final = [Tensor(n) for n in projections(node)]
-    count = len(carry_nodes)
-    return trees.unflatten(carry_tree, final[:count]), trees.unflatten(y_tree, final[count:])
+    final = projections(node) if outs else []
+    return carry_layout.fill(final[: len(carry)]), y_layout.fill(final[len(carry) :])
 
 
-def _close(outs: list[Node], own: list[Node]) -> tuple[list[Node], list[Node], list[Node]]:
-    """Make captures explicit: every node that does not depend on the body's own inputs and is used
-    by one that does becomes a constant source of the scan."""
-    inside = {id(node) for node in own}
-    for node in toposort(outs):
-        if any(id(src) in inside for src in node.srcs):
-            inside.add(id(node))
-    consts: dict[int, tuple[Node, Node]] = {}
+def map(f: Callable[[Any], Any], xs: Any) -> Any:
+    """`f` of every slice of `xs` on its first axis, one after the other, results stacked.
 
-    def replaced(node: Node) -> Node:
-        if node.prim.family == "leaf" and node.prim.name not in ("input", "value"):
-            return node
-        if id(node) not in consts:
-            consts[id(node)] = (node, b.input(node.shape, node.dtype))
-        return consts[id(node)][1]
+    For functions that take all slices at once as well, `vectorized_map` is faster.
 
-    def rule(old: Node, srcs: tuple[Node, ...]) -> Node:
-        if id(old) not in inside or not old.srcs:
-            return old
-        return remake(
-            old,
-            [
-                new if id(src) in inside else replaced(src)
-                for src, new in zip(old.srcs, srcs, strict=True)
-            ],
+    Args:
+        f: takes one slice (of the structure of `xs`) and returns a nested container of tensors.
+        xs: a nested container of tensors with equal leading sizes.
+
+    Raises:
+        ArgumentError: leading sizes that differ.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.map(lambda row: row.sum(), tg.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [3.0, 7.0]
+    """
+    return scan(lambda _, x: ((), f(x)), (), xs)[1]
+
+
+def cond(
+    pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any
+) -> Any:
+    """`true_fn(*operands)` where `pred` is true, else `false_fn(*operands)`; only that one runs.
+
+    Args:
+        pred: a scalar, bool or a number that counts as true unless it is 0.
+        true_fn: returns a nested container of tensors.
+        false_fn: returns one of the same structure, shapes and dtypes.
+        operands: what both are given, nested containers; they may close over tensors as well.
+
+    Raises:
+        ShapeError: a pred that is no scalar, or results that differ in structure, shape or dtype.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> x = tg.tensor(-3.0)
+        >>> float(tg.ops.cond(x > 0, lambda: x, lambda: -x))
+        3.0
+    """
+    index = node_of(pred)
+    if index.shape != ():
+        raise ShapeError(
+            f"cond expected a scalar to choose by; received shape {list(index.shape)}. Choose "
+            "element by element with where, or reduce it with any or all"
+        )
+    if index.dtype is not bool_:
+        index = b.make("ne", index, b.like(index, 0))
+    return _branch("cond", b.cast(index, int32), [false_fn, true_fn], operands)
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """`branches[index](*operands)`; only that one runs.
+
+    Args:
+        index: an integer scalar, clamped to the branches there are.
+        branches: functions that return nested containers of equal structure, shapes and dtypes.
+        operands: what each is given.
+
+    Raises:
+        ShapeError: an index that is no scalar, or results that differ.
+        DtypeError: an index that is no integer.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> steps = [lambda x: x, lambda x: x * 2, lambda x: x * x]
+        >>> float(tg.ops.switch(2, steps, tg.tensor(5.0)))
+        25.0
+    """
+    node = node_of(index)
+    if node.shape != ():
+        raise ShapeError(f"switch expected a scalar index; received shape {list(node.shape)}")
+    if not node.dtype.is_integer:
+        raise DtypeError(f"switch expected an integer index; received {node.dtype.name}")
+    if not branches:
+        raise ArgumentError("switch expected at least one branch; received none")
+    low, high = b.like(node, 0), b.like(node, min(len(branches) - 1, 127))
+    clamped = b.make("min", b.make("max", node, low), high)
+    return _branch("switch", b.cast(clamped, int32), list(branches), operands)
+
+
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    maximum_iterations: int | None = None,
+) -> Any:
+    """`loop_vars = body(*loop_vars)` as long as `cond(*loop_vars)` is true.
+
+    Differentiates forwards only (`tg.jvp`), because nobody knows beforehand how much a gradient
+    would have to keep; `fori_loop` with Python integers as bounds and `scan` go both ways.
+
+    Args:
+        cond: takes the loop variables and returns a scalar bool.
+        body: takes them and returns new ones, of the same structure, shapes and dtypes.
+        loop_vars: a tuple or list, handed over as separate arguments; anything else is handed over
+            as one.
+        maximum_iterations: stop after so many turns.
+
+    Returns:
+        The last loop variables, in the structure they were given.
+
+    Raises:
+        ShapeError: a body that changes a shape or dtype, or a condition that is no scalar.
+        NotSupportedError: when a reverse gradient is wanted.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.while_loop(lambda n: n < 100, lambda n: n * 2, tg.tensor(3)).tolist()
+        192
+    """
+    nodes, layout = open_up(loop_vars)
+    several = isinstance(loop_vars, (tuple, list)) and not hasattr(loop_vars, "_fields")
+    count = None
+    if maximum_iterations is not None:
+        count = b.const(_whole("while_loop", "maximum_iterations", maximum_iterations), int32)
+
+    def call(f: Callable[..., Any], stand_ins: Sequence[Node]) -> Any:
+        given = layout.fill(stand_ins)
+        return f(*given) if several else f(given)
+
+    inputs = _inputs(nodes)
+    turn = [b.input((), int32)] if count is not None else []
+    test = node_of(_capture("while_loop", lambda: call(cond, inputs), inputs))
+    if test.shape != ():
+        raise ShapeError(
+            "while_loop expected a scalar from the condition; received shape "
+            f"{list(test.shape)}. Reduce it with any or all"
+        )
+    test = test if test.dtype is bool_ else b.make("ne", test, b.like(test, 0))
+    if count is not None:
+        test = b.make("and", b.lt(turn[0], count), test)
+    result = _capture("while_loop", lambda: call(body, inputs), inputs)
+    if several and not isinstance(result, (tuple, list)):
+        result = type(loop_vars)((result,))
+    outs = _like("while_loop", "the loop variables", result, layout, nodes)
+    outs += [b.add(n, b.like(n, 1)) for n in turn]
+    return layout.fill(
+        _while(test, outs, [*inputs, *turn], [*nodes, *[b.like(n, 0) for n in turn]])[: len(nodes)]
+    )
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+    """`val = body_fun(i, val)` for i from `lower` up to, but not including, `upper`.
+
+    With Python integers as bounds it differentiates both ways; with tensors as bounds, which may
+    depend on what was computed, forwards only.
+
+    Args:
+        lower: the first i, an integer or an integer scalar tensor.
+        upper: the first i that is not run.
+        body_fun: takes i (an int32 scalar) and the value and returns the next value.
+        init_val: a nested container of tensors.
+
+    Raises:
+        ShapeError: a body that changes the structure, a shape or a dtype.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> float(tg.ops.fori_loop(1, 6, lambda i, x: x * i, tg.tensor(1.0)))
+        120.0
+    """
+    nodes, layout = open_up(init_val)
+    inputs, i = _inputs(nodes), b.input((), int32)
+    result = _capture("fori_loop", lambda: body_fun(Tensor(i), layout.fill(inputs)), [i, *inputs])
+    outs = _like("fori_loop", "the value", result, layout, nodes)
+    if isinstance(lower, int) and isinstance(upper, int):
+        (outs,), consts, const_in = _closed([outs], [*inputs, i])
+        steps = max(upper - lower, 0)
+        numbers = b.iota((steps,), 0, int32)
+        if lower:
+            numbers = b.add(numbers, b.like(numbers, lower))
+        node = make(
+            "scan",
+            *consts,
+            *nodes,
+            numbers,
+            body=Graph([*const_in, *inputs, i], outs),
+            n_const=len(consts),
+            n_carry=len(nodes),
+            length=steps,
+            reverse=False,
+        )
+        return layout.fill(projections(node) if outs else [])
+    first, last = _bound("lower", lower), _bound("upper", upper)
+    test = b.lt(i, last)
+    final = _while(test, [b.add(i, b.like(i, 1)), *outs], [i, *inputs], [first, *nodes])
+    return layout.fill(final[1:])
+
+
+def associative_scan(
+    f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
+) -> Any:
+    """All running folds of an associative function along an axis, in about 2 log2(n) calls of it.
+
+    Args:
+        f: `f(a, b)` on nested containers like `elems`, of any size along the axis, for every pair
+            of elements at once; (a f b) f c must equal a f (b f c).
+        elems: a nested container of tensors of one size along the axis.
+        reverse: fold from the end.
+        axis: the axis to walk along.
+
+    Returns:
+        A container like `elems`: element i is the fold of elements 0 to i.
+
+    Raises:
+        ShapeError: sizes along the axis that differ.
+
+    Source: Blelloch, "Prefix sums and their applications" (1990); as `jax.lax.associative_scan`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> x = tg.tensor([3, 1, 4, 1, 5])
+        >>> tg.ops.associative_scan(tg.ops.maximum, x).tolist()
+        [3, 3, 4, 4, 5]
+    """
+    from tabgrad.ops.arguments import axis_of
+    from tabgrad.ops.manipulation import flip
+
+    leaves, structure = trees.flatten(elems)
+    xs = [leaf if isinstance(leaf, Tensor) else Tensor(node_of(leaf)) for leaf in leaves]
+    if not xs:
+        raise ArgumentError("associative_scan expected at least one tensor; received none")
+    axes = [axis_of("associative_scan", axis, len(x.shape)) for x in xs]
+    sizes = {x.shape[a] for x, a in zip(xs, axes, strict=True)}
+    if len(sizes) != 1:
+        raise ShapeError(
+            f"associative_scan expected one size along axis {axis}; received {sorted(sizes)}"
         )
 
-    new = [
-        out if id(node) in inside else replaced(node)
-        for node, out in zip(outs, rewrite(outs, rule), strict=True)
-    ]
-    pairs = list(consts.values())
-    return new, [node for node, _ in pairs], [twin for _, twin in pairs]
+    def combined(left: list[Tensor], right: list[Tensor]) -> list[Tensor]:
+        result = f(trees.unflatten(structure, left), trees.unflatten(structure, right))
+        found, its_structure = trees.flatten(result)
+        if its_structure != structure:
+            raise ShapeError("associative_scan expected f to return the structure of its arguments")
+        return [x if isinstance(x, Tensor) else Tensor(node_of(x)) for x in found]
+
+    def part(x: Tensor, a: int, start: int, stop: int, step: int = 1) -> Tensor:
+        return x[(slice(None),) * a + (slice(start, stop, step),)]
+
+    def prefix(level: list[Tensor], n: int) -> list[Tensor]:
+        if n < 2:
+            return level
+        pairs = zip(level, axes, strict=True)
+        evens = [part(x, a, 0, n - 1, 2) for x, a in pairs]
+        odds = [part(x, a, 1, n, 2) for x, a in zip(level, axes, strict=True)]
+        # Folds up to every odd place; those up to even places need one more element each.
+        at_odds = prefix(combined(evens, odds), n // 2)
+        rest = (n - 1) // 2
+        before = [part(x, a, 0, rest) for x, a in zip(at_odds, axes, strict=True)]
+        later = [part(x, a, 2, n, 2) for x, a in zip(level, axes, strict=True)]
+        at_evens = combined(before, later) if rest else []
+        first = [part(x, a, 0, 1) for x, a in zip(level, axes, strict=True)]
+        return [
+            _woven(start, even, odd, n, a)
+            for start, even, odd, a in zip(
+                first, at_evens or [None] * len(first), at_odds, axes, strict=True
+            )
+        ]
+
+    if reverse:
+        xs = [flip(x, axis=a) for x, a in zip(xs, axes, strict=True)]
+    done = prefix(xs, sizes.pop())
+    if reverse:
+        done = [flip(x, axis=a) for x, a in zip(done, axes, strict=True)]
+    return trees.unflatten(structure, done)
+
+
+def vectorized_map(function: Callable[..., Any], elements: Any) -> Any:
+    """`function` of every slice of `elements` on its first axis, all at once, results stacked.
+
+    Args:
+        function: takes one slice, of the structure of `elements`.
+        elements: a nested container of tensors with equal leading sizes.
+
+    Raises:
+        NotSupportedError: an operation that cannot be mapped; use `map`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.vectorized_map(lambda x: x * x, tg.tensor([1.0, 2.0])).tolist()
+        [1.0, 4.0]
+    """
+    from tabgrad.transformations.vectorize import vmap
+
+    return vmap(function)(elements)
+
+
+# Capturing ----------------------------------------------------------------------------------------
+
+
+class _Inside:
+    """The scope of a body: an assignment of what only exists inside cannot leave it."""
+
+    def __init__(self, name: str, inputs: Sequence[Node]) -> None:
+        self.name, self.inputs = name, inputs
+
+    def read(self, variable: Variable, outer: int) -> Node | None:
+        return None
+
+    def assign(self, variable: Variable, node: Node) -> bool:
+        if id(node) in depending([node], self.inputs):
+            raise CaptureError(
+                f"Variable {variable.path!r} was assigned inside a function given to {self.name}, "
+                "which is captured once and not run in Python. Return the value as a part of the "
+                "result (the carry of a loop) and assign it outside"
+            )
+        return False
+
+
+def _capture(name: str, call: Callable[[], Any], inputs: Sequence[Node]) -> Any:
+    with realize.capture_scope(), variable_scope(_Inside(name, inputs)):
+        return call()
+
+
+def _inputs(nodes: Sequence[Node]) -> list[Node]:
+    return [b.input(node.shape, node.dtype) for node in nodes]
+
+
+def _closed(
+    lists: Sequence[Sequence[Node]], inputs: Sequence[Node]
+) -> tuple[list[list[Node]], list[Node], list[Node]]:
+    """Lists of outputs over `inputs` alone and over inputs that stand for what else they use; that,
+    and those inputs."""
+    flat = [node for nodes in lists for node in nodes]
+    outs, captured, stand_ins = close(flat, {node: node for node in inputs})
+    rest = iter(outs)
+    return [[next(rest) for _ in nodes] for nodes in lists], captured, stand_ins
+
+
+def _while(
+    test: Node, outs: Sequence[Node], inputs: Sequence[Node], first: Sequence[Node]
+) -> list[Node]:
+    """The last carries of a while node."""
+    if not outs:
+        return []
+    ((test,), new), consts, const_in = _closed([[test], outs], inputs)
+    everything = [*const_in, *inputs]
+    return projections(
+        make(
+            "while",
+            *consts,
+            *first,
+            test=Graph(everything, [test]),
+            body=Graph(everything, new),
+            n_const=len(consts),
+        )
+    )
+
+
+def _branch(
+    name: str, index: Node, functions: Sequence[Callable[..., Any]], operands: tuple[Any, ...]
+) -> Any:
+    nodes, layout = open_up(operands, static=True)
+    inputs = _inputs(nodes)
+    results: list[list[Node]] = []
+    first: Layout | None = None
+    for f in functions:
+        found = _capture(name, lambda f=f: f(*layout.fill(inputs)), inputs)  # type: ignore[misc]
+        outs, its_layout = open_up(found)
+        if first is None:
+            first = its_layout
+        elif its_layout.structure != first.structure or its_layout.counts != first.counts:
+            raise ShapeError(
+                f"{name} expected branches that return results of one structure; received "
+                "different ones"
+            )
+        results.append(outs)
+    assert first is not None
+    results = _of_one_dtype(results)
+    if not results[0]:
+        return first.fill([])
+    lists, consts, const_in = _closed(results, inputs)
+    graphs = [Graph([*const_in, *inputs], outs) for outs in lists]
+    return first.fill(projections(cond_node(index, [*consts, *nodes], graphs)))
+
+
+def _of_one_dtype(results: Sequence[Sequence[Node]]) -> list[list[Node]]:
+    """Numbers that a branch returns take the dtype of the other branches' tensors."""
+    columns = []
+    for column in zip(*results, strict=True):
+        strong = [x.dtype for x in column if x.prim.name != "const"]
+        dtype = strong[0] if strong else column[0].dtype
+        fits = all(d is dtype for d in strong)
+        columns.append([b.cast(x, dtype) if fits and x.prim.name == "const" else x for x in column])
+    return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in results]
+
+
+def _like(name: str, what: str, result: Any, layout: Layout, model: Sequence[Node]) -> list[Node]:
+    """The nodes of what a body returns, which must be like what it was given."""
+    leaves, structure = trees.flatten(result)
+    if structure != layout.structure:
+        raise ShapeError(
+            f"{name} expected the body to return {what} in the structure it was given; received "
+            f"{result!r}"
+        )
+    outs: list[Node] = []
+    rest = iter(model)
+    for leaf, count in zip(leaves, layout.counts, strict=True):
+        wanted = [next(rest) for _ in range(count)]
+        if count > 1:
+            found, _ = open_up(leaf)
+            zero = b.like(found[0], 0)
+            outs += [*found, zero] if len(found) == 1 else found
+        else:
+            outs.append(node_of(leaf, wanted[0].dtype))
+    for out, old in zip(outs, model, strict=True):
+        if out.outs != old.outs:
+            raise ShapeError(
+                f"{name} expected the body to return {what} as it was given, "
+                f"{old.dtype.name} {list(old.shape)}; received {out.dtype.name} {list(out.shape)}. "
+                "Cast or reshape it, or start with what the body returns"
+            )
+    return outs
+
+
+def _whole(name: str, what: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ArgumentError(
+            f"{name} expected {what} as an integer of 0 or more; received {value!r}"
+        )
+    return number
+
+
+def _bound(what: str, value: Any) -> Node:
+    node = node_of(value)
+    if node.shape != () or not node.dtype.is_integer:
+        raise ShapeError(
+            f"fori_loop expected {what} as an integer scalar; received {node.dtype.name} "
+            f"{list(node.shape)}"
+        )
+    return b.cast(node, int32)
+
+
+def _woven(start: Tensor, even: Tensor | None, odd: Tensor, n: int, axis: int) -> Tensor:
+    """start, odd, even, odd, ... along an axis of size n."""
+    from tabgrad.ops.manipulation import concatenate
+
+    evens = start if even is None else concatenate([start, even], axis=axis)
+    nodes = [_spaced(evens.node, axis, 0, n), _spaced(odd.node, axis, 1, n)]
+    shape = nodes[0].shape
+    place = b.iota(shape, axis, int32)
+    is_odd = b.eq(b.make("and", place, b.like(place, 1)), b.like(place, 1))
+    return Tensor(b.select(is_odd, nodes[1], nodes[0]))
+
+
+def _spaced(x: Node, axis: int, before: int, n: int) -> Node:
+    """Every second place along an axis of size n taken by x, zeros in the others."""
+    rank = len(x.shape)
+    spread = 2 * x.shape[axis] - 1
+    zero = b.const(0, x.dtype)
+    low, high, interior = [0] * rank, [0] * rank, [0] * rank
+    low[axis], high[axis], interior[axis] = before, n - before - spread, 1
+    return b.make("pad", x, zero, low=tuple(low), high=tuple(high), interior=tuple(interior))

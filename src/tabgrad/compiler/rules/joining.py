@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabgrad.ir import build as b
 from tabgrad.ir.control import projections
 from tabgrad.ir.graph import Graph, Node, make, remake, toposort
 
@@ -28,7 +27,9 @@ def join_equals(roots: Sequence[Node]) -> list[Node]:
             nodes = family[id(node)]
             first = nodes[0]
             if id(first) not in joined:
-                srcs = {id(src): new[id(src)] for one in nodes for src in one.srcs if id(src) in new}
+                srcs = {
+                    id(src): new[id(src)] for one in nodes for src in one.srcs if id(src) in new
+                }
                 if len(srcs) < len({id(src) for one in nodes for src in one.srcs}):
                     # A payload is computed from another of these sorts.
                     del family[id(node)]
