@@ -15,6 +15,7 @@ from tabgrad import (
     optimizers,
     random,
     segment,
+    signal,
 )  # fmt: skip
 from tabgrad.dtypes import (
     bool_ as bool,
@@ -35,7 +36,6 @@ from tabgrad.dtypes import (
     uint64,
 )
 from tabgrad.errors import TabgradError
-from tabgrad.grad import grad, value_and_grad
 from tabgrad.jit import compile
 from tabgrad.layers import Input, Layer
 from tabgrad.models import Model, Sequential
@@ -194,6 +194,10 @@ from tabgrad.ops import (
 from tabgrad.realize import set_engine
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.transformations.custom import checkpoint, custom_gradient
+from tabgrad.transformations.forward import jvp, linearize
+from tabgrad.transformations.jacobian import hessian, jacfwd, jacobian, jacrev
+from tabgrad.transformations.reverse import grad, value_and_grad, vjp
+from tabgrad.transformations.vmap import vmap
 from tabgrad.variable import Variable
 from tabgrad.version import VERSION as __version__
 from tabgrad.web.export import export
@@ -281,6 +285,7 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "hessian",
     "imag",
     "initializers",
     "int8",
@@ -290,10 +295,15 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
     "layers",
     "leaky_relu",
     "less",
     "less_equal",
+    "linearize",
     "linspace",
     "log",
     "log1p",
@@ -355,6 +365,7 @@ __all__ = [
     "set_engine",
     "sigmoid",
     "sign",
+    "signal",
     "silu",
     "sin",
     "slice_update",
@@ -390,6 +401,8 @@ __all__ = [
     "value_and_grad",
     "var",
     "vecdot",
+    "vjp",
+    "vmap",
     "where",
     "zeros",
     "zeros_like",

@@ -35,7 +35,6 @@ PARTS = {
     "jit": "reading",
     "ops": "building",
     "random": "building",
-    "grad": "building",
     "transformations": "building",
     "nn": "building",
     "image": "building",

@@ -5,7 +5,7 @@ The gradient rule of each primitive is with the primitive; here is only the walk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tabgrad.errors import ShapeError
 from tabgrad.ir import build as b
@@ -14,10 +14,14 @@ from tabgrad.ir.graph import Node, toposort
 
 
 def cotangents(
-    outputs: Sequence[Node], grads: Sequence[Node], inputs: Sequence[Node]
+    outputs: Sequence[Node],
+    grads: Sequence[Node],
+    inputs: Sequence[Node],
+    stop: Callable[[Node], bool] | None = None,
 ) -> list[Node | None]:
     """For each input, the cotangent when the outputs have cotangents `grads`; None where no
-    differentiable path leads there. Nodes that no input reaches are never looked at."""
+    differentiable path leads there. Nodes that no input reaches are never looked at; `stop` says
+    below which nodes there is no input."""
     for node, g in zip(outputs, grads, strict=True):
         if g.shape != node.shape or g.dtype is not node.dtype:
             raise ShapeError(
@@ -25,7 +29,7 @@ def cotangents(
                 f"{g.dtype.name} {list(g.shape)}"
             )
     wanted = {id(node) for node in inputs}
-    order = toposort(outputs)
+    order = toposort(outputs, stop)
     active = set(wanted)
     for node in order:
         if any(id(src) in active for src in node.srcs):

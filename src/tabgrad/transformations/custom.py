@@ -14,7 +14,7 @@ from tabgrad.ir.closing import close
 from tabgrad.ir.control import projections
 from tabgrad.ir.graph import Graph, Node, fresh_id, make
 from tabgrad.ir.reverse import cotangents
-from tabgrad.transformations.layout import Layout, like, open_up
+from tabgrad.transformations.layout import Layout, conjugated, like, open_up
 
 Function = Callable[..., Any]
 
@@ -77,11 +77,8 @@ def _apply(
 ) -> Any:
     """What `grad_fn` returns for stand-ins of the cotangents, passed the way it asks for them."""
     rest = iter(given)
-    filled = []
-    for y, conjugate in zip(ys, _conjugated(layout), strict=True):
-        node = next(rest) if y.dtype.is_float else b.like(y, 0)
-        filled.append(b.neg(node) if conjugate else node)
-    upstream = layout.fill(filled)
+    filled = [next(rest) if y.dtype.is_float else b.like(y, 0) for y in ys]
+    upstream = layout.fill(conjugated(layout, filled))
     try:
         parameters = list(inspect.signature(grad_fn).parameters.values())
     except (TypeError, ValueError):  # some builtins have no signature
@@ -109,17 +106,9 @@ def _cotangents_of(
             f"(None for zeros); received {back!r}"
         )
     found = like("a cotangent", tuple(back), layout, [x.outs[0] for x in xs])
-    slopes = []
-    for x, slope, conjugate in zip(xs, found, _conjugated(layout), strict=True):
-        if x.dtype.is_float:
-            slope = b.like(x, 0) if slope is None else slope
-            slopes.append(b.neg(slope) if conjugate else slope)
-    return slopes
-
-
-def _conjugated(layout: Layout) -> list[bool]:
-    """Which nodes are imaginary parts: a cotangent of x + iy is written g_x - i g_y, as in JAX."""
-    return [part == 1 for count in layout.counts for part in range(count)]
+    filled = [b.like(x, 0) if g is None else g for x, g in zip(xs, found, strict=True)]
+    slopes = conjugated(layout, filled)
+    return [slope for x, slope in zip(xs, slopes, strict=True) if x.dtype.is_float]
 
 
 def _attach(

@@ -7,6 +7,7 @@ from typing import Any
 
 from tabgrad import trees
 from tabgrad.errors import ArgumentError, DtypeError, ShapeError
+from tabgrad.ir import build as b
 from tabgrad.ir.graph import Aval, Node
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
@@ -77,6 +78,13 @@ def open_up(tree: Any, *, static: bool = False) -> tuple[list[Node], Layout]:
         nodes += parts
         counts.append(len(parts))
     return nodes, Layout(structure, counts, kept)
+
+
+def conjugated(layout: Layout, nodes: Sequence[Node]) -> list[Node]:
+    """The nodes with imaginary parts negated, which turns the cotangents of the parts of x + iy
+    into the one number g_x - i g_y that users see (as in JAX), and back."""
+    second = [part == 1 for count in layout.counts for part in range(count)]
+    return [b.neg(node) if on else node for node, on in zip(nodes, second, strict=True)]
 
 
 def like(what: str, tree: Any, layout: Layout, avals: Sequence[Aval]) -> list[Node | None]:
