@@ -533,6 +533,11 @@ def test_a_limit_under_another_needs_no_cycle():
 # Whole graphs -------------------------------------------------------------------------------------
 
 
+def arithmetic(roots):
+    """How many nodes compute something; those that only move elements come to nothing."""
+    return sum(node.prim.family not in ("leaf", "movement") for node in toposort(roots))
+
+
 @given(random_graphs(24), st.integers(0, 9))
 @settings(max_examples=400, deadline=None)
 def test_random_graphs_keep_every_bit(graph, seed):
@@ -543,7 +548,7 @@ def test_random_graphs_keep_every_bit(graph, seed):
     for got, want in zip(evaluate(simple, leaves), evaluate(outputs, leaves), strict=True):
         identical(got, want)
     assert simplify(simple) == simple
-    assert len(toposort(simple)) <= len(toposort(outputs)) + len(inputs)
+    assert arithmetic(simple) <= arithmetic(outputs)
 
 
 def test_every_primitive_passes_through():

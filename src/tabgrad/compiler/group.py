@@ -1,13 +1,15 @@
 """Put kernels into groups that need no waiting between them: a group is one launch.
 
 Threads wait for each other after every launch, and a GPU starts one at a time, so a launch has a
-price whatever it does. Three kinds of neighbours need no waiting in between:
+price whatever it does. Four kinds of neighbours need no waiting in between:
 
 - "rows": kernels over the same rows in which every row reads only what the same row wrote, such as
   the maximum, the sum and the quotient of a softmax. They run a few rows at a time, one kernel
   after the other, while these rows are in the fastest cache.
 - "apart": kernels of which none reads what another writes, such as an optimizer's updates.
 - "small": kernels so short that waiting would take longer than doing them on one thread.
+- "ahead": short ones, and one that needs them (a few factors, and the convolution they scale).
+  Every thread does all of the short ones for itself, which writes equal values more than once.
 
 What is computed stays the same; which kernels came together is noted on them (`Kernel.group`). To
 bring them together kernels are put into another order, and those that nobody waits for go last.
@@ -20,11 +22,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tabgrad.compiler.absorb import absorb
 from tabgrad.compiler.collapse import index_levels
+from tabgrad.compiler.dependence import Dependence
 from tabgrad.ir.index import Index, Var
 from tabgrad.ir.kernel import Buffer, Group, Kernel, Launch, walk
 
 SMALL = 1 << 14  # points of kernels that one thread does sooner than several could begin
+AHEAD = 1 << 11  # points of kernels that every thread may do for itself
 FEWEST_ROWS = 16  # fewer rows than this would leave threads without work
 LOOKAHEAD = 24  # kernels looked at for one that can join
 
@@ -78,48 +83,27 @@ class _Open:
 
     members: list[Kernel]
     points: int
-    kinds: set[str] = field(default_factory=lambda: {"small", "rows", "apart"})
+    kinds: set[str] = field(default_factory=lambda: {"small", "rows", "apart", "ahead"})
+    complete: bool = False
     rows: int = 0
     by_rows: list[tuple[_Member, int]] = field(default_factory=list)  # and its leading loops
 
 
 class _Grouping:
     def __init__(self, launches: Sequence[Launch]) -> None:
-        self.launches = list(launches)
-        self.after: list[set[int]] = [set() for _ in launches]
-        self.before = [0] * len(self.launches)
-        self.needs: list[set[int]] = [set() for _ in launches]
-        self._depend()
-        self.position = {id(launch): i for i, launch in enumerate(self.launches)}
-        self.members = [self._member(launch) for launch in self.launches]
-        last = [x for i, x in enumerate(launches) if self._is_last(i)]
+        order = Dependence(launches)
+        absorb(order)
+        self.launches, self.needs, self.after = order.launches, order.needs, order.after
+        self.position = {id(launch): i for i, launch in self.launches.items()}
+        self.members = {i: self._member(launch) for i, launch in self.launches.items()}
+        last = [launch for i, launch in self.launches.items() if self._is_last(i)]
         self.last_points = sum(_points(kernel) for kernel in last if isinstance(kernel, Kernel))
-
-    def _depend(self) -> None:
-        writer: dict[int, int] = {}
-        readers: dict[int, list[int]] = {}
-        for i, launch in enumerate(self.launches):
-            reads = {id(b.root) for b in launch.reads()}
-            writes = {id(b.root) for b in launch.writes()}
-            for key in reads | writes:
-                if key in writer:
-                    self.needs[i].add(writer[key])
-            for key in writes:
-                self.needs[i].update(readers.pop(key, ()))
-                writer[key] = i
-            for key in reads:
-                readers.setdefault(key, []).append(i)
-            self.needs[i].discard(i)
-        for i, needed in enumerate(self.needs):
-            self.before[i] = len(needed)
-            for j in needed:
-                self.after[j].add(i)
 
     def ordered(self) -> list[Launch]:
         """All launches in their new order, their groups noted."""
         result: list[Launch] = []
-        waiting = list(self.before)
-        ready = [self._rank(i) for i, n in enumerate(waiting) if n == 0]
+        waiting = {i: len(needed) for i, needed in self.needs.items()}
+        ready = [self._rank(i) for i, n in waiting.items() if n == 0]
         heapq.heapify(ready)
         group: _Open | None = None
         while ready:
@@ -186,7 +170,7 @@ class _Grouping:
         """Whether a kernel can be the next of a group; if so, it is from now on. One that should
         go last comes `early` only to work on the rows of the group."""
         kernel = self.launches[i]
-        if not isinstance(kernel, Kernel):
+        if not isinstance(kernel, Kernel) or group.complete:
             return False
         points = group.points + _points(kernel)
         coming = points + (self.last_points if self._is_last(i) else 0)
@@ -197,8 +181,11 @@ class _Grouping:
                 kinds.add("small")
             if "apart" in group.kinds and self._apart(group, i):
                 kinds.add("apart")
+            if "ahead" in group.kinds and self._ahead(group, i):
+                kinds.add("ahead")
         if not kinds:
             return False
+        group.complete = kinds == {"ahead"}
         group.kinds, group.points, group.by_rows = kinds, points, by_rows
         group.members.append(kernel)
         return True
@@ -206,6 +193,18 @@ class _Grouping:
     def _apart(self, group: _Open, i: int) -> bool:
         members = [self.position[id(kernel)] for kernel in group.members]
         return all(self._is_last(j) for j in (*members, i))
+
+    def _ahead(self, group: _Open, i: int) -> bool:
+        """Whether a kernel needs one of the others, and all of these may be done more than once."""
+        members = [self.position[id(kernel)] for kernel in group.members]
+        if group.points > AHEAD or not self.needs[i] & set(members):
+            return False
+        for kernel in group.members:
+            read = {id(buffer.root) for buffer in kernel.reads()}
+            for buffer in kernel.writes():
+                if buffer.role != "temp" or id(buffer.root) in read or kernel.kind == "scatter":
+                    return False
+        return True
 
     def _by_rows(self, group: _Open, i: int) -> list[tuple[_Member, int]]:
         """The members of a group by rows with one more, none where that cannot be."""
@@ -256,7 +255,7 @@ class _Grouping:
     def _close(self, group: _Open | None) -> None:
         if group is None or len(group.members) == 1:
             return
-        kind = next(kind for kind in ("small", "rows", "apart") if kind in group.kinds)
+        kind = next(kind for kind in ("small", "rows", "apart", "ahead") if kind in group.kinds)
         note = Group(kind, group.rows if kind == "rows" else 0)
         for kernel in group.members:
             kernel.group = note

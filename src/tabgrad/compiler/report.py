@@ -91,14 +91,16 @@ def _nodes_under(roots: Iterable[Node]) -> int:
     return total
 
 
-def _traffic(launches: Sequence[Kernel | Loop]) -> int:
-    """Bytes that kernels read and write, each buffer counted once a kernel."""
+def _traffic(launches: Sequence[Launch]) -> int:
+    """Bytes that kernels read and write, each buffer counted once a kernel; of what is decided at
+    run time, every body once."""
     total = 0
     for launch in launches:
-        if isinstance(launch, Loop):
-            total += launch.length * _traffic(launch.body)
-        else:
+        if isinstance(launch, Kernel):
             total += sum(buffer.nbytes for buffer in (*launch.reads(), *launch.writes()))
+        else:
+            turns = launch.length if isinstance(launch, Loop) else 1
+            total += turns * sum(_traffic(body) for body in launch.bodies())
     return total
 
 

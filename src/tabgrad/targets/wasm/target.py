@@ -84,6 +84,8 @@ class WasmTarget:
                 made = contraction.prepare(collapse(launch), temporaries, self.fma)
                 for kernel in made:
                     kernel.group = launch.group
+                if len(made) > 1 and launch.group is not None and launch.group.kind == "ahead":
+                    made[-1].group = None  # waits for its packed operand anyway
                 result += made
             else:
                 result.append(collapse(launch))
@@ -206,6 +208,10 @@ class _Emission:
                 with f.if_(thread == 0):
                     for kernel in kernels:
                         call(kernel, 0, self._kernel(kernel).units)
+            elif len(kernels) > 1 and note is not None and note.kind == "ahead":
+                for kernel in kernels[:-1]:
+                    call(kernel, 0, self._kernel(kernel).units)
+                call(kernels[-1], *share(self._kernel(kernels[-1]).units))
             elif len(kernels) > 1 and note is not None and note.kind == "rows":
                 first, last = share(note.rows)
                 step = _rows_at_a_time(kernels, note.rows)
