@@ -189,7 +189,9 @@ from tabgrad.ops.reduction import (
     var,
 )  # fmt: skip
 from tabgrad.ops.segment import segment_max, segment_min, segment_prod, segment_sum
+from tabgrad.ops.sequences import extract_sequences, istft, stft
 from tabgrad.ops.updates import scatter_add, scatter_update, slice_update
+from tabgrad.ops.windows import bartlett, blackman, hamming, hanning, kaiser
 
 __all__ = [
     "abs",
@@ -207,6 +209,7 @@ __all__ = [
     "argmax",
     "argmin",
     "average_pool",
+    "bartlett",
     "batch_normalization",
     "binary_crossentropy",
     "bitcast",
@@ -217,6 +220,7 @@ __all__ = [
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "blackman",
     "broadcast_to",
     "cast",
     "categorical_crossentropy",
@@ -248,6 +252,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "extract_sequences",
     "eye",
     "fft",
     "fft2",
@@ -261,6 +266,8 @@ __all__ = [
     "glu",
     "greater",
     "greater_equal",
+    "hamming",
+    "hanning",
     "hard_shrink",
     "hard_sigmoid",
     "hard_silu",
@@ -273,6 +280,8 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "istft",
+    "kaiser",
     "layer_normalization",
     "leaky_relu",
     "less",
@@ -361,6 +370,7 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "stft",
     "stop_gradient",
     "subtract",
     "sum",
