@@ -93,16 +93,20 @@ def integers(
     return np.random.default_rng(seed).integers(low, high, shape).astype(dtype)
 
 
-def special_floats() -> Array:
-    """float32 values at which functions go wrong, and one random number for each exponent."""
-    info = np.finfo(np.float32)
+def special_floats(dtype: str = "float32") -> Array:
+    """Floats at which functions go wrong, and a random number for many of the exponents."""
+    info = np.finfo(dtype)
     ordinary = [0, 0.5, 1, 1.5, 2, 2.5, 3, np.pi / 2, np.pi, 10, 88.72, 89, 87.33, 103.9, 1e4]
     ordinary += [1 - info.epsneg, 1 + info.eps, 16777217, 2.0**31, 3e9, 1e10]
     edges = [info.max, info.tiny, info.smallest_subnormal, 1e-40, np.inf]
-    powers = np.arange(-149, 128, 4)
+    step = {"float16": 1, "float32": 4, "float64": 32}[dtype]
+    powers = np.arange(info.minexp - info.nmant, info.maxexp, step)
     random_ones = np.ldexp(np.random.default_rng(5).uniform(1, 2, powers.size), powers)
-    positive = np.array([*ordinary, *edges, *random_ones], np.float32)
-    return np.concatenate([positive, -positive, np.float32([np.nan])])
+    if dtype == "float64":
+        ordinary += [709.7, 709.9, -745.2, 2.0**53 + 2, 2.0**63, 1e300]
+    with np.errstate(over="ignore"):
+        positive = np.array([*ordinary, *edges, *random_ones]).astype(dtype)
+    return np.concatenate([positive, -positive, np.array([np.nan], dtype)])
 
 
 def special_integers(dtype: str) -> Array:
@@ -112,7 +116,7 @@ def special_integers(dtype: str) -> Array:
     info = np.iinfo(dtype)
     values = [0, 1, 2, 3, 7, 100, info.max, info.max - 1, info.min, info.min + 1]
     values += [-1, -2, -7] if info.min else []
-    return np.array(values).astype(dtype)
+    return np.array(values, dtype)
 
 
 def pairs(values: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ from tests.ops.comparing import (
     special_integers,
 )
 
-INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 SHAPES = (*((n,) for n in SIZES), (), (1, 1), (3, 5), (2, 1, 9), (0, 4), (33,))
 
@@ -228,7 +228,7 @@ def arithmetic() -> Iterator[Case]:
     yield from binary("true_divide", np.divide, 0.5)
     yield from of_integers("maximum", np.maximum, (*INTEGERS, "bool"))
     yield from of_integers("minimum", np.minimum, (*INTEGERS, "bool"))
-    yield from of_integers("negative", np.negative, ("int8", "int16", "int32"), count=1)
+    yield from of_integers("negative", np.negative, ("int8", "int16", "int32", "int64"), count=1)
     yield from of_integers("abs", np.abs, (*INTEGERS, "bool"), count=1)
     yield from of_integers("sign", np.sign, ("int8", "int32", "uint8"), count=1)
     yield from of_integers("square", np.square, ("int32", "uint8"), count=1)
