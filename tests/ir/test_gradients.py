@@ -431,3 +431,31 @@ def test_a_cotangent_of_another_shape_is_refused():
     x = b.input((2,), dtypes.float32)
     with pytest.raises(ShapeError, match=r"float32 \[2\].*float32 \[3\]"):
         cotangents([b.neg(x)], [b.full((3,), 1, dtypes.float32)], [x])
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+@pytest.mark.parametrize("size", [1, 2, 5, 6])
+def test_second_derivative_of_prod_with_zeros(size, zeros):
+    x = np.array([0.0] * min(zeros, size) + [1.5, -2.0, 0.5, 3.0, 1.25, 0.75])[:size]
+    x = np.random.default_rng(size).permutation(x)
+    (node,) = inputs(x)
+    (first,) = cotangents(
+        [make("reduce_prod", node, axes=(0,))], [b.const(1.0, dtypes.float64)], [node]
+    )
+    weight = inputs(np.zeros(size))[0]
+    total = b.reduce("reduce_sum", b.mul(first, weight), (0,))
+    (second,) = cotangents([total], [b.like(total, 1)], [node])
+    # d/dx_j of the product without x_i is the product without both.
+    others = np.array(
+        [
+            [0.0 if i == j else np.prod(np.delete(x, [i, j])) for j in range(size)]
+            for i in range(size)
+        ]
+    )
+    for i in range(size):
+        row = np.eye(size)[i]
+        if second is None:
+            assert size == 1
+            continue
+        got = evaluate([second], {node: x, weight: row})[0]
+        np.testing.assert_allclose(got, others[i], rtol=1e-12, atol=1e-15)

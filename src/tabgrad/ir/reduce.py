@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.batching import repeated, shifted, size_of
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, register
+from tabgrad.ir.reverse import cotangents
 
 
 def kept_rows(rows: Rows, axes: Sequence[int]) -> Rows | None:
@@ -84,20 +86,37 @@ class Prod(Reduce):
         g, x, axes = grads[0], node.srcs[0], node.params["axes"]
         if g is None:
             return (None,)
-        # The product of the others is y/x where no factor is 0; with exactly one 0 it is the
-        # product of the rest at that place and 0 elsewhere; with more it is 0 everywhere.
-        zero, one = b.like(x, 0), b.like(x, 1)
-        is_zero = b.eq(x, zero)
-        safe = b.select(is_zero, one, x)
-        rest = b.expand(b.reduce("reduce_prod", safe, axes), x.shape, axes)
-        zeros = b.reduce("reduce_sum", b.select(is_zero, one, zero), axes)
-        zeros = b.expand(zeros, x.shape, axes)
-        others = b.select(
-            b.eq(zeros, zero),
-            b.div(rest, safe),
-            b.select(b.make("and", is_zero, b.eq(zeros, one)), rest, zero),
-        )
-        return (b.mul(b.expand(g, x.shape, axes), others),)
+        # The product of the others cannot be had by division where a factor is 0, so the product
+        # is taken apart into products of two: right for any factors, to any order.
+        halves = _halved_product(x, axes)
+        return cotangents([halves], [g], [x], lambda node: node is x)
+
+
+def _halved_product(x: Node, axes: Sequence[int]) -> Node:
+    """reduce_prod by multiplying one half of the factors with the other, again and again."""
+    kept = [d for d in range(len(x.shape)) if d not in axes]
+    shape = tuple(x.shape[d] for d in kept)
+    size = math.prod(x.shape[d] for d in axes)
+    p = b.reshape(b.permute(x, (*kept, *axes)), (*shape, size))
+    one = b.const(1, x.dtype)
+    rank, last = len(shape) + 1, len(shape)
+    while size != 1:
+        half = (size + 1) // 2 or 1
+        high = (*(0,) * last, 2 * half - size)
+        none = (0,) * rank
+        p = b.make("pad", p, one, low=none, high=high, interior=none)
+        parts = [
+            b.make(
+                "slice",
+                p,
+                start=(*(0,) * last, start),
+                stop=(*shape, start + half),
+                step=(1,) * rank,
+            )
+            for start in (0, half)
+        ]
+        p, size = b.mul(*parts), half
+    return b.reshape(p, shape)
 
 
 class Extremum(Reduce):
