@@ -207,7 +207,7 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
     unit = e.stop_gradient(e.maximum(e.abs(t), 1.0))
     root = e.sqrt(e.square(t / unit) + (b / unit) / unit) * unit
     size = e.where(e.greater_equal(t, 0), t, e.negative(t))
-    half = (root + size) * 0.5
+    half = root * 0.5 + size * 0.5
     return e.where(e.greater_equal(t, 0), half, (b / 4) / half)
 
 
