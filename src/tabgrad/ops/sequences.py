@@ -18,9 +18,6 @@ from tabgrad.ops.manipulation import cut, pad
 from tabgrad.ops.windows import get_window
 from tabgrad.tensor import Tensor
 
-MAX_OVERLAP = 8
-"""Pieces that overlap more often are looked up by index instead of joined from chunks."""
-
 
 def check_steps(name: str, **sizes: Any) -> None:
     """Raise ArgumentError unless all are positive ints."""
@@ -35,14 +32,6 @@ def pieces(x: Node, length: int, step: int) -> Node:
     count = max(0, (n - length) // step + 1)
     if not count:
         return make("reshape", cut(x, last, 0, 0), shape=(*x.shape[:-1], 0, length))
-    per = -(-length // step)
-    if per <= MAX_OVERLAP:
-        # Chunks of one step each; a piece is `per` neighbouring ones. Nothing is looked up.
-        chunks = count + per - 1
-        x = b.reshape(resized(x, chunks * step), (*x.shape[:-1], chunks, step))
-        parts = [cut(x, last, i, i + count) for i in range(per)]
-        joined = make("concatenate", *parts, axis=last + 1) if per > 1 else parts[0]
-        return cut(joined, last + 1, 0, length)
     shape = (count, length)
     start = b.iota(shape, 0, int32)
     index = b.add(b.mul(start, b.like(start, step)), b.iota(shape, 1, int32))
