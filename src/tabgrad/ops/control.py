@@ -380,7 +380,7 @@ def vectorized_map(function: Callable[..., Any], elements: Any) -> Any:
         >>> tg.ops.vectorized_map(lambda x: x * x, tg.tensor([1.0, 2.0])).tolist()
         [1.0, 4.0]
     """
-    from tabgrad.transformations.vectorize import vmap
+    from tabgrad.transformations.vmap import vmap
 
     return vmap(function)(elements)
 
