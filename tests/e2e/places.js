@@ -1,7 +1,13 @@
 // What tests do with an exported model, wherever it runs: functions of (model, value, again) in
 // Node and in the exported page itself, where `again()` loads the model anew. Arrays travel as base64, so that every bit arrives.
 
-const TYPES = { float32: Float32Array, int32: Int32Array };
+const TYPES = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+};
 
 const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
@@ -46,6 +52,17 @@ export const scenarios = {
   async predict(model, { x }) {
     const { data, shape } = await model.predict(array(x));
     return { data: toBase64(data.slice().buffer), shape };
+  },
+
+  /** A function's results, and as text the whole numbers in their lists. */
+  async call(model, { name, inputs }) {
+    const results = await model.run(name, inputs.map(array));
+    return Object.values(results).map((each) => ({
+      data: toBase64(each.data.slice().buffer),
+      dtype: each.dtype,
+      shape: each.shape,
+      list: each.dtype.includes("int") ? String([each.tolist()].flat(2).map(BigInt)) : null,
+    }));
   },
 
   /** The cases of the loop's table, each on a model as it was exported, with what callbacks saw. */

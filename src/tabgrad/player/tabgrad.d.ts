@@ -26,7 +26,10 @@ export interface Tensor {
   readonly data: TypedArray;
   readonly shape: number[];
   readonly dtype: string;
-  /** The values as nested arrays; the bare value where there are no axes. */
+  /**
+   * The values as nested arrays; the bare value where there are no axes. 64-bit integers come as
+   * numbers where these are exact, else as bigints.
+   */
   tolist(): any;
 }
 

@@ -34,7 +34,8 @@ class Result {
   }
 
   /**
-   * The values as nested arrays; one value when there are no axes.
+   * The values as nested arrays; one value when there are no axes. Integers that are no exact
+   * numbers here stay bigints.
    * @returns {any}
    */
   tolist() {
@@ -44,7 +45,8 @@ class Result {
     const list = (axis) => {
       if (axis < shape.length) return Array.from({ length: shape[axis] }, () => list(axis + 1));
       const value = data[at++];
-      return dtype === "bool" ? value === 1 : Number(value);
+      const number = Number(value);
+      return dtype === "bool" ? number === 1 : number == value ? number : value;
     };
     return list(0);
   }
