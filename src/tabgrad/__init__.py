@@ -1,5 +1,7 @@
 """tabgrad: neural networks in Python that train and run in the browser."""
 
+from math import e, inf, nan, pi
+
 from tabgrad import (
     activations,
     callbacks,
@@ -8,6 +10,7 @@ from tabgrad import (
     fft,
     initializers,
     layers,
+    linalg,
     losses,
     metrics,
     nn,
@@ -64,7 +67,6 @@ from tabgrad.ops import (
     broadcast_to,
     cast,
     ceil,
-    clip,
     complex,
     concat,
     concatenate,
@@ -147,7 +149,6 @@ from tabgrad.ops import (
     relu6,
     remainder,
     repeat,
-    reshape,
     result_type,
     roll,
     round,
@@ -176,7 +177,6 @@ from tabgrad.ops import (
     swapaxes,
     swish,
     take,
-    take_along_axis,
     tan,
     tanh,
     tensordot,
@@ -191,6 +191,26 @@ from tabgrad.ops import (
     zeros,
     zeros_like,
 )
+from tabgrad.ops.creation import asarray, empty_like, from_dlpack, tril, triu
+from tabgrad.ops.dtype_functions import (
+    __array_namespace_info__,
+    can_cast,
+    finfo,
+    iinfo,
+    isdtype,
+)
+from tabgrad.ops.elementwise import arctan2 as atan2
+from tabgrad.ops.elementwise import positive
+from tabgrad.ops.elementwise import power as pow
+from tabgrad.ops.manipulation import broadcast_arrays, diff
+from tabgrad.ops.standard import (
+    astype,
+    broadcast_shapes,
+    clip,
+    reshape,
+    take_along_axis,
+    unstack,
+)
 from tabgrad.realize import set_engine
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.transformations.custom import checkpoint, custom_gradient
@@ -202,6 +222,9 @@ from tabgrad.variable import Variable
 from tabgrad.version import VERSION as __version__
 from tabgrad.web.export import export
 
+__array_api_version__ = "2024.12"
+newaxis = None
+
 __all__ = [
     "Input",
     "Layer",
@@ -210,6 +233,8 @@ __all__ = [
     "TabgradError",
     "Tensor",
     "Variable",
+    "__array_api_version__",
+    "__array_namespace_info__",
     "__version__",
     "abs",
     "absolute",
@@ -224,6 +249,9 @@ __all__ = [
     "arctan2",
     "argmax",
     "argmin",
+    "asarray",
+    "astype",
+    "atan2",
     "average_pool",
     "bitcast",
     "bitwise_and",
@@ -234,8 +262,11 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "bool",
+    "broadcast_arrays",
+    "broadcast_shapes",
     "broadcast_to",
     "callbacks",
+    "can_cast",
     "cast",
     "ceil",
     "checkpoint",
@@ -253,12 +284,15 @@ __all__ = [
     "count_nonzero",
     "custom_gradient",
     "depthwise_conv",
+    "diff",
     "divide",
     "dot",
     "dtypes",
+    "e",
     "einsum",
     "elu",
     "empty",
+    "empty_like",
     "equal",
     "erf",
     "erfinv",
@@ -269,12 +303,14 @@ __all__ = [
     "export",
     "eye",
     "fft",
+    "finfo",
     "flip",
     "float16",
     "float32",
     "float64",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "full",
     "full_like",
     "gelu",
@@ -286,12 +322,15 @@ __all__ = [
     "hard_swish",
     "hard_tanh",
     "hessian",
+    "iinfo",
     "imag",
+    "inf",
     "initializers",
     "int8",
     "int16",
     "int32",
     "int64",
+    "isdtype",
     "isfinite",
     "isinf",
     "isnan",
@@ -304,6 +343,7 @@ __all__ = [
     "less",
     "less_equal",
     "linearize",
+    "linalg",
     "linspace",
     "log",
     "log1p",
@@ -331,7 +371,9 @@ __all__ = [
     "mod",
     "moveaxis",
     "multiply",
+    "nan",
     "negative",
+    "newaxis",
     "nn",
     "not_equal",
     "one_hot",
@@ -342,6 +384,9 @@ __all__ = [
     "outer",
     "pad",
     "permute_dims",
+    "pi",
+    "positive",
+    "pow",
     "power",
     "prod",
     "random",
@@ -392,12 +437,15 @@ __all__ = [
     "tile",
     "transpose",
     "tri",
+    "tril",
+    "triu",
     "true_divide",
     "trunc",
     "uint8",
     "uint16",
     "uint32",
     "uint64",
+    "unstack",
     "value_and_grad",
     "var",
     "vecdot",

@@ -177,6 +177,30 @@ class Tensor:
             )
         return sys.modules[__name__.partition(".")[0]]
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """CPU memory, as DLPack numbers it: (1, 0)."""
+        return (1, 0)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A DLPack capsule of the value, a snapshot: read-only unless `copy` is true.
+
+        Values never change, so nothing can tell a snapshot from shared memory.
+        """
+        from tabgrad import dlpack  # ctypes, which few need
+
+        if stream is not None:
+            raise ArgumentError(f"expected no stream on the CPU; received {stream!r}")
+        if dl_device is not None and (int(dl_device[0]), dl_device[1]) != self.__dlpack_device__():
+            raise BufferError(f"expected the DLPack device (1, 0); received {dl_device}")
+        return dlpack.export(tuple(self._bytes()), self.shape, self.dtype, max_version, copy)
+
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
         """This tensor; ArgumentError for a device other than "cpu", or a stream."""
         check_device(device)

@@ -31,6 +31,7 @@ PARTS = {
     "realize": "realize",
     "tensor": "reading",
     "packing": "reading",
+    "dlpack": "reading",
     "variable": "reading",
     "jit": "reading",
     "ops": "building",

@@ -25,6 +25,7 @@ from tabgrad.ops.activation import (
     softsign,
     sparse_plus,
     sparse_sigmoid,
+    sparsemax,
     squareplus,
     swish,
     tanh_shrink,
@@ -41,11 +42,21 @@ from tabgrad.ops.complex_numbers import (
     view_as_complex,
     view_as_real,
 )  # fmt: skip
-from tabgrad.ops.control import scan
+from tabgrad.ops.control import (
+    associative_scan,
+    cond,
+    fori_loop,
+    map,
+    scan,
+    switch,
+    vectorized_map,
+    while_loop,
+)
 from tabgrad.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from tabgrad.ops.creation import (
     arange,
     empty,
+    empty_like,
     eye,
     full,
     full_like,
@@ -53,9 +64,12 @@ from tabgrad.ops.creation import (
     ones,
     ones_like,
     tri,
+    tril,
+    triu,
     zeros,
     zeros_like,
 )  # fmt: skip
+from tabgrad.ops.dtype_functions import result_type
 from tabgrad.ops.elementwise import (
     abs,
     absolute,
@@ -106,7 +120,6 @@ from tabgrad.ops.elementwise import (
     power,
     reciprocal,
     remainder,
-    result_type,
     round,
     rsqrt,
     sigmoid,
@@ -137,6 +150,7 @@ from tabgrad.ops.manipulation import (
     broadcast_to,
     concat,
     concatenate,
+    diff,
     expand_dims,
     flip,
     matrix_transpose,
@@ -154,6 +168,7 @@ from tabgrad.ops.manipulation import (
     swapaxes,
     tile,
     transpose,
+    unstack,
 )  # fmt: skip
 from tabgrad.ops.normalization import (
     batch_normalization,
@@ -240,12 +255,14 @@ __all__ = [
     "count_nonzero",
     "depth_to_space",
     "depthwise_conv",
+    "diff",
     "divide",
     "dot",
     "dot_product_attention",
     "einsum",
     "elu",
     "empty",
+    "empty_like",
     "equal",
     "erf",
     "erfinv",
@@ -363,6 +380,7 @@ __all__ = [
     "sparse_categorical_crossentropy",
     "sparse_plus",
     "sparse_sigmoid",
+    "sparsemax",
     "split",
     "sqrt",
     "square",
@@ -386,9 +404,12 @@ __all__ = [
     "tile",
     "transpose",
     "tri",
+    "tril",
+    "triu",
     "true_divide",
     "trunc",
     "unfold",
+    "unstack",
     "var",
     "vecdot",
     "view_as_complex",

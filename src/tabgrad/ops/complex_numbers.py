@@ -252,9 +252,9 @@ def _isfinite(x: Any) -> Tensor:
 
 
 @complex_rule("prod")
-def _prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def _prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The product as a tree: no primitive multiplies pairs."""
-    value = Tensor(*complex_parts(x))
+    value = Tensor(*complex_parts(x if dtype is None else e.cast(x, dtype)))
     axes = axes_of("prod", axis, value.ndim)
     for d in axes:
         while value.shape[d] > 1:

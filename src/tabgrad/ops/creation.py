@@ -1,118 +1,299 @@
-"""New tensors from sizes and numbers. Values known while tracing are constants of the graph."""
+"""New tensors from sizes and numbers. Values known while tracing are constants of the graph.
+
+`device` is the Array API's: "cpu" or None, the engine gets at all values by itself.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from tabgrad import dtypes
-from tabgrad.dtypes import as_dtype, float32, int32
-from tabgrad.errors import ArgumentError
+from tabgrad import dtypes, realize
+from tabgrad.dtypes import DType, as_dtype, float32, int32
+from tabgrad.errors import ArgumentError, DtypeError, ShapeError
 from tabgrad.ir import build as b
-from tabgrad.ir.graph import make
-from tabgrad.ops.arguments import node_of
-from tabgrad.tensor import Tensor
+from tabgrad.ir.graph import Node, make
+from tabgrad.ops.arguments import node_of, on_parts, parts_of, spread
+from tabgrad.tensor import Tensor, check_device, converted, tensor
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    if any(n < 0 for n in sizes):
+        raise ShapeError(f"expected sizes of at least 0; received shape {list(sizes)}")
+    return sizes
 
 
-def zeros(shape: int | Sequence[int], dtype: Any = None) -> Tensor:
+def _filled(shape: tuple[int, ...], value: Any, dtype: DType) -> Tensor:
+    """A constant; a complex one has two parts."""
+    if dtype.is_complex:
+        z = complex(value)
+        return Tensor(*(b.full(shape, part, dtype.part) for part in (z.real, z.imag)))
+    if isinstance(value, complex):
+        raise DtypeError(
+            f"expected a real number for {dtype.name}; received {value}. Choose a complex dtype"
+        )
+    return Tensor(b.full(shape, value, dtype))
+
+
+def asarray(
+    obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None
+) -> Tensor:
+    """Anything array-like as a tensor: `tg.tensor` under the Array API's name.
+
+    Args:
+        obj: a tensor, a number, nested lists, an array or any buffer.
+        dtype: the dtype to convert to.
+        device: "cpu" or None.
+        copy: whether the result is independent of a tensor given; False refuses what would have
+            to be copied.
+
+    Raises:
+        ArgumentError: `copy=False` where the values must be converted or moved.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.asarray([[1, 2], [3, 4]]).shape
+        (2, 2)
+    """
+    check_device(device)
+    want = None if dtype is None else as_dtype(dtype)
+    value = obj.value if hasattr(obj, "assign") else obj
+    if not isinstance(value, Tensor):
+        if copy is False:
+            raise ArgumentError(
+                f"expected a tensor with copy=False; received {type(obj).__name__}, whose values "
+                "must be copied. Leave copy out"
+            )
+        return tensor(value, dtype=want)
+    result = value if want is None else converted(value, want)
+    if copy is False and result is not value:
+        raise ArgumentError(
+            f"expected dtype {value.dtype.name} with copy=False; received {result.dtype.name}, for "
+            "which values must be converted"
+        )
+    return Tensor(*result.parts) if copy and result is value else result
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """The values of another library's array, by DLPack (CPU memory only), with their dtype.
+
+    They are copied into the engine's memory.
+
+    Raises:
+        BufferError: `copy=False` for another library's array.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.from_dlpack(tg.ones(3)).tolist()
+        [1.0, 1.0, 1.0]
+    """
+    check_device(device)
+    if isinstance(x, Tensor):
+        return asarray(x, copy=copy)
+    if copy is False:
+        raise BufferError(
+            "expected copy=True or None: values are read into the engine's memory; received "
+            "copy=False"
+        )
+    from tabgrad import dlpack  # ctypes, which few need
+
+    raws, shape, dtype = dlpack.take(x)
+    return Tensor(*[realize.upload(raw, shape, dtype.part) for raw in raws])
+
+
+def zeros(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
     """All 0, float32 by default."""
-    return Tensor(b.full(_shape(shape), 0, as_dtype(dtype or float32)))
+    check_device(device)
+    return _filled(_shape(shape), 0, as_dtype(dtype or float32))
 
 
-def ones(shape: int | Sequence[int], dtype: Any = None) -> Tensor:
+def ones(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
     """All 1, float32 by default."""
-    return Tensor(b.full(_shape(shape), 1, as_dtype(dtype or float32)))
+    check_device(device)
+    return _filled(_shape(shape), 1, as_dtype(dtype or float32))
 
 
-def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None) -> Tensor:
-    """All `fill_value`, by default of its own dtype."""
-    if isinstance(fill_value, (bool, int, float)):
-        want = as_dtype(dtype or type(fill_value))
-        return Tensor(b.full(_shape(shape), fill_value, want))
-    node = node_of(fill_value)
-    node = node if dtype is None else b.cast(node, as_dtype(dtype))
-    lead = len(_shape(shape)) - len(node.shape)
-    return Tensor(b.broadcast(node, _shape(shape), range(lead, len(_shape(shape)))))
+def empty(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
+    """The same as zeros: nothing here is ever uninitialised."""
+    return zeros(shape, dtype, device)
+
+
+def full(
+    shape: int | Sequence[int], fill_value: Any, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """All `fill_value`, by default of its own dtype; an array broadcasts to the shape."""
+    check_device(device)
+    if isinstance(fill_value, (bool, int, float, complex)):
+        return _filled(_shape(shape), fill_value, as_dtype(dtype or type(fill_value)))
+    value = Tensor(*parts_of(fill_value))
+    value = value if dtype is None else converted(value, as_dtype(dtype))
+    nodes = [node for node in value.parts if node is not None]
+    return Tensor(*(spread(node, _shape(shape)) for node in nodes))
 
 
 def _like(x: Any, value: Any, dtype: Any) -> Tensor:
     # A node that remembers x: where x holds a batch, so does this, and a sum over it counts the
     # true rows.
-    node = node_of(x)
+    node, imag = parts_of(x)
+    own = node.dtype if imag is None else dtypes.complex_of(node.dtype)
+    constant = _filled((), value, as_dtype(dtype or own))
     return Tensor(
-        make("broadcast_like", b.const(value, as_dtype(dtype or node.dtype)), node, dims=())
+        *(
+            make("broadcast_like", part, node, dims=())
+            for part in constant.parts
+            if part is not None
+        )
     )
 
 
-def zeros_like(x: Any, dtype: Any = None) -> Tensor:
+def zeros_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """0 in the shape (and dtype) of x."""
+    check_device(device)
     return _like(x, 0, dtype)
 
 
-def ones_like(x: Any, dtype: Any = None) -> Tensor:
+def ones_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """1 in the shape (and dtype) of x."""
+    check_device(device)
     return _like(x, 1, dtype)
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+def empty_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """The same as zeros_like."""
+    return zeros_like(x, dtype, device)
+
+
+def full_like(x: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`fill_value` in the shape (and dtype) of x."""
-    if isinstance(fill_value, (bool, int, float)):
+    check_device(device)
+    if isinstance(fill_value, (bool, int, float, complex)):
         return _like(x, fill_value, dtype)
-    node = node_of(x)
-    return full(node.shape, fill_value, dtype or node.dtype)
+    given = Tensor(*parts_of(x))
+    return full(given.shape, fill_value, dtype or given.dtype)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
-    """start, start + step, ... below stop."""
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    dtype: Any = None,
+    device: Any = None,
+) -> Tensor:
+    """start, start + step, ... below stop; int32 where all three are ints, else float32.
+
+    Raises:
+        ArgumentError: a step of 0.
+    """
+    check_device(device)
     if stop is None:
         start, stop = 0, start
     if step == 0:
-        raise ArgumentError("arange expected a step other than 0")
-    count = max(0, -int(-(stop - start) // step))
+        raise ArgumentError("arange expected a step other than 0; received 0")
     whole = all(isinstance(v, int) for v in (start, stop, step))
+    count = -((start - stop) // step) if whole else math.ceil((stop - start) / step)
     want = as_dtype(dtype) if dtype is not None else (int32 if whole else float32)
-    work = want if want.is_integer else (want if want.is_float else int32)
-    index = b.iota((count,), 0, work)
+    if want.kind in "bc":
+        raise DtypeError(f"arange expected an integer or float dtype; received {want.name}")
+    # Fractions are counted in floats, also where the result is whole.
+    work = want if want.is_float or whole else float32
+    index = b.iota((max(0, int(count)),), 0, work)
     value = b.add(b.mul(index, b.like(index, step)), b.like(index, start))
     return Tensor(b.cast(value, want))
 
 
 def linspace(
-    start: float, stop: float, num: int = 50, endpoint: bool = True, dtype: Any = None
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    device: Any = None,
 ) -> Tensor:
     """`num` evenly spaced numbers from start to stop (excluded without `endpoint`)."""
+    check_device(device)
+    if isinstance(start, complex) or isinstance(stop, complex):
+        want = as_dtype(dtype or dtypes.complex64)
+        parts = [
+            _spaced(float(lo), float(hi), num, endpoint, want.part)
+            for lo, hi in ((start.real, stop.real), (start.imag, stop.imag))
+        ]
+        return Tensor(*parts)
     want = as_dtype(dtype or float32)
-    gaps = num - 1 if endpoint else num
-    index = b.iota((num,), 0, float32)
-    # From both ends, so that the last value is exactly `stop`.
-    up = b.add(b.scale(index, (stop - start) / max(gaps, 1)), b.like(index, start))
-    back = b.sub(
-        b.like(index, stop),
-        b.scale(b.sub(b.like(index, gaps), index), (stop - start) / max(gaps, 1)),
-    )
-    near = b.like(index, max(gaps, 1) / 2)
-    return Tensor(b.cast(b.select(b.lt(index, near), up, back), want))
+    real = Tensor(_spaced(start, stop, num, endpoint, want.part if want.kind in "fc" else float32))
+    return converted(real, want)
 
 
-def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+def _spaced(start: float, stop: float, num: int, endpoint: bool, work: DType) -> Node:
+    if work.itemsize < 4:
+        return b.cast(_spaced(start, stop, num, endpoint, float32), work)
+    gaps = max(num - 1 if endpoint else num, 1)
+    index = b.iota((num,), 0, work)
+    # From both ends, so that the last value is exactly `stop`. Parts are divided before they are
+    # subtracted: the distance itself may be too large for a float.
+    step = stop / gaps - start / gaps
+    up = b.add(b.scale(index, step), b.like(index, start))
+    back = b.sub(b.like(index, stop), b.scale(b.sub(b.like(index, gaps), index), step))
+    near = b.like(index, gaps / 2 if num > 1 else gaps)
+    return b.select(b.lt(index, near), up, back)
+
+
+def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
     """1 on the k-th diagonal of an (n, m) matrix."""
-    shape = (n, n if m is None else m)
+    check_device(device)
+    shape = _shape((n, n if m is None else m))
     row, column = b.iota(shape, 0, int32), b.iota(shape, 1, int32)
-    return Tensor(b.cast(b.eq(b.add(row, b.like(row, k)), column), as_dtype(dtype or float32)))
-
-
-def empty(shape: int | Sequence[int], dtype: Any = None) -> Tensor:
-    """The same as zeros: nothing here is ever uninitialised."""
-    return zeros(shape, dtype)
+    on = b.eq(b.add(row, b.like(row, k)), column)
+    return converted(Tensor(on), as_dtype(dtype or float32))
 
 
 def tri(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
     """1 on and below the k-th diagonal of an (n, m) matrix."""
-    shape = (n, n if m is None else m)
-    row, column = b.iota(shape, 0, int32), b.iota(shape, 1, int32)
-    below = b.lt(column, b.add(row, b.like(row, k + 1)))
-    return Tensor(b.cast(below, as_dtype(dtype or dtypes.float32)))
+    return converted(Tensor(_below((n, n if m is None else m), k)), as_dtype(dtype or float32))
+
+
+def _below(shape: tuple[int, ...], k: int) -> Node:
+    """Where in matrices of this shape an element is on or below the k-th diagonal."""
+    rank = len(shape)
+    row, column = b.iota(shape, rank - 2, int32), b.iota(shape, rank - 1, int32)
+    return b.lt(column, b.add(row, b.like(row, k + 1)))
+
+
+@on_parts()
+def tril(x: Any, k: int = 0) -> Tensor:
+    """Matrices with 0 above the k-th diagonal.
+
+    Raises:
+        ShapeError: less than two axes.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.tril([[1, 2], [3, 4]]).tolist()
+        [[1, 0], [3, 4]]
+    """
+    node = _matrix("tril", x)
+    return Tensor(b.select(_below(node.shape, k), node, b.like(node, 0)))
+
+
+@on_parts()
+def triu(x: Any, k: int = 0) -> Tensor:
+    """Matrices with 0 below the k-th diagonal.
+
+    Raises:
+        ShapeError: less than two axes.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.triu([[1, 2], [3, 4]]).tolist()
+        [[1, 2], [0, 4]]
+    """
+    node = _matrix("triu", x)
+    return Tensor(b.select(_below(node.shape, k - 1), b.like(node, 0), node))
+
+
+def _matrix(name: str, x: Any) -> Node:
+    node = node_of(x)
+    if len(node.shape) < 2:
+        raise ShapeError(f"{name} expected at least two axes; received shape {list(node.shape)}")
+    return node

@@ -10,11 +10,12 @@ import math
 from typing import Any
 
 from tabgrad import dtypes
-from tabgrad.dtypes import DType, as_dtype, bool_
+from tabgrad.dtypes import as_dtype, bool_
 from tabgrad.errors import DtypeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops.arguments import aligned, also_complex, common, node_of, on_parts, parts_of
+from tabgrad.ops.dtype_functions import result_type as result_type
 from tabgrad.tensor import Tensor, converted
 
 
@@ -131,6 +132,12 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
 def negative(x: Any) -> Tensor:
     """-x."""
     return Tensor(make("neg", *_numeric("negative", x)))
+
+
+@also_complex
+def positive(x: Any) -> Tensor:
+    """x itself, of a numeric dtype."""
+    return Tensor(*_numeric("positive", x))
 
 
 @also_complex
@@ -448,8 +455,3 @@ def bitcast(x: Any, dtype: Any) -> Tensor:
 def stop_gradient(x: Any) -> Tensor:
     """x, through which no gradient flows."""
     return Tensor(make("stop", node_of(x)))
-
-
-def result_type(*xs: Any) -> DType:
-    """The dtype an operation on these would have."""
-    return common("result_type", *xs)[0].dtype

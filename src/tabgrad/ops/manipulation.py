@@ -94,7 +94,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 
 @on_parts()
-def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
+def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Tensor:
     """New axes of size 1 at `axis` of the result."""
     node = node_of(x)
     given = (axis,) if isinstance(axis, int) else tuple(axis)
@@ -261,13 +261,34 @@ def _extend(node: Node, axis: int, lo: int, hi: int, mode: str) -> Node:
 
 
 @on_parts()
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Tensor:
-    """Each element `repeats` times along an axis (flattened first when it is None)."""
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each element `repeats` times along an axis (flattened first when it is None).
+
+    `repeats` is a number, or as many as the axis has elements; a tensor of them is read.
+
+    Raises:
+        ShapeError: another number of repeats than elements, or a negative one.
+        CaptureError: repeats computed while capturing, whose sum would be a size.
+    """
     node = node_of(x)
     if axis is None:
         node, axis = b.reshape(node, (node.size,)), 0
     where = axis_of("repeat", axis, len(node.shape))
     shape = node.shape
+    if not isinstance(repeats, int):
+        counts = repeats.tolist() if hasattr(repeats, "tolist") else list(repeats)
+        counts = counts if isinstance(counts, list) else [counts]
+        counts = counts * shape[where] if len(counts) == 1 else counts
+        if len(counts) != shape[where] or any(n < 0 for n in counts):
+            raise ShapeError(
+                f"repeat expected {shape[where]} repeats of at least 0; received {counts}"
+            )
+        places = [i for i, n in enumerate(counts) for _ in range(n)]
+        if not places:
+            return Tensor(b.full((*shape[:where], 0, *shape[where + 1 :]), 0, node.dtype))
+        return Tensor(make("gather", node, node_of(places), axis=where))
+    if repeats < 0:
+        raise ShapeError(f"repeat expected at least 0 repeats; received {repeats}")
     wide = (*shape[: where + 1], repeats, *shape[where + 1 :])
     dims = [d if d <= where else d + 1 for d in range(len(shape))]
     out = (*shape[:where], shape[where] * repeats, *shape[where + 1 :])
@@ -289,24 +310,113 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
 
 
 @on_parts()
-def roll(x: Any, shift: int, axis: int | None = None) -> Tensor:
-    """Elements moved by `shift` along an axis, those falling off coming in at the other end."""
+def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+    """Elements moved by `shift` along axes, those falling off coming in at the other end.
+
+    Without an axis, x is flattened and restored afterwards. Several axes take several shifts, or
+    one for all.
+    """
     node = node_of(x)
     if axis is None:
-        flat = b.reshape(node, (node.size,))
-        return Tensor(b.reshape(roll(Tensor(flat), shift, 0).node, node.shape))
-    where = axis_of("roll", axis, len(node.shape))
-    n = node.shape[where]
+        steps = [shift] if isinstance(shift, int) else list(shift)
+        flat = _rolled(b.reshape(node, (node.size,)), sum(steps), 0)
+        return Tensor(b.reshape(flat, node.shape))
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    if len(shifts) != len(axes):
+        raise ShapeError(f"roll expected a shift for each of axes {axes}; received {shifts}")
+    for step, d in zip(shifts, axes, strict=True):
+        node = _rolled(node, step, axis_of("roll", d, len(node.shape)))
+    return Tensor(node)
+
+
+def _rolled(node: Node, shift: int, axis: int) -> Node:
+    n = node.shape[axis]
     if n == 0 or shift % n == 0:
-        return Tensor(node)
+        return node
     at = n - shift % n
-    return Tensor(make("concatenate", cut(node, where, at, n), cut(node, where, 0, at), axis=where))
+    return make("concatenate", cut(node, axis, at, n), cut(node, axis, 0, at), axis=axis)
+
+
+@on_parts()
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
+    """The slices along an axis, which they no longer have.
+
+    Args:
+        x: an array with at least one axis.
+        num: how many slices there must be; not needed.
+        axis: the axis to take apart.
+
+    Raises:
+        ShapeError: another number of slices than `num`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> [part.tolist() for part in tg.ops.unstack([[1, 2], [3, 4]], axis=1)]
+        [[1, 3], [2, 4]]
+    """
+    node = node_of(x)
+    where = axis_of("unstack", axis, len(node.shape))
+    count = node.shape[where]
+    if num not in (None, count):
+        raise ShapeError(f"unstack expected {num} slices on axis {axis}; received {count}")
+    shape = (*node.shape[:where], *node.shape[where + 1 :])
+    return [Tensor(b.reshape(cut(node, where, i, i + 1), shape)) for i in range(count)]
+
+
+def broadcast_arrays(*arrays: Any) -> list[Tensor]:
+    """All arrays repeated to the one shape they broadcast to.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> [t.shape for t in tg.broadcast_arrays(tg.ones((3, 1)), tg.ones(2))]
+        [(3, 2), (3, 2)]
+    """
+    given = [Tensor(*parts_of(x)) for x in arrays]
+    shape = broadcast_shapes("broadcast_arrays", *(x.shape for x in given))
+    return [broadcast_to(x, shape) for x in given]
+
+
+@on_parts("x", "prepend", "append")
+def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+    """Differences of neighbours along an axis, `n` times.
+
+    `prepend` and `append` are arrays joined to x before.
+
+    Raises:
+        ArgumentError: a negative n.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.diff([1, 4, 9, 16]).tolist()
+        [3, 5, 7]
+    """
+    if n < 0:
+        raise ArgumentError(f"diff expected n of at least 0; received {n}")
+    (node,) = common("diff", x)
+    where = axis_of("diff", axis, len(node.shape))
+    around = [Tensor(node_of(v)) for v in (prepend, append) if v is not None]
+    if around:
+        shape = [1 if d == where else size for d, size in enumerate(node.shape)]
+        around = [v if v.shape else broadcast_to(v, shape) for v in around]
+        ends = (
+            [around[0]] if prepend is not None else [],
+            around[-1:] if append is not None else [],
+        )
+        node = concatenate([*ends[0], Tensor(node), *ends[1]], where).node
+    for _ in range(n):
+        size = node.shape[where]
+        if size == 0:
+            break
+        low, high = cut(node, where, 0, size - 1), cut(node, where, 1, size)
+        node = make("ne", high, low) if node.dtype.kind == "b" else b.sub(high, low)
+    return Tensor(node)
 
 
 @on_parts("x")
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
     """Coordinate arrays of the grid spanned by 1-d arrays."""
-    nodes = [node_of(v) for v in x]
+    nodes = [b.reshape(node, (node.size,)) for node in map(node_of, x)]
     if indexing not in ("xy", "ij"):
         raise ArgumentError(f"meshgrid expected indexing 'xy' or 'ij'; received {indexing!r}")
     order = list(range(len(nodes)))

@@ -44,7 +44,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Tensor]] = {
 }
 _UNARY: dict[str, Callable[[Any], Tensor]] = {
     "neg": elementwise.negative,
-    "pos": elementwise.convert_to_tensor,
+    "pos": elementwise.positive,
     "abs": elementwise.abs,
     "invert": elementwise.bitwise_invert,
 }

@@ -34,15 +34,17 @@ def _countable(x: Any) -> Node:
 
 
 @on_parts()
-def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Sum; bools and small integers add up in 32 bits."""
-    return _fold("reduce_sum", _countable(x), axis, keepdims)
+def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    """Sum; bools and small integers add up in 32 bits, unless `dtype` says otherwise."""
+    node = _countable(x) if dtype is None else node_of(e.cast(x, dtype))
+    return _fold("reduce_sum", node, axis, keepdims)
 
 
 @also_complex
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Product."""
-    return _fold("reduce_prod", _countable(x), axis, keepdims)
+def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    """Product; bools and small integers multiply in 32 bits, unless `dtype` says otherwise."""
+    node = _countable(x) if dtype is None else node_of(e.cast(x, dtype))
+    return _fold("reduce_prod", node, axis, keepdims)
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -69,7 +71,7 @@ def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def _logical(name: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
-    return _fold(name, b.cast(node_of(x), bool_), axis, keepdims)
+    return _fold(name, e.cast(x, bool_).node, axis, keepdims)
 
 
 def count(x: Any, axis: Axis = None) -> Tensor:
@@ -90,16 +92,20 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return e.divide(total, e.cast(count(Tensor(node), axis), node.dtype))
 
 
-def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Mean squared distance from the mean (population variance)."""
+def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
+    """Sum of squared distances from the mean, divided by the number of elements less `correction`
+    (0: population variance, 1: unbiased sample variance)."""
     (node,) = common("var", x, floating=True)
-    centred = e.subtract(Tensor(node), mean(Tensor(node), axis, True))
-    return mean(e.square(centred), axis, keepdims)
+    squares = e.square(e.subtract(Tensor(node), mean(Tensor(node), axis, True)))
+    if correction == 0:
+        return mean(squares, axis, keepdims)
+    freedom = e.subtract(e.cast(count(Tensor(node), axis), node.dtype), correction)
+    return e.divide(sum(squares, axis, keepdims), e.maximum(freedom, 0.0))
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
     """Square root of the variance."""
-    return e.sqrt(var(x, axis, keepdims))
+    return e.sqrt(var(x, axis, keepdims, correction))
 
 
 def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
@@ -145,9 +151,9 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return e.sqrt(sum(e.square(x), axis, keepdims))
 
 
-def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
+def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Number of non-zero elements, int32."""
-    return sum(e.not_equal(x, 0), axis)
+    return sum(e.cast(x, bool_), axis, keepdims)
 
 
 def moments(x: Any, axes: Sequence[int], keepdims: bool = False) -> tuple[Tensor, Tensor]:
