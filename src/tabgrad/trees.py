@@ -6,7 +6,7 @@ complex tensor is a container of its two parts); anything else is a leaf.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tabgrad.errors import ArgumentError
@@ -51,24 +51,25 @@ _LEAF = "leaf"
 _LEAF_STRUCTURE = Structure(_LEAF, (), ())
 
 
-def flatten(tree: Any) -> tuple[list[Any], Structure]:
-    """The leaves of `tree` in order, and its structure for `unflatten`."""
+def flatten(tree: Any, whole: bool = False) -> tuple[list[Any], Structure]:
+    """The leaves of `tree` in order, and its structure for `unflatten`. With `whole`, objects of
+    registered classes are leaves."""
     leaves: list[Any] = []
-    return leaves, _walk(tree, leaves)
+    return leaves, _walk(tree, leaves, {} if whole else _registered)
 
 
-def _walk(tree: Any, leaves: list[Any]) -> Structure:
+def _walk(tree: Any, leaves: list[Any], opened: Mapping[type, Any]) -> Structure:
     if tree is None:
         return Structure(type(None), (), ())
     if isinstance(tree, dict):
         keys = tuple(sorted(tree))
-        return Structure(dict, keys, tuple(_walk(tree[k], leaves) for k in keys))
+        return Structure(dict, keys, tuple(_walk(tree[k], leaves, opened) for k in keys))
     if isinstance(tree, (list, tuple)):
-        return Structure(type(tree), (), tuple(_walk(item, leaves) for item in tree))
-    if type(tree) in _registered:
-        parts = _registered[type(tree)][0](tree)
+        return Structure(type(tree), (), tuple(_walk(item, leaves, opened) for item in tree))
+    if type(tree) in opened:
+        parts = opened[type(tree)][0](tree)
         if parts is not None:
-            return Structure(type(tree), (), tuple(_walk(item, leaves) for item in parts))
+            return Structure(type(tree), (), tuple(_walk(item, leaves, opened) for item in parts))
     leaves.append(tree)
     return _LEAF_STRUCTURE
 

@@ -7,10 +7,7 @@ import pytest
 
 import tabgrad as tg
 from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError
-
-
-def close(got, expected, **tolerance):
-    np.testing.assert_allclose(np.asarray(got), np.asarray(expected), **{"rtol": 1e-5} | tolerance)
+from tests.transformations.functions import close
 
 
 def log1pexp(lib, custom):

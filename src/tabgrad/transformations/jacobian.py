@@ -12,7 +12,6 @@ from tabgrad.ir import build as b
 from tabgrad.ir.batching import batched, moved, repeated
 from tabgrad.ir.forward import tangents
 from tabgrad.ir.graph import Node
-
 from tabgrad.transformations.layout import open_up
 from tabgrad.transformations.reverse import Arguments, positions_of, pulled_back, with_aux
 

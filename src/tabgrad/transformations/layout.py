@@ -62,7 +62,7 @@ def open_up(tree: Any, *, static: bool = False) -> tuple[list[Node], Layout]:
     With `static`, leaves other than tensors, arrays and floats stay as they are; without, numbers
     become tensors and anything else is an error.
     """
-    leaves, structure = trees.flatten(tree)
+    leaves, structure = trees.flatten(tree, whole=True)
     nodes: list[Node] = []
     counts: list[int] = []
     kept: list[Any] = []

@@ -62,7 +62,7 @@ class Arguments:
                     f"expected at least {position + 1} positional arguments to differentiate "
                     f"argument {position}; received {len(args)}"
                 )
-            leaves, structure = trees.flatten(args[position])
+            leaves, structure = trees.flatten(args[position], whole=True)
             values = [float_tensor(leaf, f"argument {position}") for leaf in leaves]
             nodes, flat = open_up(values)
             layout = Layout(structure, flat.counts, ())

@@ -58,7 +58,7 @@ def vmap(
             )
         axes = [*_axes(spec, tuple(args), "in_axes"), *_axes(0, kwargs, "in_axes")]
         nodes, layout = open_up((args, kwargs), static=True)
-        leaves = trees.flatten((args, kwargs))[0]
+        leaves = trees.flatten((args, kwargs), whole=True)[0]
         where = [
             axis + len(node.shape) if axis is not None and axis < 0 else axis
             for node, axis in zip(nodes, _of_nodes(leaves, axes, layout), strict=True)
@@ -79,7 +79,7 @@ def vmap(
             result = fn(*inner_args, **inner_kwargs)
             ys, out_layout = open_up(result)
         out_where = _of_nodes(
-            trees.flatten(result)[0], _axes(out_axes, result, "out_axes"), out_layout
+            trees.flatten(result, whole=True)[0], _axes(out_axes, result, "out_axes"), out_layout
         )
         outs = [
             _placed(out, flag, axis, size)
@@ -116,7 +116,7 @@ def _axes(spec: Any, tree: Any, what: str) -> list[int | None]:
 
 def _walk(spec: Any, tree: Any, what: str) -> Iterator[int | None]:
     if spec is None or (isinstance(spec, int) and not isinstance(spec, bool)):
-        yield from [spec] * len(trees.flatten(tree)[0])
+        yield from [spec] * len(trees.flatten(tree, whole=True)[0])
         return
     if isinstance(spec, dict):
         fits = isinstance(tree, dict) and set(tree) == set(spec)
