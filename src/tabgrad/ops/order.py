@@ -214,7 +214,7 @@ def partition(x: Any, kth: int, axis: int | None = -1) -> Tensor:
 def searchsorted(
     sorted_sequence: Any, values: Any, side: str = "left", sorter: Any = None
 ) -> Tensor:
-    """Where values would go in a sorted sequence to keep it sorted (Array API, NumPy).
+    """Where values would go in a sorted sequence to keep it sorted (Array API).
 
     Args:
         sorted_sequence: one axis, ascending, NaNs last.
