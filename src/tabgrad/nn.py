@@ -1,4 +1,5 @@
-"""Functions of neural networks: activations, convolution, pooling, normalisation, attention, losses.
+"""Functions of neural networks: activations, convolution, pooling, normalisation, attention, and
+losses.
 
 What `keras.ops` has is the same function as in `tabgrad.ops`; the rest comes from TensorFlow and
 TensorFlow.js, under Python names. Layers with weights of their own are in `tabgrad.layers`.
@@ -31,6 +32,7 @@ from tabgrad.ops.activation import (
     softsign,
     sparse_plus,
     sparse_sigmoid,
+    sparsemax,
     squareplus,
     swish,
     tanh_shrink,
@@ -38,6 +40,7 @@ from tabgrad.ops.activation import (
 )
 from tabgrad.ops.attention import dot_product_attention
 from tabgrad.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
+from tabgrad.ops.ctc import ctc_decode, ctc_loss
 from tabgrad.ops.elementwise import sigmoid, tanh
 from tabgrad.ops.embedding import embedding_lookup, multi_hot, one_hot
 from tabgrad.ops.losses import (
@@ -97,6 +100,8 @@ __all__ = [
     "conv",
     "conv_transpose",
     "cosine_distance",
+    "ctc_decode",
+    "ctc_loss",
     "depth_to_space",
     "depthwise_conv",
     "dilation2d",
@@ -153,6 +158,7 @@ __all__ = [
     "sparse_categorical_crossentropy",
     "sparse_plus",
     "sparse_sigmoid",
+    "sparsemax",
     "squareplus",
     "swish",
     "tanh",

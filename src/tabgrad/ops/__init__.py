@@ -69,6 +69,7 @@ from tabgrad.ops.creation import (
     zeros,
     zeros_like,
 )  # fmt: skip
+from tabgrad.ops.ctc import ctc_decode, ctc_loss
 from tabgrad.ops.dtype_functions import result_type
 from tabgrad.ops.elementwise import (
     abs,
@@ -253,6 +254,8 @@ __all__ = [
     "cos",
     "count",
     "count_nonzero",
+    "ctc_decode",
+    "ctc_loss",
     "depth_to_space",
     "depthwise_conv",
     "diff",

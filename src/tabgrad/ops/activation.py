@@ -13,11 +13,12 @@ from typing import Any
 
 from tabgrad.errors import ShapeError
 from tabgrad.ir import build as b
+from tabgrad.ir.cumulative import cumulative
 from tabgrad.ir.graph import make
 from tabgrad.ops import elementwise as e
 from tabgrad.ops import reduction as r
 from tabgrad.ops.arguments import axis_of, common
-from tabgrad.ops.manipulation import split
+from tabgrad.ops.manipulation import moveaxis, split
 from tabgrad.tensor import Tensor
 
 
@@ -393,19 +394,16 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
         >>> tg.nn.sparsemax([2.0, 1.5, -1.0]).tolist()
         [0.75, 0.25, 0.0]
     """
-    from tabgrad.ops.manipulation import moveaxis
-    from tabgrad.ops.order import sort
-    from tabgrad.ops.scan import cumsum
-
     t = _float("sparsemax", x)
     where = axis_of("sparsemax", axis, len(t.shape))
     rows = moveaxis(t, where, -1)
     rows = e.subtract(rows, e.stop_gradient(r.max(rows, -1, True)))
     # Only which elements stay is searched in the sorted row; the slope needs none of it.
     fixed = e.stop_gradient(rows)
-    falling = e.negative(sort(e.negative(fixed), axis=-1))
-    rank = Tensor(b.iota(falling.shape, len(falling.shape) - 1, t.dtype)) + 1.0
-    stays = e.greater(falling * rank, cumsum(falling, axis=-1) - 1.0)
+    last = len(rows.shape) - 1
+    falling = -Tensor(make("sort", b.neg(fixed.node)))
+    rank = Tensor(b.iota(falling.shape, last, t.dtype)) + 1.0
+    stays = e.greater(falling * rank, Tensor(cumulative(falling.node, last, "sum")) - 1.0)
     size = r.sum(e.cast(stays, t.dtype), -1, True)
     kept = e.greater(fixed, (r.sum(e.where(stays, falling, 0.0), -1, True) - 1.0) / size)
     cut = (r.sum(e.where(kept, rows, 0.0), -1, True) - 1.0) / r.sum(e.cast(kept, t.dtype), -1, True)
