@@ -20,7 +20,7 @@ from tests.targets.wasm.computing import (
     whole_numbers,
 )
 
-INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
 @pytest.fixture(params=VARIANTS)
@@ -394,10 +394,9 @@ def cast_to(x, dtype):
     if dtype == "bool":
         return x != 0
     if x.dtype.kind == "f" and dtype != "float32":
-        info = np.iinfo(dtype)
-        bounded = np.clip(np.nan_to_num(np.trunc(x.astype(np.float64)), nan=0.0, posinf=1e30,
-                                        neginf=-1e30), info.min, info.max)  # fmt: skip
-        return bounded.astype(dtype)
+        low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        whole = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=1e30, neginf=-1e30)
+        return np.array([min(max(int(v), low), high) for v in whole], dtype)
     return x.astype(dtype)
 
 
@@ -429,7 +428,7 @@ def test_bitcasts_keep_the_bits():
     run("fma", given, [*bits, *back], expected)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bool", "int8", "uint16"])
+@pytest.mark.parametrize("dtype", ["float32", "bool", "int8", "uint16", "float16", "float64"])
 def test_movement(variant, dtype):
     """Every permutation, and the other movements, of odd shapes and every width of element."""
     given, nodes, expected = Given(), [], []

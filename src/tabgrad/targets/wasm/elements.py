@@ -80,7 +80,7 @@ def as_lanes(f: Function, raw: V, dtype: DType) -> V:
 # Masks
 
 
-def truth(f: Function, mask: V) -> I32x4:
+def truth(f: Function, mask: Vector[Any, Any]) -> I32x4:
     """What a comparison of any lanes gives, as a bool: a mask of 32-bit lanes."""
     if mask.LANES == LANES:
         return mask.view(I32x4)

@@ -179,8 +179,8 @@ class Evaluator:
         if expr.dtype.itemsize == 8:
             wide = whole.to_f64_low() if expr.dtype.is_float else conversions.widen(whole)
             return wide.view(kind)
-        whole = whole.to_f32() if expr.dtype.is_float else whole.view(kind)
-        return normalised(self.f, whole, expr.dtype)
+        number = whole.to_f32() if expr.dtype.is_float else whole.view(kind)
+        return normalised(self.f, number, expr.dtype)
 
     def index_lanes(self, index: Index) -> I32x4:
         """An index at all lanes."""

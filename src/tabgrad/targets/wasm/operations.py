@@ -137,7 +137,8 @@ def _cast(e: Emitting, x: Expr, a: V) -> V:
         if source.itemsize < 8 and target.itemsize < 8:
             return mathlib.to_integer(f, a, target.bits, target.kind == "i").view(kind)
         wide = a.to_f64_low() if source.itemsize < 8 else a
-        return conversions.double_to_integer(f, wide, target.bits, target.kind == "i").view(kind)
+        convert = double.to_integer if target.itemsize == 8 else conversions.double_to_integer
+        return convert(f, wide, target.bits, target.kind == "i").view(kind)
     if target.is_float:
         return normalised(f, _float_from_integer(f, a, target), target)
     if source.itemsize < 8 and target.itemsize == 8:

@@ -13,7 +13,6 @@ from tabgrad.targets.wasm.builder import (
     F32,
     F64,
     I64,
-    U64,
     F32x4,
     F64x2,
     Function,
@@ -61,14 +60,8 @@ def integer_to_single(f: Function, x: I64x2 | U64x2) -> F32x4:
     return lanewise(f, F32x4, lambda lane: lane.to(F32), x)  # type: ignore[no-any-return]
 
 
-def double_to_integer(
-    f: Function, x: F64x2, bits: int, signed: bool
-) -> I32x4 | U32x4 | I64x2 | U64x2:
-    """Truncate to integers in 32-bit lanes, of 64 bits in 64-bit lanes; saturates, NaN gives 0."""
-    if bits == 64:
-        if signed:
-            return lanewise(f, I64x2, lambda lane: lane.to(I64), x)  # type: ignore[no-any-return]
-        return lanewise(f, U64x2, lambda lane: lane.to(U64), x)  # type: ignore[no-any-return]
+def double_to_integer(f: Function, x: F64x2, bits: int, signed: bool) -> I32x4 | U32x4:
+    """Truncate to integers of up to 32 bits in 32-bit lanes; saturates, NaN gives 0."""
     if bits < 32:
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         x = x.pmax(low).pmin(high)
