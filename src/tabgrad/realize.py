@@ -21,7 +21,7 @@ from tabgrad.compiler.program import Program as Program
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, CaptureError, TabgradError
 from tabgrad.ir.entry import Argument, EntryGraph, Result
-from tabgrad.ir.graph import Node, fresh_id, make, remake, structure, toposort
+from tabgrad.ir.graph import Node, fresh_id, make, make_value, remake, structure, toposort
 
 # A loop that never reads its result must not grow for ever (DESIGN section 4).
 MAX_PENDING_DEPTH = 2_000
@@ -154,7 +154,7 @@ def using(chosen: Any) -> Iterator[None]:
 
 def value_node(buffer: Any, shape: Sequence[int], dtype: DType) -> Node:
     """A leaf holding a buffer."""
-    node = make("value", id=fresh_id(), shape=tuple(shape), dtype=dtype)
+    node = make_value(tuple(shape), dtype)
     node.buffer = buffer
     return node
 
@@ -268,6 +268,11 @@ def capturing() -> bool:
 def differentiating() -> bool:
     """True while a gradient follows what is computed."""
     return _session.grad_depth > 0
+
+
+def gradient_depth() -> int:
+    """How many gradients, one in another, follow what is computed."""
+    return _session.grad_depth
 
 
 def realize(nodes: Sequence[Node]) -> None:

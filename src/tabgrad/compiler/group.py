@@ -21,6 +21,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tabgrad.compiler.absorb import absorb
 from tabgrad.compiler.collapse import index_levels
@@ -31,6 +32,7 @@ from tabgrad.ir.kernel import Buffer, Group, Kernel, Launch, walk
 SMALL = 1 << 14  # points of kernels that one thread does sooner than several could begin
 AHEAD = 1 << 11  # points of kernels that every thread may do for itself
 FEWEST_ROWS = 16  # fewer rows than this would leave threads without work
+MOST_BY_ROWS = 8  # of such a group: all that its members write is in memory at once
 LOOKAHEAD = 24  # kernels looked at for one that can join
 
 
@@ -56,25 +58,41 @@ class _Member:
         for count in range(self.mergeable, 0, -1):
             yield count, math.prod([v.size for v in self.loops[:count]])
 
-    def parts(self, count: int, buffers: set[int]) -> dict[int, int] | None:
-        """For each of the buffers (by root) the elements a row has in it; None when the accesses to
-        one do not stay within the row."""
-        found: dict[int, int] = {}
-        for buffer, index, _ in self.accesses:
-            key = id(buffer.root)
-            if key not in buffers:
-                continue
-            stride = index.coefficient(self.loops[count - 1])
-            rest = index
-            for loop in self.loops[:count]:
-                factor = index.coefficient(loop)
-                if factor is None:
-                    return None
-                rest = rest - Index.of(loop) * factor
-            low, high = rest.range
-            if not stride or low < 0 or high >= stride or found.setdefault(key, stride) != stride:
-                return None
+    def parts(self, count: int) -> dict[int, _Part]:
+        """How each buffer (by root) is divided among the rows that `count` loops make."""
+        found: dict[int, _Part] = {}
+        last = self.loops[count - 1]
+        for buffer, index, written in self.accesses:
+            stride = index.terms.get(last, 0)
+            rows = self.loops[:count]
+            apart = any(not isinstance(atom, Var) for atom in index.terms) and any(
+                index.coefficient(loop) is None for loop in rows
+            )
+            low = high = index.const
+            for atom, factor in index.terms.items():
+                if atom not in rows:
+                    least, most = atom.range
+                    low += min(factor * least, factor * most)
+                    high += max(factor * least, factor * most)
+            within = not apart and stride > 0 and low >= 0 and high < stride
+            part = _Part(buffer, stride if within else None, written)
+            known = found.get(id(buffer.root))
+            found[id(buffer.root)] = part if known is None else known.with_(part)
         return found
+
+
+class _Part(NamedTuple):
+    """The elements of a buffer that belong to one row, None where rows are not to be told apart;
+    and whether the buffer is written."""
+
+    buffer: Buffer
+    stride: int | None
+    written: bool
+
+    def with_(self, other: _Part) -> _Part:
+        """What holds for both. Whether slices of one buffer overlap, indices do not tell."""
+        same = self.stride == other.stride and self.buffer is other.buffer
+        return _Part(self.buffer, self.stride if same else None, self.written or other.written)
 
 
 @dataclass
@@ -86,7 +104,8 @@ class _Open:
     kinds: set[str] = field(default_factory=lambda: {"small", "rows", "apart", "ahead"})
     complete: bool = False
     rows: int = 0
-    by_rows: list[tuple[_Member, int]] = field(default_factory=list)  # and its leading loops
+    loops: list[int] = field(default_factory=list)  # of each member, how many make the rows
+    parts: dict[int, _Part] = field(default_factory=dict)  # of the buffers that members touch
 
 
 class _Grouping:
@@ -174,7 +193,7 @@ class _Grouping:
             return False
         points = group.points + _points(kernel)
         coming = points + (self.last_points if self._is_last(i) else 0)
-        by_rows = self._by_rows(group, i) if "rows" in group.kinds else []
+        by_rows = self._by_rows(group, i) if "rows" in group.kinds else None
         kinds = {"rows"} if by_rows else set()
         if not early:
             if "small" in group.kinds and coming <= SMALL:
@@ -186,7 +205,9 @@ class _Grouping:
         if not kinds:
             return False
         group.complete = kinds == {"ahead"}
-        group.kinds, group.points, group.by_rows = kinds, points, by_rows
+        group.kinds, group.points = kinds, points
+        if by_rows:
+            group.rows, group.loops, group.parts = by_rows
         group.members.append(kernel)
         return True
 
@@ -206,51 +227,46 @@ class _Grouping:
                     return False
         return True
 
-    def _by_rows(self, group: _Open, i: int) -> list[tuple[_Member, int]]:
-        """The members of a group by rows with one more, none where that cannot be."""
+    def _by_rows(
+        self, group: _Open, i: int
+    ) -> tuple[int, list[int], dict[int, _Part]] | None:
+        """The rows, loops and parts of a group with one more member, None where that cannot be."""
         new = self.members[i]
-        if new is None:
-            return []
+        if new is None or len(group.members) == MOST_BY_ROWS:
+            return None
         if len(group.members) > 1:
-            return self._fitting(group.by_rows, new, group.rows)
+            return self._fitting(group.rows, group.loops, group.parts, new)
         first = self.members[self.position[id(group.members[0])]]
         for count, rows in first.splits() if first is not None else ():
             assert first is not None
-            found = self._fitting([(first, count)], new, rows) if rows >= FEWEST_ROWS else []
-            if found:
-                group.rows = rows
-                return found
-        return []
+            if rows >= FEWEST_ROWS:
+                found = self._fitting(rows, [count], first.parts(count), new)
+                if found:
+                    return found
+        return None
 
     def _fitting(
-        self, old: Sequence[tuple[_Member, int]], new: _Member, rows: int
-    ) -> list[tuple[_Member, int]]:
-        """All members, where every buffer that one of them writes is divided among the rows in
-        one way."""
+        self, rows: int, loops: list[int], parts: dict[int, _Part], new: _Member
+    ) -> tuple[int, list[int], dict[int, _Part]] | None:
+        """The same, where each buffer that a member writes is divided among the rows in one way."""
         count = next((count for count, n in new.splits() if n == rows), None)
         if count is None:
-            return []
-        everybody = [*old, (new, count)]
-        touched = [{id(b.root) for b, _, _ in member.accesses} for member, _ in everybody]
-        written = {id(b.root) for member, _ in everybody for b, _, w in member.accesses if w}
-        shared = {key for key in written if sum(key in t for t in touched) > 1}
-        if not any(key in touched[-1] for key in shared):
+            return None
+        its_parts = new.parts(count)
+        passes_on = False
+        for key in its_parts.keys() & parts.keys():
+            both = parts[key].with_(its_parts[key])
+            if both.written:
+                if both.stride is None:
+                    return None
+                passes_on = True
+        if not passes_on:
             # Nothing passes between them: together they would only crowd the cache.
-            return []
-        strides: dict[int, int] = {}
-        names: dict[int, Buffer] = {}
-        for member, leading in everybody:
-            parts = member.parts(leading, shared)
-            if parts is None:
-                return []
-            for key, stride in parts.items():
-                if strides.setdefault(key, stride) != stride:
-                    return []
-            for buffer, _, _ in member.accesses:
-                # Two slices of one buffer may overlap in ways that indices do not tell.
-                if names.setdefault(id(buffer.root), buffer) is not buffer:
-                    return []
-        return everybody
+            return None
+        merged = dict(parts)
+        for key, part in its_parts.items():
+            merged[key] = parts[key].with_(part) if key in parts else part
+        return rows, [*loops, count], merged
 
     def _close(self, group: _Open | None) -> None:
         if group is None or len(group.members) == 1:
@@ -259,8 +275,9 @@ class _Grouping:
         note = Group(kind, group.rows if kind == "rows" else 0)
         for kernel in group.members:
             kernel.group = note
-        for member, count in group.by_rows if kind == "rows" else ():
-            member.kernel.row_loops = count
+        if kind == "rows":
+            for kernel, count in zip(group.members, group.loops, strict=True):
+                kernel.row_loops = count
 
 
 def _points(kernel: Kernel) -> int:

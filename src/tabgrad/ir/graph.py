@@ -120,12 +120,14 @@ class Node:
     @property
     def shape(self) -> Shape:
         """Shape of the only output."""
-        return self._only().shape
+        outs = self.outs
+        return outs[0][0] if len(outs) == 1 else self._only().shape
 
     @property
     def dtype(self) -> DType:
         """Dtype of the only output."""
-        return self._only().dtype
+        outs = self.outs
+        return outs[0][1] if len(outs) == 1 else self._only().dtype
 
     def _only(self) -> Aval:
         if len(self.outs) != 1:
@@ -174,6 +176,7 @@ class Node:
 _table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 _serial = itertools.count()
 _layer_path: list[str] = [""]
+_plain_origins: dict[str, Origin] = {}  # without a line there is one for each layer path
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -189,8 +192,12 @@ def layer_scope(name: str) -> Iterator[None]:
 
 
 def _origin() -> Origin:
+    path = _layer_path[-1]
     if config.debug < 1:
-        return Origin(_layer_path[-1], "")
+        found = _plain_origins.get(path)
+        if found is None:
+            found = _plain_origins[path] = Origin(path, "")
+        return found
     frame = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         if frame.f_back is None:
@@ -204,13 +211,16 @@ def _hashable(value: Any) -> Any:
         return struct.pack("<d", value)  # tells -0.0 from 0.0 and finds an equal NaN
     if type(value) is bool:
         return ("bool", value)  # True == 1 in Python, not in a graph
+    if type(value) is DType:
+        return value.name  # hashes without a call into Python
     return value
 
 
 def make(name: str, *srcs: Node, **params: Any) -> Node:
     """The node applying primitive `name` to `srcs`; checks shapes and dtypes."""
     prim = PRIMITIVES[name]
-    key = (name, tuple(map(id, srcs)), tuple([(k, _hashable(params[k])) for k in sorted(params)]))
+    given = tuple([(k, _hashable(params[k])) for k in sorted(params)]) if params else ()
+    key = (name, tuple(map(id, srcs)), given)
     found = _table.get(key)
     if found is not None:
         return found
@@ -226,6 +236,18 @@ def make(name: str, *srcs: Node, **params: Any) -> Node:
         node.depth, node.held = 0, node.nbytes if name == "value" else 0
     node.origin = _origin()
     _table[key] = node
+    return node
+
+
+def make_value(shape: Shape, dtype: DType) -> Node:
+    """A leaf for a concrete array. No other is equal to it, so it stays out of the table."""
+    node = Node.__new__(Node)
+    node.prim, node.srcs, node.outs = PRIMITIVES["value"], (), (Aval(shape, dtype),)
+    serial = next(_serial)
+    node._key = ("value", serial)
+    node.params = MappingProxyType({"id": serial, "shape": shape, "dtype": dtype})
+    node.buffer, node.depth, node.origin = None, 0, _origin()
+    node.held = node.nbytes
     return node
 
 
@@ -293,7 +315,7 @@ def structure(
         position[id(node)] = len(position)
         if node.prim.name in ("input", "value") or (stop is not None and stop(node)):
             leaves.append(node)
-            lines.append((len(leaves), node.outs))
+            lines.append((len(leaves), *[(shape, dtype.name) for shape, dtype in node.outs]))
         else:
             lines.append((node._key[0], node._key[2], tuple([position[id(s)] for s in node.srcs])))
     return (tuple(lines), tuple([position[id(root)] for root in roots])), leaves
