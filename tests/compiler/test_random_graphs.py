@@ -135,7 +135,7 @@ def test_random_graph_of_all_sizes(engine: Any, seed: int) -> None:
     check(engine, of_all_sizes(seed), seed)
 
 
-@pytest.mark.parametrize("dtype", [float64, float16, int64, uint64, int8], ids=str)
+@pytest.mark.parametrize("dtype", [float64, float16, int64, uint64, int32, int8], ids=str)
 @pytest.mark.parametrize("seed", range(6))
 def test_random_contraction_of_other_dtypes(wasm: Any, seed: int, dtype: DType) -> None:
     check(wasm, contraction(seed, dtype), seed)

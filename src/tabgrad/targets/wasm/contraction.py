@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Any
 
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
-from tabgrad.dtypes import DType, float32, float64
+from tabgrad.dtypes import DType
 from tabgrad.ir.index import Dyn, Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
 from tabgrad.targets.wasm.builder import I32, Function
@@ -35,7 +35,6 @@ IN_PLACE_PANEL = 1 << 18  # bytes of B below which strided panels cost nothing (
 FEW_ROWS = 24  # with so few rows packing B costs more than it saves
 MIN_PRODUCTS = 2048  # smaller contractions are plain reductions
 MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums are made of blocks
-TILED = (float32, float64)  # what register tiles compute in; other contractions are reductions
 
 
 @dataclass
@@ -133,7 +132,7 @@ class Matrix:
         assert kernel.a is not None and kernel.b is not None
         space = [v for v in kernel.space if v.size != 1]
         k = tuple(v for v in kernel.inner if v.size != 1)
-        if kernel.a.dtype not in TILED or not space:
+        if kernel.a.dtype.itemsize < 4 or not space:
             return None
         role = kernel.roles[space[-1]]
         if role == "g":
@@ -204,7 +203,7 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
         kernel.kind = "reduce"
         batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
         short = math.prod(v.size for v in kernel.inner) <= MAX_ORDERED
-        if kernel.a.dtype in TILED and short and not batched:
+        if kernel.a.dtype.is_float and short and not batched:
             kernel.fold = "dot"
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None

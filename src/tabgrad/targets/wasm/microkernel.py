@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from tabgrad.targets.wasm.builder import I32, F32x4, F64x2, Function, I32x4, U32x4
+from tabgrad.targets.wasm.builder import (
+    I32,
+    F32x4,
+    F64x2,
+    Function,
+    I32x4,
+    I64x2,
+    U32x4,
+    U64x2,
+)
 
-X = TypeVar("X", F32x4, F64x2, I32x4, U32x4)
+X = TypeVar("X", F32x4, F64x2, I32x4, U32x4, I64x2, U64x2)
 
 # Accumulators, vectors of B and one broadcast element of A must fit V8's 15 vector registers, and
 # without a fused instruction the product needs one more: beyond that speed halves. (mr, nv)
