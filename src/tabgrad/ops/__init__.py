@@ -1,5 +1,6 @@
 """All functions on tensors, under the names of `keras.ops`; the Array API's names are the same."""
 
+from tabgrad.ops import complex_math as complex_math
 from tabgrad.ops import operators as operators
 from tabgrad.ops.activation import (
     celu,
@@ -147,11 +148,12 @@ from tabgrad.ops.elementwise import (
     trunc,
     where,
 )  # fmt: skip
+from tabgrad.ops.einstein import einsum
 from tabgrad.ops.embedding import multi_hot, one_hot
 from tabgrad.ops.fourier import fft, fft2, ifft, ifft2, irfft, rfft
 from tabgrad.ops.indexing import slice_ as slice
 from tabgrad.ops.indexing import take, take_along_axis
-from tabgrad.ops.linear import dot, einsum, matmul, outer, tensordot, vecdot
+from tabgrad.ops.linear import cross, dot, inner, kron, matmul, outer, tensordot, vdot, vecdot
 from tabgrad.ops.losses import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -290,6 +292,8 @@ __all__ = [
     "categorical_crossentropy",
     "ceil",
     "celu",
+    "cholesky",
+    "cholesky_inverse",
     "clip",
     "complex",
     "concat",
@@ -303,6 +307,7 @@ __all__ = [
     "cos",
     "count",
     "count_nonzero",
+    "cross",
     "ctc_decode",
     "ctc_loss",
     "cummax",
@@ -313,11 +318,13 @@ __all__ = [
     "cumulative_sum",
     "depth_to_space",
     "depthwise_conv",
+    "det",
     "diff",
     "digitize",
     "divide",
     "dot",
     "dot_product_attention",
+    "eigh",
     "einsum",
     "elu",
     "empty",
@@ -356,6 +363,8 @@ __all__ = [
     "ifft2",
     "imag",
     "in_top_k",
+    "inner",
+    "inv",
     "irfft",
     "isfinite",
     "isin",
@@ -363,6 +372,7 @@ __all__ = [
     "isnan",
     "istft",
     "kaiser",
+    "kron",
     "layer_normalization",
     "leaky_relu",
     "less",
@@ -381,8 +391,11 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "lstsq",
+    "lu_factor",
     "map",
     "matmul",
+    "matrix_rank",
     "matrix_transpose",
     "max",
     "max_pool",
@@ -416,9 +429,11 @@ __all__ = [
     "partition",
     "percentile",
     "permute_dims",
+    "pinv",
     "power",
     "prod",
     "psnr",
+    "qr",
     "quantile",
     "ravel",
     "real",
@@ -454,6 +469,8 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "solve",
+    "solve_triangular",
     "sort",
     "space_to_depth",
     "sparse_categorical_crossentropy",
@@ -471,6 +488,7 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum",
+    "svd",
     "swapaxes",
     "swish",
     "switch",
@@ -497,6 +515,7 @@ __all__ = [
     "unique_values",
     "unstack",
     "var",
+    "vdot",
     "vecdot",
     "vectorized_map",
     "view_as_complex",
