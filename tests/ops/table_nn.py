@@ -16,6 +16,7 @@ import tabgrad as tg
 from tests.ops import (
     table_attention,
     table_convolution,
+    table_ctc,
     table_elementwise,
     table_reduction,
     table_structure,
@@ -46,6 +47,17 @@ def _squareplus(x: Array, b: float = 4.0) -> Array:
 
 def _keeps_nan(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x: np.where(np.isnan(x), np.nan, function(x))
+
+
+def _sparsemax(x: Array, axis: int = -1) -> Array:
+    """The projection onto the simplex, by the largest cut that keeps a sum of 1."""
+    rows = np.moveaxis(x, axis, -1)
+    out = np.zeros_like(rows)
+    for at in np.ndindex(*rows.shape[:-1]):
+        falling = np.sort(rows[at])[::-1]
+        cuts = (np.cumsum(falling) - 1) / np.arange(1, len(falling) + 1)
+        out[at] = np.maximum(rows[at] - cuts[np.flatnonzero(falling > cuts)[-1]], 0)
+    return np.moveaxis(out, -1, axis)
 
 
 def activations() -> Iterator[Case]:
@@ -91,6 +103,19 @@ def activations() -> Iterator[Case]:
             "nn.prelu", view, tg.nn.prelu, lambda x, a: np.where(x >= 0, x, x * a),
             (random(ROW), random((10,), 1)), 0.5, view=view,
         )  # fmt: skip
+        yield Case(
+            "sparsemax", view, tg.ops.sparsemax, _sparsemax, (random(ROW),), 8, lambda x: 3.0,
+            view=view,
+        )  # fmt: skip
+    for axis in (0, 1):
+        yield Case(
+            "sparsemax", f"axis {axis}", lambda x, a=axis: tg.ops.sparsemax(x, a),
+            lambda x, a=axis: _sparsemax(x, a), (random((3, 5, 2), 1, -1, 1),), 8, lambda x: 3.0,
+        )  # fmt: skip
+    yield Case(
+        "sparsemax", "far from 0", tg.ops.sparsemax, _sparsemax,
+        (np.float32([[10000, 10000.5, 0], [-5000, -5001, -5000.25]]),), 8, lambda x: 1.0,
+    )  # fmt: skip
     yield Case(
         "glu", "axis", lambda x: tg.ops.glu(x, axis=0), lambda x: x[:2] * special.expit(x[2:]),
         (random((4, 3, 2)),), 8,
@@ -428,6 +453,7 @@ CASES += same_functions(
     CASES
     + table_attention.CASES
     + table_convolution.CASES
+    + table_ctc.CASES
     + table_elementwise.CASES
     + table_reduction.CASES
     + table_structure.CASES
