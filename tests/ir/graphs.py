@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tabgrad.dtypes import as_dtype, bool_, float32, int32, uint32
 from tabgrad.ir import build as b
+from tabgrad.ir.control import cond
 from tabgrad.ir.graph import PRIMITIVES, Graph, Node, make
 
 TWO_FLOATS = "add sub mul div floordiv mod pow atan2 max min eq ne lt le".split()
@@ -71,6 +72,10 @@ def gallery() -> dict[str, Node]:
         "barrier": make("barrier", x, cond),
         "custom": custom_example(),
         "scan": scan_example(),
+        "while": while_example(),
+        "cond": cond_example(),
+        "sort": b.proj(make("sort", x, i), 1),
+        "cumulative": make("cumulative", x, axis=1, op="max", reverse=True),
     }  # fmt: skip
     for name in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "size"):
         nodes[name] = make(name, x, axes=(0,))
@@ -100,6 +105,26 @@ def scan_example() -> Node:
     srcs = [b.input(shape, float32) for shape in ((), (), (3, 2))]
     node = make("scan", *srcs, body=body, n_const=1, n_carry=1, length=3, reverse=False)
     return b.proj(node, 1)
+
+
+def while_example() -> Node:
+    """The last of two carries, of which a constant stops the first from growing."""
+    limit, grown, other = (b.input((), float32) for _ in range(3))
+    inputs = [limit, grown, other]
+    test = Graph(inputs, [b.lt(b.mul(grown, grown), limit)])
+    body = Graph(inputs, [b.add(b.scale(grown, 2), b.like(grown, 1)), b.mul(other, grown)])
+    srcs = [b.input((), float32) for _ in range(3)]
+    return b.proj(make("while", *srcs, test=test, body=body, n_const=1), 1)
+
+
+def cond_example() -> Node:
+    """One of two results of each of three branches."""
+    graphs = []
+    for name in ("exp", "neg", "tanh"):
+        x, y = b.input((2,), float32), b.input((2,), float32)
+        graphs.append(Graph([x, y], [make(name, x), b.mul(x, y)]))
+    srcs = [b.input((), int32), b.input((2,), float32), b.input((2,), float32)]
+    return b.proj(cond(srcs[0], srcs[1:], graphs), 0)
 
 
 SHAPES = [(), (1,), (3,), (2, 3), (1, 3), (2, 1), (2, 1, 3), (6,)]

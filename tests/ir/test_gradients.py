@@ -100,6 +100,16 @@ def _scan_body() -> Graph:
     return Graph([weight, state, x], [new, b.mul(state, x)])
 
 
+def _branches() -> dict[str, Graph]:
+    """Three branches of two sources, one that uses only the second and one that is constant."""
+    graphs = []
+    for number in range(3):
+        x, y = b.input((2,), dtypes.float64), b.input((2,), dtypes.float64)
+        first = (b.mul(x, y), make("sin", y), b.like(x, 2.0))[number]
+        graphs.append(Graph([x, y], [first, b.mul(first, y)]))
+    return {f"branch{i}": graph for i, graph in enumerate(graphs)}
+
+
 def _counting_body() -> Graph:
     """A carry that no gradient flows through beside one where it does, and no constants."""
     count, state, x = (
@@ -217,6 +227,16 @@ CASES = [
                                         "length": 4, "reverse": True}, label="reverse"),
     Case("scan", [(), (3, 2)], {"body": _counting_body(), "n_const": 0, "n_carry": 2, "length": 3,
                                 "reverse": False}, fixed={0: np.int32(1)}, label="counter"),
+    *(Case("cumulative", [(3, 4)], {"axis": axis, "op": op, "reverse": reverse},
+           label=f"{op} {axis} {reverse}")
+      for op, axis, reverse in (("sum", 0, True), ("sum", 1, False), ("prod", 0, False),
+                                ("prod", 1, True), ("max", 1, False), ("min", 0, True))),
+    Case("sort", [(3, 4)]),
+    Case("sort", [(5,), (5,), (5,)], label="payloads"),
+    Case("sort", [(2, 3), (2, 3)], fixed={1: np.arange(6, dtype=np.int32).reshape(2, 3)},
+         label="indices"),
+    *(Case("cond", [(2,), (2,)], {"branches": 3, **_branches()}, fixed={0: np.int32(index)},
+           label=f"{index}") for index in (-1, 0, 1, 2, 7)),
 ]  # fmt: skip
 
 WITHOUT_GRADIENT = {
@@ -227,10 +247,14 @@ WITHOUT_GRADIENT = {
 }
 # Differentiated by what the user says: tests/transformations/test_custom.py.
 GIVEN = {"custom"}
+# Differentiated forwards only: tests/ir/test_control.py.
+FORWARDS = {"while"}
 
 
 def test_every_primitive_is_here():
-    assert {case.name for case in CASES} | WITHOUT_GRADIENT | GIVEN | {"proj"} == set(PRIMITIVES)
+    assert {case.name for case in CASES} | WITHOUT_GRADIENT | GIVEN | FORWARDS | {"proj"} == set(
+        PRIMITIVES
+    )
     assert not {case.name for case in CASES} & WITHOUT_GRADIENT
 
 

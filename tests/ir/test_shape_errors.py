@@ -43,6 +43,11 @@ def _adding() -> Graph:
     return Graph([carry, x], [b.add(carry, x)])
 
 
+def _negating() -> Graph:
+    x = b.input((2,), F)
+    return Graph([x], [b.neg(x)])
+
+
 def _doubling() -> Graph:
     cotangent, x = b.input((2,), F), b.input((2,), F)
     return Graph([cotangent, x], [b.add(cotangent, x)])
@@ -140,6 +145,19 @@ ILLEGAL: list[tuple[str, list[tuple[tuple[int, ...], Any]], dict[str, Any], Any,
      r"float32 \[3, 3\]"),
     ("scan", [((2,), F)], {"body": _shrinking(), **SCAN}, ShapeError,
      r"float32 \[2\].*float32 \[\]"),
+    ("while", [((2,), F)], {"test": _negating(), "body": _negating(), "n_const": 0}, ShapeError,
+     r"test that gives bool \[\]; received \['float32 \[2\]'\]"),
+    ("cond", [((), F), ((2,), F)], {"branches": 1, "branch0": _negating()}, ShapeError,
+     r"index int32 \[\]; received float32 \[\]"),
+    ("cond", [((), I), ((2,), F)],
+     {"branches": 2, "branch0": _negating(), "branch1": _shrinking()}, ShapeError,
+     r"same shapes and dtypes; received \['float32 \[2\]'\] and \['float32 \[\]'\]"),
+    ("sort", [((2,), F), ((3,), I)], {}, ShapeError, r"one shape.*\[\[2\], \[3\]\]"),
+    ("sort", [((), F)], {}, ShapeError, r"with an axis; received \[\[\]\]"),
+    ("cumulative", [((2,), F)], {"axis": 1, "op": "sum", "reverse": False}, ShapeError,
+     r"axis of \[2\]; received 1"),
+    ("cumulative", [((2,), B)], {"axis": 0, "op": "sum", "reverse": False}, DtypeError,
+     "sum does not take bool"),
 ]  # fmt: skip
 
 ANYTHING_GOES = {"barrier", "cast", "stop", "tag", "proj"}
