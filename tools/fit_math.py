@@ -2,7 +2,7 @@
 
 For each function it prints the coefficients (highest power first, rounded to the precision that the
 kernels use) and the largest weighted error of the rounded polynomial. The coefficient lists in
-`src/tabgrad/targets/wasm/mathlib` are these outputs. Remez's exchange algorithm in 60 digits.
+`src/tabgrad/targets/wasm/mathlib` and `src/tabgrad/ops/special.py` are these outputs. Remez's exchange algorithm in 80 digits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 
-mp.mp.dps = 60
+mp.mp.dps = 80
 
 Function = Callable[[Any], Any]
 
@@ -128,6 +128,40 @@ def _atanh_tail(z: Any) -> Any:
 def _log2_ratio(z: Any) -> Any:
     s = mp.sqrt(z)
     return mp.log((1 + s) / (1 - s), 2) / s
+
+
+ERFCX_CENTRE = mp.mpf(4)
+
+
+def _erfcx(t: Any) -> Any:
+    """(1 + 2 x) exp(x**2) erfc(x) where t is (x - 4) / (x + 4)."""
+    x = ERFCX_CENTRE * (1 + t) / (1 - t)
+    return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+
+
+def _erfcx_place(x: str) -> Any:
+    return (mp.mpf(x) - ERFCX_CENTRE) / (mp.mpf(x) + ERFCX_CENTRE)
+
+
+def _bessel_near(order: int) -> Function:
+    """I_n(x) / (x / 2)**n in (x / 2)**2."""
+    return lambda z: mp.besseli(order, 2 * mp.sqrt(z)) / mp.sqrt(z) ** order
+
+
+def _bessel_far(order: int) -> Function:
+    """sqrt(x) exp(-x) I_n(x) where t is 16 / x - 1."""
+
+    def scaled(t: Any) -> Any:
+        if t < mp.mpf("1e-12") - 1:
+            return 1 / mp.sqrt(2 * mp.pi)
+        x = 16 / (1 + t)
+        return mp.exp(-x) * mp.sqrt(x) * mp.besseli(order, x)
+
+    return scaled
+
+
+def _relative(function: Function) -> Function:
+    return lambda x: 1 / function(x)
 
 
 FITS = [
@@ -251,6 +285,31 @@ FITS = [
         lambda x: mp.log(mp.erfc(x), 2),
         lambda x: mp.log(2) * mp.erfc(x) / mp.erf(x),
         mp.mpf("0.75"), mp.mpf(6), 19, np.float64,
+    ),
+    # From here on, those of ops/special.py.
+    Fit(
+        "erfc: (1 + 2 x) exp(x**2) erfc(x) in (x - 4) / (x + 4), relative",
+        _erfcx, _relative(_erfcx), _erfcx_place("0.25"), _erfcx_place("11"), 10,
+    ),
+    Fit(
+        "double erfc: (1 + 2 x) exp(x**2) erfc(x) in (x - 4) / (x + 4), relative",
+        _erfcx, _relative(_erfcx), _erfcx_place("0.25"), _erfcx_place("28"), 22, np.float64,
+    ),
+    *(
+        Fit(
+            f"bessel i{order} near 0: I(x) / (x / 2)**{order} in (x / 2)**2, relative",
+            nonzero(_bessel_near(order)), nonzero(_relative(_bessel_near(order))),
+            mp.mpf(0), mp.mpf(16), 16, np.float64,
+        )
+        for order in (0, 1)
+    ),
+    *(
+        Fit(
+            f"bessel i{order} far from 0: sqrt(x) exp(-x) I(x) in 16 / x - 1, relative",
+            _bessel_far(order), _relative(_bessel_far(order)),
+            mp.mpf(-1), mp.mpf(1), 24, np.float64,
+        )
+        for order in (0, 1)
     ),
 ]  # fmt: skip
 
