@@ -64,6 +64,7 @@ from tabgrad.ops.normalization import (
     l2_normalize,
     layer_normalization,
     local_response_normalization,
+    moments,
     normalize,
     rms_normalization,
 )
@@ -84,7 +85,7 @@ from tabgrad.ops.pooling import (
     max_pool,
     max_pool_with_argmax,
 )
-from tabgrad.ops.reduction import logsumexp, moments
+from tabgrad.ops.reduction import logsumexp
 from tabgrad.random import dropout
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tabgrad.dtypes import DType, float32
-from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError
 from tabgrad.ir.graph import make
 from tabgrad.ops import elementwise as e
 from tabgrad.ops import manipulation as m
@@ -49,6 +49,35 @@ def _placed(name: str, what: str, value: Any, x: Tensor, axes: Sequence[int]) ->
             f"{list(axes)} of x {list(x.shape)}; received {list(t.shape)}"
         )
     return m.reshape(t, wanted)
+
+
+def moments(
+    x: Any, axes: Axis, keepdims: bool = False, synchronized: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance along `axes`.
+
+    Args:
+        x: a tensor of any shape.
+        axes: one axis or several.
+        keepdims: keep the axes with size 1.
+        synchronized: only False: there is one device.
+
+    Raises:
+        NotSupportedError: synchronized=True.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> mean, variance = tg.nn.moments([1.0, 3.0], axes=0)
+        >>> float(mean), float(variance)
+        (2.0, 1.0)
+    """
+    if synchronized:
+        raise NotSupportedError(
+            "moments expected synchronized=False; received True. There is one device: leave it out"
+        )
+    t, dtype = _wide("moments", x)
+    mean, variance = r.mean(t, axes, keepdims), r.var(t, axes, keepdims=keepdims)
+    return e.cast(mean, dtype), e.cast(variance, dtype)
 
 
 def batch_normalization(

@@ -154,8 +154,3 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Number of non-zero elements, int32."""
     return sum(e.cast(x, bool_), axis, keepdims)
-
-
-def moments(x: Any, axes: Sequence[int], keepdims: bool = False) -> tuple[Tensor, Tensor]:
-    """Mean and variance along `axes`."""
-    return mean(x, axes, keepdims), var(x, axes, keepdims)
