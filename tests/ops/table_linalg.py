@@ -141,8 +141,8 @@ def elimination() -> Iterator[Case]:
         # For empty matrices SciPy returns factors whose product has another shape.
         if np.prod(shape):
             yield close("linalg.lu", "", scipy.linalg.lu, random(shape), ulp=20)
-    yield close("linalg.lu", "empty",
-                lambda x: [np.eye(3), np.zeros((3, 0)), np.zeros((0, 0))], random((3, 0)))  # fmt: skip
+    empty = [np.eye(3), np.zeros((3, 0)), np.zeros((0, 0))]
+    yield close("linalg.lu", "empty", lambda x: empty, random((3, 0)))
     for shape in ((3, 3), (5, 3), (3, 5), (1, 1)):
         yield close("linalg.lu_factor", "", lambda x: _lu_factor(x)[0], random(shape), ulp=20,
                     call=lambda x: L.lu_factor(x)[0])  # fmt: skip
@@ -160,9 +160,10 @@ def elimination() -> Iterator[Case]:
                (singular,))  # fmt: skip
     for op in ("det", "inv", "slogdet"):
         oracle = getattr(np.linalg, op)
-        yield close(f"linalg.{op}", "complex", complex_oracle(lambda x, f=oracle: list(flatten(f(x)))),
-                    regular((2, 3, 3)), random((2, 3, 3), 5), call=of_complex(getattr(L, op)),
-                    ulp=60, allowance=1.0)  # fmt: skip
+        yield close(f"linalg.{op}", "complex",
+                    complex_oracle(lambda x, f=oracle: list(flatten(f(x)))), regular((2, 3, 3)),
+                    random((2, 3, 3), 5), call=of_complex(getattr(L, op)), ulp=60,
+                    allowance=1.0)  # fmt: skip
     for left, right in (
         ((3, 3), (3,)),
         ((3, 3), (3, 2)),
@@ -190,12 +191,19 @@ def orthogonal() -> Iterator[Case]:
             yield close("linalg.qr", mode, lambda x, m=mode: list(np.linalg.qr(x, m)),
                         random(shape), call=lambda x, m=mode: L.qr(x, m), ulp=30)  # fmt: skip
     for name, x in STRANGE.items():
-        yield close("linalg.qr", name, lambda x: list(np.linalg.qr(x)), x, ulp=30)
+        # Columns of Q that belong to no column of x are any.
+        yield close("linalg.qr", name, lambda x: [x, _eyes(x, min(x.shape))], x,
+                    call=_together_qr, ulp=30)  # fmt: skip
     yield close("linalg.qr", "complex", complex_oracle(lambda x: list(np.linalg.qr(x))),
                 random((4, 3)), random((4, 3), 1), call=of_complex(L.qr), ulp=30)  # fmt: skip
     yield close("linalg.gram_schmidt", "", _gram_schmidt, random((3, 5)), ulp=30)
     yield close("linalg.gram_schmidt", "list", lambda x: list(_gram_schmidt(x)), random((3, 4)),
                 call=lambda x: L.gram_schmidt([x[0], x[1], x[2]]), ulp=30)  # fmt: skip
+
+
+def _together_qr(x: tg.Tensor) -> list[tg.Tensor]:
+    q, r = L.qr(x)
+    return [tg.matmul(q, r), tg.matmul(tg.matrix_transpose(q), q)]
 
 
 def _gram_schmidt(x: Array) -> Array:

@@ -1,4 +1,6 @@
-"""Products of matrices and tensors: matmul, dot, tensordot, einsum. All are the primitive `dot`."""
+"""Products of matrices and tensors: matmul, dot, tensordot, kron, cross. What sums is the primitive
+`dot`. `einsum` has a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,16 @@ from tabgrad import dtypes
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import broadcast_shapes, common, on_products, parts_of
+from tabgrad.ops.arguments import (
+    axis_of,
+    broadcast_shapes,
+    common,
+    on_products,
+    spread,
+)
+from tabgrad.ops.complex_numbers import conj
+from tabgrad.ops.elementwise import multiply, subtract
+from tabgrad.ops.manipulation import moveaxis, stack
 from tabgrad.tensor import Tensor
 
 
@@ -24,8 +35,15 @@ def _pair(name: str, x1: Any, x2: Any) -> tuple[Node, Node]:
 def matmul(x1: Any, x2: Any) -> Tensor:
     """Matrix product of the last two axes, broadcasting the others; 1-d operands are vectors.
 
+    Args:
+        x1: (..., m, k), or (k,).
+        x2: (..., k, n), or (k,).
+
+    Returns:
+        (..., m, n), without m or n where an operand is a vector. Bools are counted as int32.
+
     Raises:
-        ShapeError: inner sizes that differ, with both shapes.
+        ShapeError: numbers without axes, or inner sizes that differ, with both shapes.
 
     Example:
         >>> import tabgrad as tg
@@ -62,11 +80,25 @@ def _tail_dims(lead: Sequence[int], n: int, node: Node) -> list[int]:
 
 @on_products("x1", "x2")
 def dot(x1: Any, x2: Any) -> Tensor:
-    """NumPy's dot: the last axis of x1 with the second last of x2, no broadcasting."""
+    """NumPy's dot: the last axis of x1 with the second last of x2, no broadcasting.
+
+    Args:
+        x1: (..., k), or a number.
+        x2: (..., k, n), (k,), or a number.
+
+    Returns:
+        The leading axes of x1, then those of x2 and n; the product where one is a number.
+
+    Raises:
+        ShapeError: inner sizes that differ.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> int(tg.ops.dot([1, 2], [3, 4]))
+        11
+    """
     x, y = _pair("dot", x1, x2)
     if not x.shape or not y.shape:
-        from tabgrad.ops.elementwise import multiply
-
         return multiply(Tensor(x), Tensor(y))
     k_y = max(len(y.shape) - 2, 0)
     if x.shape[-1] != y.shape[k_y]:
@@ -76,143 +108,223 @@ def dot(x1: Any, x2: Any) -> Tensor:
     return Tensor(make("dot", x, y, contract=((len(x.shape) - 1,), (k_y,)), batch=((), ())))
 
 
-def vecdot(x1: Any, x2: Any, axis: int = -1) -> Tensor:
-    """Sum of products along one axis, broadcasting the others; complex x1 is conjugated."""
-    from tabgrad.ops.complex_numbers import conj
-    from tabgrad.ops.elementwise import multiply
-    from tabgrad.ops.reduction import sum as sum_
+@on_products("x1", "x2")
+def inner(x1: Any, x2: Any) -> Tensor:
+    """NumPy's inner: sums over the last axes of both; the product where one is a number.
 
-    return sum_(multiply(conj(x1), x2), axis)
+    Raises:
+        ShapeError: last axes of different sizes.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.inner([[1, 2], [3, 4]], [1, 1]).tolist()
+        [3, 7]
+    """
+    x, y = _pair("inner", x1, x2)
+    if not x.shape or not y.shape:
+        return multiply(Tensor(x), Tensor(y))
+    if x.shape[-1] != y.shape[-1]:
+        raise ShapeError(
+            f"inner expected equal last sizes; received {list(x.shape)} and {list(y.shape)}"
+        )
+    k = ((len(x.shape) - 1,), (len(y.shape) - 1,))
+    return Tensor(make("dot", x, y, contract=k, batch=((), ())))
+
+
+def vdot(x1: Any, x2: Any) -> Tensor:
+    """Sum of the products of all elements, flattened; complex x1 is conjugated.
+
+    Raises:
+        ShapeError: different numbers of elements.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> int(tg.ops.vdot([[1, 2], [3, 4]], [[1, 1], [1, 1]]))
+        10
+    """
+    return _flat_dot(conj(x1), x2)
+
+
+@on_products("x1", "x2")
+def _flat_dot(x1: Any, x2: Any) -> Tensor:
+    x, y = _pair("vdot", x1, x2)
+    if x.size != y.size:
+        raise ShapeError(
+            f"vdot expected as many elements in both; received {list(x.shape)} and {list(y.shape)}"
+        )
+    x, y = b.reshape(x, (x.size,)), b.reshape(y, (y.size,))
+    return Tensor(make("dot", x, y, contract=((0,), (0,)), batch=((), ())))
+
+
+def vecdot(x1: Any, x2: Any, axis: int = -1) -> Tensor:
+    """Sum of products along one axis, broadcasting the others; complex x1 is conjugated.
+
+    Args:
+        x1: numbers.
+        x2: numbers, of the same size on `axis`.
+        axis: counted from the last axis where the ranks differ, so negative.
+
+    Returns:
+        Sums in the common dtype: integers wrap, bools are counted as int32.
+
+    Raises:
+        ShapeError: sizes that differ on the axis, or others that do not broadcast.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.vecdot([[1, 2], [3, 4]], [1, 1]).tolist()
+        [3, 7]
+    """
+    return _vecdot(conj(x1), x2, axis)
+
+
+@on_products("x1", "x2")
+def _vecdot(x1: Any, x2: Any, axis: int) -> Tensor:
+    x, y = _pair("vecdot", x1, x2)
+    if axis >= 0 and len(x.shape) == len(y.shape):
+        axis -= len(x.shape)
+    rank = min(len(x.shape), len(y.shape))
+    axis_of("vecdot", axis, rank)
+    if axis >= 0 or x.shape[axis] != y.shape[axis]:
+        raise ShapeError(
+            f"vecdot expected equal sizes on axis {axis}; received {list(x.shape)} and "
+            f"{list(y.shape)}"
+        )
+    shape = broadcast_shapes("vecdot", x.shape, y.shape)
+    product = b.mul(spread(x, shape), spread(y, shape))
+    return Tensor(b.reduce("reduce_sum", product, (len(shape) + axis,)))
 
 
 @on_products("x1", "x2")
 def outer(x1: Any, x2: Any) -> Tensor:
-    """All products of the elements of two vectors (flattened)."""
-    x, y = _pair("outer", x1, x2)
-    x, y = b.reshape(x, (x.size,)), b.reshape(y, (y.size,))
-    return Tensor(make("dot", x, y, contract=((), ()), batch=((), ())))
-
-
-@on_products("x1", "x2")
-def tensordot(x1: Any, x2: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor:
-    """Sum over pairs of axes: the last n of x1 with the first n of x2, or two lists of axes."""
-    x, y = _pair("tensordot", x1, x2)
-    if isinstance(axes, int):
-        rank = len(x.shape)
-        mine, theirs = tuple(range(rank - axes, rank)), tuple(range(axes))
-    else:
-        mine = tuple(a % len(x.shape) for a in axes[0])
-        theirs = tuple(a % len(y.shape) for a in axes[1])
-    return Tensor(make("dot", x, y, contract=(mine, theirs), batch=((), ())))
-
-
-@on_products("operands")
-def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """Sum of products by Einstein's convention, operands taken from left to right.
-
-    Every letter names an axis; letters absent from the output are summed. "..." stands for leading
-    axes that broadcast.
-
-    Raises:
-        ArgumentError: an equation that does not fit the operands.
+    """All products of the elements of two vectors (other shapes are flattened).
 
     Example:
         >>> import tabgrad as tg
-        >>> tg.einsum("ij,jk->ik", tg.ones((2, 3)), tg.ones((3, 4))).shape
-        (2, 4)
+        >>> tg.outer([1, 2], [3, 4]).tolist()
+        [[3, 4], [6, 8]]
     """
-    nodes = common("einsum", *[Tensor(*parts_of(x)) for x in operands])
-    terms, out = _parse(subscripts, nodes)
-    letters, node = terms[0], nodes[0]
-    for i in range(1, len(nodes)):
-        later = set(out).union(*terms[i + 1 :]) if i + 1 < len(terms) else set(out)
-        letters, node = _contract(letters, node, terms[i], nodes[i], later)
-    letters, node = _diagonals(letters, node)
-    drop = [d for d, letter in enumerate(letters) if letter not in out]
-    node = b.reduce("reduce_sum", node, drop)
-    letters = [letter for letter in letters if letter in out]
-    return Tensor(b.permute(node, [letters.index(letter) for letter in out]))
+    x, y = _pair("outer", x1, x2)
+    shape = (x.size, y.size)
+    x = b.broadcast(b.reshape(x, (x.size,)), shape, (0,))
+    y = b.broadcast(b.reshape(y, (y.size,)), shape, (1,))
+    return Tensor(b.mul(x, y))
 
 
-def _parse(subscripts: str, nodes: Sequence[Node]) -> tuple[list[list[str]], list[str]]:
-    text = subscripts.replace(" ", "")
-    left, arrow, right = text.partition("->")
-    parts = left.split(",")
-    if len(parts) != len(nodes):
-        raise ArgumentError(
-            f"einsum expected {len(parts)} operands for {subscripts!r}; received {len(nodes)}"
-        )
-    extra = [
-        len(node.shape) - len(p.replace("...", "")) for p, node in zip(parts, nodes, strict=True)
-    ]
-    widest = max([n for p, n in zip(parts, extra, strict=True) if "..." in p], default=0)
-    dots = [f".{i}" for i in range(widest)]
-    terms = []
-    for p, node, n in zip(parts, nodes, extra, strict=True):
-        head, ellipsis, tail = p.partition("...")
-        if n < 0 or (n and not ellipsis):
-            raise ArgumentError(
-                f"einsum term {p!r} of {subscripts!r} does not fit shape {list(node.shape)}"
+@on_products("x1", "x2")
+def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
+    """Sum over pairs of axes.
+
+    Args:
+        x1: numbers.
+        x2: numbers.
+        axes: n for the last n axes of x1 with the first n of x2, or two axes, or two lists of axes.
+
+    Returns:
+        The other axes of x1, then those of x2.
+
+    Raises:
+        ShapeError: axes that are not there, or have different sizes.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.tensordot(tg.ones((2, 3, 4)), tg.ones((3, 4, 5))).shape
+        (2, 5)
+    """
+    x, y = _pair("tensordot", x1, x2)
+    rank_x, rank_y = len(x.shape), len(y.shape)
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(rank_x, rank_y):
+            raise ShapeError(
+                f"tensordot expected axes from 0 to {min(rank_x, rank_y)} for shapes "
+                f"{list(x.shape)} and {list(y.shape)}; received {axes}"
             )
-        terms.append([*head, *dots[widest - n :][: n if ellipsis else 0], *tail])
-    sizes: dict[str, int] = {}
-    for term, node in zip(terms, nodes, strict=True):
-        for letter, n in zip(term, node.shape, strict=True):
-            if sizes.setdefault(letter, n) != n:
-                raise ShapeError(
-                    f"einsum {subscripts!r}: axis {letter!r} has sizes {sizes[letter]} and {n}"
-                )
-    if arrow:
-        head, ellipsis, tail = right.partition("...")
-        out = [*head, *(dots if ellipsis else []), *tail]
+        mine, theirs = tuple(range(rank_x - axes, rank_x)), tuple(range(axes))
     else:
-        seen = [letter for term in terms for letter in term]
-        out = dots + sorted({c for c in seen if not c.startswith(".") and seen.count(c) == 1})
-    unknown = [letter for letter in out if letter not in sizes]
-    if unknown or len(set(out)) != len(out):
-        raise ArgumentError(
-            f"einsum output of {subscripts!r} must name distinct axes of its inputs"
+        if len(axes) != 2:
+            raise ArgumentError(
+                f"tensordot expected a number or two lists of axes; received {axes!r}"
+            )
+        first, second = ([a] if isinstance(a, int) else list(a) for a in axes)
+        mine = tuple(axis_of("tensordot", a, rank_x) for a in first)
+        theirs = tuple(axis_of("tensordot", a, rank_y) for a in second)
+    distinct = len(set(mine)) == len(mine) and len(set(theirs)) == len(theirs)
+    if not distinct or [x.shape[a] for a in mine] != [y.shape[a] for a in theirs]:
+        raise ShapeError(
+            f"tensordot expected pairs of axes of equal sizes; received axes {axes!r} of shapes "
+            f"{list(x.shape)} and {list(y.shape)}"
         )
-    return terms, out
+    return Tensor(make("dot", x, y, contract=(mine, theirs), batch=((), ())))
 
 
-def _diagonals(letters: Sequence[str], node: Node) -> tuple[list[str], Node]:
-    """Axes with the same letter reduced to their diagonal."""
-    letters = list(letters)
-    for letter in sorted({c for c in letters if letters.count(c) > 1}):
-        while letters.count(letter) > 1:
-            i = letters.index(letter)
-            j = letters.index(letter, i + 1)
-            same = b.eq(b.iota(node.shape, i, dtypes.int32), b.iota(node.shape, j, dtypes.int32))
-            node = b.reduce("reduce_sum", b.select(same, node, b.like(node, 0)), (j,))
-            del letters[j]
-    return letters, node
+@on_products("x1", "x2")
+def kron(x1: Any, x2: Any) -> Tensor:
+    """The Kronecker product: a block of all of x2 for each element of x1, times that element.
+
+    Args:
+        x1: numbers of any shape; the shorter shape gets leading axes of size 1.
+        x2: numbers of any shape.
+
+    Returns:
+        Each size is the product of both sizes.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.kron([1, 10], [1, 2]).tolist()
+        [1, 2, 10, 20]
+    """
+    x, y = _pair("kron", x1, x2)
+    rank = max(len(x.shape), len(y.shape))
+    a = (*[1] * (rank - len(x.shape)), *x.shape)
+    c = (*[1] * (rank - len(y.shape)), *y.shape)
+    both = [n for pair in zip(a, c, strict=True) for n in pair]
+    x = b.broadcast(b.reshape(x, a), both, range(0, 2 * rank, 2))
+    y = b.broadcast(b.reshape(y, c), both, range(1, 2 * rank, 2))
+    return Tensor(b.reshape(b.mul(x, y), [n * m for n, m in zip(a, c, strict=True)]))
 
 
-def _contract(
-    x_letters: Sequence[str], x: Node, y_letters: Sequence[str], y: Node, later: set[str]
-) -> tuple[list[str], Node]:
-    x_names, x = _diagonals(x_letters, x)
-    y_names, y = _diagonals(y_letters, y)
-    # What only one operand has and nobody needs later is summed before it is multiplied.
-    for names, other in ((x_names, y_names), (y_names, x_names)):
-        lonely = [d for d, c in enumerate(names) if c not in other and c not in later]
-        if lonely:
-            if names is x_names:
-                x = b.reduce("reduce_sum", x, lonely)
-            else:
-                y = b.reduce("reduce_sum", y, lonely)
-            for d in reversed(lonely):
-                del names[d]
-    shared = [c for c in x_names if c in y_names]
-    batch = [c for c in shared if c in later]
-    gone = [c for c in shared if c not in later]
-    result = make(
-        "dot",
-        x,
-        y,
-        contract=(tuple(map(x_names.index, gone)), tuple(map(y_names.index, gone))),
-        batch=(tuple(map(x_names.index, batch)), tuple(map(y_names.index, batch))),
-    )
-    free = [c for c in x_names if c not in shared] + [c for c in y_names if c not in shared]
-    return [*batch, *free], result
+def cross(
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Tensor:
+    """The cross product of vectors of 3 (or 2) elements, broadcasting the other axes.
+
+    Args:
+        x1: vectors along `axisa`, of size 3 or 2; a missing third element counts as 0.
+        x2: vectors along `axisb`, of size 3 or 2.
+        axisa: axis of the vectors of x1.
+        axisb: axis of the vectors of x2.
+        axisc: axis of the vectors of the result, which has none where both had 2 elements.
+        axis: all three at once.
+
+    Raises:
+        ShapeError: vectors of another size, or shapes that do not broadcast.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.cross([1, 0, 0], [0, 1, 0]).tolist()
+        [0, 0, 1]
+    """
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, c = moveaxis(x1, axisa, -1), moveaxis(x2, axisb, -1)
+    sizes = a.shape[-1], c.shape[-1]
+    if not set(sizes) <= {2, 3}:
+        raise ShapeError(
+            f"cross expected vectors of 2 or 3 elements; received sizes {sizes[0]} and {sizes[1]} "
+            f"in shapes {list(a.shape)} and {list(c.shape)}"
+        )
+
+    def minor(i: int, j: int) -> Tensor | None:
+        """a_i c_j - a_j c_i, elements that are not there being 0."""
+        plus = multiply(a[..., i], c[..., j]) if i < sizes[0] and j < sizes[1] else None
+        minus = multiply(a[..., j], c[..., i]) if j < sizes[0] and i < sizes[1] else None
+        if plus is None:
+            return None if minus is None else -minus
+        return plus if minus is None else subtract(plus, minus)
+
+    last = minor(0, 1)
+    assert last is not None
+    first, second = minor(1, 2), minor(2, 0)
+    if first is None or second is None:
+        return last
+    return moveaxis(stack([first, second, last], -1), -1, axisc)
