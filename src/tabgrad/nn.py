@@ -68,6 +68,7 @@ from tabgrad.ops.normalization import (
     normalize,
     rms_normalization,
 )
+from tabgrad.ops.order import in_top_k, top_k
 from tabgrad.ops.patches import (
     depth_to_space,
     dilation2d,
@@ -124,6 +125,7 @@ __all__ = [
     "hard_tanh",
     "hinge_loss",
     "huber_loss",
+    "in_top_k",
     "l2_normalize",
     "layer_normalization",
     "leaky_relu",
@@ -165,5 +167,6 @@ __all__ = [
     "tanh",
     "tanh_shrink",
     "threshold",
+    "top_k",
     "unfold",
 ]

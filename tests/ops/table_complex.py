@@ -46,6 +46,7 @@ def _parts() -> Iterator[Case]:
     yield _row("conjugate", np.conjugate, z)
     yield _row("angle", np.angle, z, ulp=2, dtype="float32")
     yield _row("angle", np.angle, x, ulp=1, dtype="float32")
+    yield _row("polar", lambda r, a: r * np.exp(1j * a), np.abs(x), x, ulp=4)
     yield _row("view_as_real", lambda a: np.stack([a.real, a.imag], -1), z)
     yield _row("view_as_complex", lambda a: a[..., 0] + 1j * a[..., 1], random((3, 2)), ulp=0)
 

@@ -77,6 +77,24 @@ def angle(x: Any) -> Tensor:
     return e.where(e.isnan(Tensor(node)), Tensor(node), e.cast(flat, node.dtype))
 
 
+def polar(abs_: Any, angle: Any) -> Tensor:
+    """The complex number with this magnitude and argument: abs_ * (cos(angle) + i*sin(angle)).
+
+    Args:
+        abs_, angle: real numbers that broadcast; the angle is in radians.
+
+    Raises:
+        DtypeError: a complex argument.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.polar(2.0, 0.0).tolist()
+        (2+0j)
+    """
+    size, turn = (Tensor(x) for x in common("polar", abs_, angle, floating=True))
+    return complex(e.multiply(size, e.cos(turn)), e.multiply(size, e.sin(turn)))
+
+
 def view_as_complex(x: Any) -> Tensor:
     """The complex numbers whose parts lie along the last axis, of size 2.
 
