@@ -20,6 +20,9 @@ failures of one kind apart. The player's `TabgradError` in JavaScript carries th
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 
 class TabgradError(Exception):
     """Base of all errors raised by tabgrad.
@@ -58,7 +61,26 @@ class ArgumentError(TabgradError, ValueError):
 
 
 class CaptureError(TabgradError, RuntimeError):
-    """A value was read while a function was being captured, when no value exists yet."""
+    """A value was read while a function was being captured, when no value exists yet.
+
+    The message ends with the Python line outside the package that asked for it.
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None) -> None:
+        line = python_line()
+        super().__init__(f"{message} (at {line})" if line else message, code=code)
+
+
+def python_line() -> str:
+    """File and line of the innermost Python outside this package that is running now."""
+    frame: FrameType | None = sys._getframe(1)
+    package = __name__.partition(".")[0]
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] != package:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 class EngineError(TabgradError, RuntimeError):

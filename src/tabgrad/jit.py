@@ -7,19 +7,26 @@ Variables assigned become updates in place; nothing has to be listed by the user
 from __future__ import annotations
 
 import functools
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from tabgrad import realize, trees
+from tabgrad import config, realize, trees
+from tabgrad.closures import Surroundings
 from tabgrad.dtypes import DType, as_dtype
-from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.errors import ArgumentError, CaptureError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.ir.graph import Node, remake, rewrite
-from tabgrad.realize import Buffer, Program, Scalar
+from tabgrad.realize import Buffer, Program
+from tabgrad.signature import Call, Signature
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable, scope
+
+# A function compiled so often because something around it changes gets a warning.
+MANY = 10
 
 
 class Capture:
@@ -52,12 +59,18 @@ class Traced:
     """A captured function: its graph, its Variables in state order, and the shape of its result."""
 
     def __init__(
-        self, graph: EntryGraph, variables: list[Variable], captured: list[Node], result: Any
+        self,
+        graph: EntryGraph,
+        variables: list[Variable],
+        captured: list[Node],
+        result: Any,
+        donated: dict[int, int],
     ) -> None:
         self.graph = graph
         self.variables = variables
         self.captured = captured  # concrete tensors the function closed over, extra inputs
         self.result = result
+        self.donated = donated  # arguments that are states behind the Variables -> their results
 
     def with_constants(self, name: str, constant: Callable[[Tensor], Variable]) -> EntryGraph:
         """The graph under another name, with the tensors the function closed over as Variables,
@@ -77,6 +90,7 @@ def trace(
     names: Sequence[str] | None = None,
     scalars: Sequence[bool] | None = None,
     output_names: Sequence[str] | None = None,
+    donated: Sequence[bool] = (),
 ) -> Traced:
     """Capture `fn` called with one abstract tensor for each spec.
 
@@ -87,6 +101,7 @@ def trace(
         names: the inputs' names, by default x0, x1, ...
         scalars: which 0-d inputs are host scalars written into the frame.
         output_names: the outputs' names, by default y0, y1, ... (or y for a single one).
+        donated: which arguments' memory a result of the same shape and dtype may take.
 
     Raises:
         ShapeError: rows marked on arguments whose leading sizes differ.
@@ -106,6 +121,7 @@ def trace(
     roots, captured = _lift_values(roots)
     outs = roots[: len(outs)]
     new = dict(zip(updates, roots[len(outs) :], strict=True))
+    taken = _taken(nodes, outs, donated)
     arguments = [
         Argument(
             node,
@@ -114,18 +130,34 @@ def trace(
             rows=specs[i][2],
         )
         for i, node in enumerate(nodes)
+        if i not in taken
     ]
     arguments += [Argument(node, f"captured{i}") for i, (node, _) in enumerate(captured)]
     default = ["y"] if len(outs) == 1 else [f"y{i}" for i in range(len(outs))]
+    results = [Result(n, s) for n, s in zip(outs, output_names or default, strict=True)]
+    states = [State(capture.inputs[k], capture.variables[k].path, new.get(k)) for k in keys]
+    states += [State(nodes[i], f"donated{i}", outs[at]) for i, at in taken.items()]
     graph = EntryGraph(
         name=name or str(getattr(fn, "__name__", "function")),
         arguments=arguments,
-        states=[State(capture.inputs[k], capture.variables[k].path, new.get(k)) for k in keys],
-        results=[Result(n, s) for n, s in zip(outs, output_names or default, strict=True)],
+        states=states,
+        results=[result for at, result in enumerate(results) if at not in taken.values()],
         rows=sizes.pop() if sizes else None,
     )
     values = [value for _, value in captured]
-    return Traced(graph, list(capture.variables.values()), values, structure)
+    return Traced(graph, list(capture.variables.values()), values, structure, taken)
+
+
+def _taken(nodes: Sequence[Node], outs: Sequence[Node], donated: Sequence[bool]) -> dict[int, int]:
+    """For donated arguments, the result that takes their place in memory, if one fits."""
+    taken: dict[int, int] = {}
+    for i, (node, given) in enumerate(zip(nodes, donated, strict=False)):
+        fits = [at for at, out in enumerate(outs) if out.outs == node.outs]
+        free = [at for at in fits if at not in taken.values()]
+        if given and free:
+            # What is returned unchanged stays where it is.
+            taken[i] = next((at for at in free if outs[at] is node), free[0])
+    return taken
 
 
 def _lift_values(roots: Sequence[Node]) -> tuple[list[Node], list[tuple[Node, Node]]]:
@@ -187,119 +219,227 @@ class Bound:
                 variable.version += 1
 
 
+class _Donated:
+    """Stands where the buffer of a donated tensor was; using it raises."""
+
+    def __init__(self, node: Node, to: str) -> None:
+        self.message = (
+            f"expected a tensor that still has its value; this one ({node.dtype.name} "
+            f"{list(node.shape)}) was donated to the compiled function {to!r}, which has used its "
+            "memory for something else. Use the result of that call, or take the argument out of "
+            "donate_argnums"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        raise ArgumentError(self.message)
+
+
+class _Made(NamedTuple):
+    """A Program, and what it was made for."""
+
+    traced: Traced
+    program: Program
+    loaded: Any
+    call: Call
+    around: Surroundings
+
+
 class Compiled:
     """A function that runs as one Program for each combination of shapes it is called with."""
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        static_argnums: int | Sequence[int] = (),
+        static_argnames: str | Sequence[str] = (),
+        donate_argnums: int | Sequence[int] = (),
+    ) -> None:
         functools.update_wrapper(self, fn)
         self._fn = fn
-        self._cache: dict[Any, tuple[Traced, Program, Any]] = {}
+        self._signature = Signature(fn, static_argnums, static_argnames, donate_argnums)
+        self._cache: dict[Any, _Made] = {}
+        self._replaced = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        leaves, structure = trees.flatten((args, kwargs))
-        if realize.capturing() or realize.differentiating():
+        call = self._open(args, kwargs)
+        if (
+            realize.capturing()
+            or realize.differentiating()
+            or any(realize.is_abstract(node) for node in call.nodes)
+        ):
             # A part of the graph around it: a Program's results have no sources to follow.
-            nodes = [_as_node(leaf) for leaf in leaves]
-            filled = [x if node is None else Tensor(node) for x, node in zip(leaves, nodes)]
-            args, kwargs = trees.unflatten(structure, filled)
+            args, kwargs = call.fill(map(Tensor, call.nodes))
             return self._fn(*args, **kwargs)
-        inputs, key = self._key(leaves, structure)
-        traced, program, loaded = self._find(leaves, structure, inputs, key)
+        traced, program, loaded, _, _ = self._find(call)
         engine = realize.engine()
-        realize.realize([node for node in inputs if node.buffer is None])
+        entry = program.entries[0]
+        realize.realize([node for node in call.nodes if node.buffer is None])
         keep: list[Buffer] = []
         words: list[int] = []
-        ports = program.entries[0].inputs
-        for node, port in zip([*inputs, *traced.captured], ports, strict=True):
+        inputs = [node for i, node in enumerate(call.nodes) if i not in traced.donated]
+        for node, port in zip([*inputs, *traced.captured], entry.inputs, strict=True):
             if port.scalar:
                 words.append(node.buffer.bits)
             else:
                 keep.append(realize.handle_of(node))
                 words.append(keep[-1].handle)
-        updates = [update for _, update in program.entries[0].state]
-        for variable, update in zip(traced.variables, updates, strict=True):
+        updates = [update for _, update in entry.state]
+        for variable, update in zip(traced.variables, updates, strict=False):
             words.append(variable.handle(update))
-        results = [Buffer(engine, _nbytes(p.shape, p.dtype)) for p in program.entries[0].outputs]
+        given = {i: self._give(call.nodes[i]) for i in traced.donated}
+        words += [buffer.handle for buffer in given.values()]
+        results = [Buffer(engine, _nbytes(p.shape, p.dtype)) for p in entry.outputs]
         engine.run(loaded, 0, words + [buffer.handle for buffer in results], 0)
-        for variable, update in zip(traced.variables, updates, strict=True):
+        for i, node in enumerate(call.nodes):
+            if call.donated[i] and i not in given:
+                node.buffer = _Donated(node, self._name)
+        for variable, update in zip(traced.variables, updates, strict=False):
             if update:
                 variable.version += 1
-        tensors = [
-            Tensor(realize.value_node(buffer, port.shape, as_dtype(port.dtype)))
-            for buffer, port in zip(results, program.entries[0].outputs, strict=True)
-        ]
+        made = iter(
+            realize.value_node(buffer, port.shape, as_dtype(port.dtype))
+            for buffer, port in zip(results, entry.outputs, strict=True)
+        )
+        places = {
+            at: realize.value_node(given[i], call.nodes[i].shape, call.nodes[i].dtype)
+            for i, at in traced.donated.items()
+        }
+        count = len(places) + len(results)
+        tensors = [Tensor(places[at] if at in places else next(made)) for at in range(count)]
         return trees.unflatten(traced.result, tensors)
 
     def bind(self, *args: Any, **kwargs: Any) -> Bound:
         """The Program for arguments like these, with buffers of its own for inputs and outputs."""
-        leaves, structure = trees.flatten((args, kwargs))
-        inputs, key = self._key(leaves, structure)
-        return Bound(*self._find(leaves, structure, inputs, key))
+        made = self._find(self._open(args, kwargs, donating=False))
+        return Bound(made.traced, made.program, made.loaded)
 
     def program(self, *args: Any, **kwargs: Any) -> Program:
         """The Program that a call with arguments like these runs."""
-        leaves, structure = trees.flatten((args, kwargs))
-        inputs, key = self._key(leaves, structure)
-        return self._find(leaves, structure, inputs, key)[1]
+        return self._find(self._open(args, kwargs)).program
 
     def traces(self) -> list[Traced]:
         """What was captured so far, for an export; the latest last."""
-        return [traced for traced, _, _ in self._cache.values()]
+        return [made.traced for made in self._cache.values()]
 
-    def _key(self, leaves: list[Any], structure: trees.Structure) -> tuple[list[Node], Any]:
-        nodes: list[Node] = []
-        parts: list[Any] = []
-        for leaf in leaves:
-            node = _as_node(leaf)
-            if node is None:
-                parts.append(("static", type(leaf), leaf))
-            else:
-                nodes.append(node)
-                parts.append((node.shape, node.dtype, isinstance(node.buffer, Scalar)))
-        return nodes, (realize.engine(), structure, tuple(parts))
+    @property
+    def _name(self) -> str:
+        return str(getattr(self._fn, "__name__", "function"))
 
-    def _find(
-        self, leaves: list[Any], structure: trees.Structure, nodes: list[Node], key: Any
-    ) -> tuple[Traced, Program, Any]:
+    def _give(self, node: Node) -> Buffer:
+        """The buffer of a donated tensor, for this call to write: a copy where others have it."""
+        buffer = realize.handle_of(node)
+        node.buffer = _Donated(node, self._name)
+        # Besides this name, the count's own argument.
+        shared = sys.getrefcount(buffer) > 2
+        return buffer.copy(realize.engine()) if shared else buffer
+
+    def _open(self, args: Any, kwargs: Any, donating: bool = True) -> Call:
+        return self._signature.open(args, kwargs, realize.engine(), donating)
+
+    def _find(self, call: Call) -> _Made:
         try:
-            found = self._cache.get(key)
+            found = self._cache.get(call.key)
         except TypeError:
             raise ArgumentError(
                 "expected tensors, arrays, floats or hashable static values as arguments of a "
-                f"compiled function; received {[type(leaf).__name__ for leaf in leaves]}"
+                f"compiled function; received {[type(leaf).__name__ for leaf in call.leaves]}"
             ) from None
-        if found is not None:
+        changed = None if found is None else found.around.changed()
+        if found is not None and changed is None:
             return found
-        dynamic = [_as_node(leaf) is not None for leaf in leaves]
+        if config.debug and self._cache:
+            reason = self._reason(call, changed)
+            print(f"tabgrad: compiling {self._name} again: {reason}", file=sys.stderr, flush=True)
+        before = Surroundings(self._fn).values()
 
         def on_tensors(*tensors: Tensor) -> Any:
-            rest = iter(tensors)
-            filled = [
-                next(rest) if is_input else leaf
-                for leaf, is_input in zip(leaves, dynamic, strict=True)
-            ]
-            args, kwargs = trees.unflatten(structure, filled)
+            args, kwargs = call.fill(tensors)
             return self._fn(*args, **kwargs)
 
+        dynamic = [part for part in call.parts if part[0] != "static"]
         traced = trace(
             on_tensors,
-            [(node.shape, node.dtype, False) for node in nodes],
-            name=getattr(self._fn, "__name__", "function"),
-            scalars=[isinstance(node.buffer, Scalar) for node in nodes],
+            [(node.shape, node.dtype, False) for node in call.nodes],
+            name=self._name,
+            scalars=[scalar for _, _, scalar, _ in dynamic],
+            donated=call.donated,
         )
+        around = Surroundings(self._fn)
+        self._refuse_lost_state(before, around.values())
         program, loaded = realize.load([traced.graph])
-        self._cache[key] = (traced, program, loaded)
-        return self._cache[key]
+        if found is not None:
+            realize.unload(found.loaded, call.key[0])
+            self._count_replaced(str(changed))
+        # The values of this call are not to be kept alive by what is remembered of it.
+        names = call._replace(leaves=[None] * len(call.leaves), nodes=[])
+        self._cache[call.key] = _Made(traced, program, loaded, names, around)
+        return self._cache[call.key]
+
+    def _count_replaced(self, changed: str) -> None:
+        self._replaced += 1
+        if self._replaced == MANY:
+            warnings.warn(
+                f"{self._name} was compiled {MANY} times more because {changed!r}, which it takes "
+                "from around it, keeps changing. Pass it as an argument, or make it a tg.Variable "
+                "and assign to it",
+                stacklevel=4,
+            )
+
+    def _refuse_lost_state(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        for name, value in after.items():
+            old = before.get(name)
+            known = isinstance(old, (Tensor, int, float)) and isinstance(value, Tensor)
+            if known and value is not old and any(map(realize.is_abstract, _nodes_of(value))):
+                raise CaptureError(
+                    f"expected state of the compiled function {self._name!r} in a tg.Variable; "
+                    f"received an assignment to {name!r}, which happens while capturing only, not "
+                    "at every call. Make it a tg.Variable and use assign, or return the new value"
+                )
+
+    def _reason(self, call: Call, changed: str | None) -> str:
+        """What is different from the most similar call before."""
+        if changed is not None:
+            return f"{changed!r}, which the function uses, is not what it was"
+        return min(
+            [
+                self._signature.differences(call, made.call)
+                for made in reversed(self._cache.values())
+            ],
+            key=len,
+        )[0]
 
 
-def compile(fn: Callable[..., Any]) -> Compiled:
+def _nodes_of(value: Tensor) -> list[Node]:
+    return [node for node in value.parts if node is not None]
+
+
+def compile(
+    fn: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+) -> Any:
     """Turn `fn` into one Program for each combination of argument shapes.
 
     Tensors, arrays and floats are inputs; other arguments are static and a new value compiles
-    anew. Variables that `fn` reads or assigns are found by themselves and updated in place.
+    anew. Variables that `fn` reads or assigns are found by themselves and updated in place. When a
+    tensor, a Variable or a number that `fn` takes from around it is replaced, it is compiled anew.
+    TABGRAD_DEBUG=1 prints why something is compiled again.
+
+    Args:
+        fn: a function of nested containers; without it a decorator is returned.
+        static_argnums: positions of arguments to take as they are, such as floats that decide
+            about shapes; they must be hashable.
+        static_argnames: names of such arguments. Names and positions stand for each other.
+        donate_argnums: positions of arguments whose memory the results may take. Their tensors
+            cannot be read any more, nor can anything that shares their values.
 
     Raises:
-        CaptureError: when `fn` reads the value of a tensor while it is captured.
+        CaptureError: when `fn` reads the value of a tensor while it is captured, or assigns a
+            tensor to a name outside of it.
+        ArgumentError: static arguments that are tensors or cannot be hashed; reading what was
+            donated.
 
     Example:
         >>> import tabgrad as tg
@@ -311,17 +451,14 @@ def compile(fn: Callable[..., Any]) -> Compiled:
         >>> float(add(tg.tensor([1.0, 2.0]))), float(counter.value)
         (6.0, 3.0)
     """
-    return Compiled(fn)
-
-
-def _as_node(leaf: Any) -> Node | None:
-    if isinstance(leaf, Tensor):
-        return leaf.node
-    if isinstance(leaf, Variable):
-        return leaf.node()
-    if isinstance(leaf, float) or hasattr(leaf, "__array__"):
-        return tensor(leaf).node
-    return None
+    if fn is None:
+        return functools.partial(
+            compile,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            donate_argnums=donate_argnums,
+        )
+    return Compiled(fn, static_argnums, static_argnames, donate_argnums)
 
 
 def _nbytes(shape: Sequence[int], dtype: str | DType) -> int:

@@ -277,17 +277,18 @@ def gradient_depth() -> int:
 
 def realize(nodes: Sequence[Node]) -> None:
     """Compute these nodes in one Program; afterwards each holds its buffer."""
-    pending = list({id(n): n for n in nodes if n.buffer is None}.values())
+    pending = [n for n in nodes if n.buffer is None]
     if not pending:
         return
+    if len(pending) > 1:
+        pending = list({id(n): n for n in pending}.values())
     current = engine()
     key, leaves = structure(pending, _has_value)
     for leaf in leaves:
         if leaf.buffer is None:
             raise CaptureError(
-                f"a tensor of shape {list(pending[0].shape)} was read while tg.compile is "
-                "capturing, when no value exists yet. Return it and read it outside, or choose "
-                "with tg.where"
+                f"a tensor of shape {list(pending[0].shape)} was read {_where_values_are_missing()}"
+                ". Return it and read it outside, or choose with tg.where"
             )
     scalars = tuple(isinstance(leaf.buffer, Scalar) for leaf in leaves)
     _, loaded = _compiled((current, key, scalars), pending, leaves, scalars)
@@ -308,6 +309,14 @@ def realize(nodes: Sequence[Node]) -> None:
             _session.kept.add(node)
         else:
             _forget_sources(node)
+
+
+def _where_values_are_missing() -> str:
+    if _session.captures:
+        return "while tg.compile is capturing, when no value exists yet"
+    if _session.grad_depth:
+        return "inside a function that is being mapped (tg.vmap), where it has one for each example"
+    return "outside the function being captured that it belongs to, where it never has a value"
 
 
 def _forget_sources(node: Node) -> None:
@@ -355,6 +364,11 @@ def load(graphs: Sequence[EntryGraph]) -> tuple[Program, Any]:
     current = engine()
     program = driver.compile(graphs, target_of(current))
     return program, current.load(program)
+
+
+def unload(loaded: Any, from_engine: Any) -> None:
+    """Let go of a Program that nobody will run again."""
+    from_engine.unload(loaded)
 
 
 def compile_ahead(graphs: Sequence[EntryGraph], features: Sequence[str]) -> Program:

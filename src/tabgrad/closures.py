@@ -1,0 +1,167 @@
+"""What a function sees beside its arguments, so that `tg.compile` notices when it changes.
+
+Looked at are the function's closure, the globals it names and the attributes it names of the
+objects among those (a method's `self` too), also through the functions it calls that are written in
+Python: wherever there is a tensor, a Variable, a number, a string, or a container of such. What
+those objects compute, and arrays changed in place, are not seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from tabgrad import trees
+from tabgrad.tensor import Tensor
+from tabgrad.variable import Variable
+
+# Larger containers are data, not parameters, and are looked at up to here.
+MAX_LEAVES = 1_000
+_MISSING = object()
+_PLAIN = (bool, int, float, complex, str)
+
+
+class Place(NamedTuple):
+    """A name that a function reads, and how to read it now."""
+
+    name: str
+    read: Callable[[], Any]
+
+
+class Surroundings:
+    """What a function read when it was captured."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._seen = [
+            (place, value, print_of)
+            for place in _places(fn)
+            for value in [_value(place)]
+            for print_of in [_print(value)]
+            if print_of is not None
+        ]
+
+    def changed(self) -> str | None:
+        """The name of something that is not what it was, or None."""
+        for place, value, before in self._seen:
+            now = _value(place)
+            if now is value and type(now) in (Tensor, Variable, *_PLAIN):
+                continue
+            if _print(now) != before:
+                return place.name
+        return None
+
+    def values(self) -> dict[str, Any]:
+        """What each name stood for."""
+        return {place.name: value for place, value, _ in self._seen}
+
+
+def _value(place: Place) -> Any:
+    try:
+        return place.read()
+    except Exception:  # an empty cell, a deleted name, a property that fails
+        return _MISSING
+
+
+def _print(value: Any) -> Any:
+    """What tells a value from others; None for what is not looked at."""
+    if isinstance(value, (Tensor, Variable)):
+        return _Same(value)
+    if isinstance(value, _PLAIN):
+        return (type(value), repr(value))
+    if isinstance(value, (dict, list, tuple)):
+        try:
+            leaves, structure = trees.flatten(value, whole=True)
+        except TypeError:  # keys without an order
+            return None
+        kept = [_print(leaf) for leaf in leaves[:MAX_LEAVES]]
+        return None if all(one is None for one in kept) else (structure, tuple(kept))
+    return None
+
+
+class _Same:
+    """Equal to itself alone, and keeps its object alive so that no other takes its place."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _places(fn: Any) -> Iterator[Place]:
+    stack: list[tuple[str, Any]] = [] if _is_ours(fn) else [("", fn)]
+    seen: set[int] = set()
+    while stack:
+        prefix, function = stack.pop()
+        while isinstance(function, functools.partial):
+            function = function.func
+        if isinstance(function, types.MethodType):
+            owner, function = function.__self__, function.__func__
+            yield from _attributes("self", owner, _names(function.__code__))
+        if not isinstance(function, types.FunctionType) or id(function) in seen:
+            continue
+        seen.add(id(function))
+        code, names = function.__code__, _names(function.__code__)
+        inner: list[tuple[str, Callable[[], Any]]] = []
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            inner.append((name, functools.partial(getattr, cell, "cell_contents")))
+        known = function.__globals__
+        for name in names:
+            if name in known:
+                inner.append((name, functools.partial(known.get, name, _MISSING)))
+        for name, read in inner:
+            place = Place(prefix + name, read)
+            value = _value(place)
+            if _is_ours(value):
+                continue
+            if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+                stack.append((f"{prefix}{name}: ", value))
+            elif isinstance(value, types.ModuleType) or not isinstance(value, type):
+                yield place
+                yield from _attributes(prefix + name, value, names)
+
+
+def _attributes(name: str, owner: Any, names: set[str]) -> Iterator[Place]:
+    held = getattr(owner, "__dict__", None)
+    if not isinstance(held, dict) or _is_ours(owner):
+        return
+    for attribute in sorted(names & held.keys()):
+        if _holds_tensors(held[attribute]):
+            yield Place(f"{name}.{attribute}", functools.partial(held.get, attribute, _MISSING))
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Numbers among attributes are left out: counters and flags that a method changes itself."""
+    if isinstance(value, (dict, list, tuple)):
+        try:
+            leaves = trees.flatten(value, whole=True)[0]
+        except TypeError:
+            return False
+        return any(isinstance(leaf, (Tensor, Variable)) for leaf in leaves[:MAX_LEAVES])
+    return isinstance(value, (Tensor, Variable))
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Names that a function and those written inside it use, of globals and attributes alike."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _names(constant)
+    return found
+
+
+def _is_ours(value: Any) -> bool:
+    """Part of this package, whose own state is in Variables: layers, modules, functions."""
+    module = value.__name__ if isinstance(value, types.ModuleType) else None
+    if module is None:
+        if isinstance(value, (Tensor, Variable, dict, list, tuple, *_PLAIN)):
+            return False
+        kind = value if isinstance(value, (type, types.FunctionType)) else type(value)
+        module = getattr(kind, "__module__", "") or ""
+    return str(module).partition(".")[0] == __name__.partition(".")[0]
