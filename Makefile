@@ -3,13 +3,14 @@
 VENV_PYTHON := .venv/bin/python
 SETUP := @$(SHELL) tools/setup.sh
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench bench-laptop
 
 help:
 	@echo "make demo    train on this machine and in a browser page, side by side"
 	@echo "make test    every test (ARGS='-k name' to choose)"
 	@echo "make lint    ruff, mypy and tsc"
 	@echo "make bench   seed page and training against TensorFlow.js"
+	@echo "make bench-laptop   what compiling and eager operations cost here"
 
 demo:
 	$(SETUP) demo
@@ -26,3 +27,7 @@ lint:
 bench:
 	$(SETUP) bench
 	@$(VENV_PYTHON) -m bench.run $(ARGS)
+
+bench-laptop:
+	$(SETUP) bench
+	@$(VENV_PYTHON) -m bench.laptop $(ARGS)

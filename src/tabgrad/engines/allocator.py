@@ -72,9 +72,15 @@ class Allocator:
 
     def alloc(self, nbytes: int) -> int | None:
         """Take `nbytes` (0 or more) and return their address, or None when there is no room."""
-        if self._returned:
-            self._merge_returned()
         size = block_size(nbytes)
+        if self._returned:
+            block = self._returned.pop()
+            address = block >> _SHIFT
+            if block_size(block & ((1 << _SHIFT) - 1)) == size:
+                # A loop asks for what it has just given back: nothing to join and to cut again.
+                return self._take(address, nbytes)
+            self._returned.append(block)
+            self._merge_returned()
         free = self._free
         index = bisect_left(free, size << _SHIFT)
         if index == len(free):
@@ -86,9 +92,13 @@ class Allocator:
             self._insert(address + size, available - size)
         else:
             del self._start_of[address + size]
+        return self._take(address, nbytes)
+
+    def _take(self, address: int, nbytes: int) -> int:
         self._buffers[address] = nbytes
         self.live += nbytes
-        self.peak = max(self.peak, self.live)
+        if self.live > self.peak:
+            self.peak = self.live
         return address
 
     def free(self, address: int) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from tabgrad import config
 from tabgrad.dtypes import DType
@@ -173,7 +173,21 @@ class Node:
         return f"<{self.prim.name} {outs}>"
 
 
-_table: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+class _Reference(ref[Node]):
+    """What the table holds: it forgets a node that nobody uses."""
+
+    __slots__ = ("key",)
+    key: tuple[Any, ...]
+
+
+def _forget(reference: _Reference) -> None:
+    if _table.get(reference.key) is reference:
+        del _table[reference.key]
+
+
+# A plain dict of references: a WeakValueDictionary does the same in three times as many calls, and
+# every node passes here.
+_table: dict[tuple[Any, ...], _Reference] = {}
 _serial = itertools.count()
 _layer_path: list[str] = [""]
 _plain_origins: dict[str, Origin] = {}  # without a line there is one for each layer path
@@ -221,7 +235,8 @@ def make(name: str, *srcs: Node, **params: Any) -> Node:
     prim = PRIMITIVES[name]
     given = tuple([(k, _hashable(params[k])) for k in sorted(params)]) if params else ()
     key = (name, tuple(map(id, srcs)), given)
-    found = _table.get(key)
+    reference = _table.get(key)
+    found = None if reference is None else reference()
     if found is not None:
         return found
     outs = tuple(prim.infer([src.outs[0] for src in srcs], params))
@@ -229,13 +244,15 @@ def make(name: str, *srcs: Node, **params: Any) -> Node:
     node.prim, node.srcs, node.outs, node._key = prim, srcs, outs, key
     node.params = MappingProxyType(params)
     node.buffer = None
-    if srcs:
-        node.depth = 1 + max([src.depth for src in srcs])
-        node.held = sum([src.held for src in srcs])
-    else:
-        node.depth, node.held = 0, node.nbytes if name == "value" else 0
+    depth = held = 0
+    for src in srcs:
+        if src.depth >= depth:
+            depth = src.depth + 1
+        held += src.held
+    node.depth, node.held = depth, held
     node.origin = _origin()
-    _table[key] = node
+    reference = _table[key] = _Reference(node, _forget)
+    reference.key = key
     return node
 
 
@@ -311,13 +328,28 @@ def structure(
     position: dict[int, int] = {}
     leaves: list[Node] = []
     lines: list[Any] = []
-    for node in toposort(roots, stop):
+    # `toposort` and what is noted of each node in one walk: eager code comes here for every value.
+    stack = list(reversed(roots))
+    while stack:
+        node = stack[-1]
+        if id(node) in position:
+            stack.pop()
+            continue
+        name = node.prim.name
+        leaf = name == "value" or name == "input" or (stop is not None and stop(node))
+        if not leaf:
+            below = [src for src in node.srcs if id(src) not in position]
+            if below:
+                below.reverse()
+                stack += below
+                continue
+        stack.pop()
         position[id(node)] = len(position)
-        if node.prim.name in ("input", "value") or (stop is not None and stop(node)):
+        if leaf:
             leaves.append(node)
             lines.append((len(leaves), *[(shape, dtype.name) for shape, dtype in node.outs]))
         else:
-            lines.append((node._key[0], node._key[2], tuple([position[id(s)] for s in node.srcs])))
+            lines.append((name, node._key[2], tuple([position[id(s)] for s in node.srcs])))
     return (tuple(lines), tuple([position[id(root)] for root in roots])), leaves
 
 

@@ -259,6 +259,15 @@ def spread(node: Node, shape: Sequence[int]) -> Node:
 
 def aligned(name: str, *xs: Any, floating: bool = False) -> list[Node]:
     """Nodes of one dtype and one shape for all arguments."""
+    if len(xs) == 2 and type(xs[0]) is type(xs[1]) is Tensor:
+        # The common case, which needs nothing done; below, the next most common.
+        one, other = xs[0].node, xs[1].node
+        if one.outs == other.outs and (one.dtype.is_float or not floating):
+            return [one, other]
+    elif len(xs) == 2 and type(xs[0]) is Tensor and type(xs[1]) is float:
+        one = xs[0].node
+        if one.dtype.is_float:
+            return [one, spread(scalar(xs[1], one.dtype), one.shape)]
     nodes = common(name, *xs, floating=floating)
     shape = broadcast_shapes(name, *(node.shape for node in nodes))
     return [spread(node, shape) for node in nodes]
