@@ -290,6 +290,7 @@ from tabgrad.ops.standard import (
     take_along_axis,
     unstack,
 )
+from tabgrad.printing import set_printoptions
 from tabgrad.realize import set_engine
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.transformations.custom import checkpoint, custom_gradient
@@ -553,6 +554,7 @@ __all__ = [
     "segment",
     "selu",
     "set_engine",
+    "set_printoptions",
     "sigmoid",
     "sign",
     "signal",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tabgrad import dtypes, realize, trees
+from tabgrad import dtypes, printing, realize, trees
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
 from tabgrad.ir import build as b
@@ -211,12 +211,19 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
-    def __repr__(self) -> str:
+    def _abstract(self) -> str | None:
         if any(realize.is_abstract(node) for node in self._nodes()):
             return f"<tensor of shape {self.shape}, {self.dtype.name}, being captured>"
-        if self.size > 1000:
-            return f"tensor(shape={self.shape}, dtype={self.dtype.name})"
-        return f"tensor({_show(self.tolist())}, dtype={self.dtype.name})"
+        return None
+
+    def __repr__(self) -> str:
+        return self._abstract() or printing.representation(self._bytes(), self.shape, self.dtype)
+
+    def __str__(self) -> str:
+        return self._abstract() or printing.text(self._bytes(), self.shape, self.dtype)
+
+    def _repr_html_(self) -> str:
+        return self._abstract() or printing.page(self._bytes(), self.shape, self.dtype)
 
     if TYPE_CHECKING:  # attached by tabgrad.ops.operators
 
@@ -358,12 +365,6 @@ def check_device(device: Any) -> None:
             f"expected the device {DEVICE!r}, the only one; received {device!r}. What computes is "
             "chosen with tg.set_engine"
         )
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_show, value)) + "]"
-    return f"{value:.6g}" if isinstance(value, (float, complex)) else str(value)
 
 
 def check_concrete(node: Node, what: str) -> None:

@@ -14,6 +14,7 @@ from tabgrad.ops import (
     linear,
     manipulation,
     reduction,
+    standard,
     updates,
 )
 from tabgrad.tensor import Tensor
@@ -24,7 +25,7 @@ _BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
     "sub": elementwise.subtract,
     "mul": elementwise.multiply,
     "truediv": elementwise.divide,
-    "floordiv": elementwise.floor_divide,
+    "floordiv": standard.floor_divide,
     "mod": elementwise.mod,
     "pow": elementwise.power,
     "matmul": linear.matmul,

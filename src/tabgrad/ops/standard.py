@@ -122,3 +122,21 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
         (3, 2)
     """
     return arguments.broadcast_shapes("broadcast_shapes", *shapes)
+
+
+def floor_divide(x1: Any, x2: Any, /) -> Tensor:
+    """floor(x1 / x2), which `//` is, too; an integer divided by 0 gives 0.
+
+    Where one number is infinite this is the quotient of the standard, inf // 2 = inf and
+    -1 // inf = -0. NumPy (and `tg.ops.floor_divide`) gives NaN and -1 there.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> (tg.tensor([7.0, -7.0]) // 2).tolist()
+        [3.0, -4.0]
+    """
+    result = e.floor_divide(x1, x2)
+    if not result.dtype.is_float:
+        return result
+    infinite = e.logical_or(e.isinf(x1), e.isinf(x2))
+    return e.where(infinite, e.floor(e.divide(x1, x2)), result)
