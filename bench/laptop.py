@@ -1,8 +1,8 @@
-"""What Python costs on the laptop: compiling graphs of growing size, and one operation run eagerly.
+"""What Python costs on the laptop: compiling graphs of growing size, and operations run eagerly.
 
-`make bench-laptop` prints the figures and writes bench/LAPTOP.md. Compiling is timed on two kinds of
-graphs whose nodes are all different: a long chain of elementwise steps and means, and the gradient
-of a deep network. Eager operations are each forced on their own with their kernels cached, a
+`make bench-laptop` prints the figures and writes bench/LAPTOP.md. Compiling is timed on two kinds
+of graphs whose nodes are all different: a long chain of elementwise steps and means, and the
+gradient of a deep network. Eager operations are each forced on their own with their kernels cached, a
 thousand at a time, with one read at the end.
 """
 

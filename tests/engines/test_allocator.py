@@ -83,12 +83,22 @@ def test_takes_the_smallest_hole_that_fits_at_the_lowest_address() -> None:
     heap = Allocator(0, 1 << 16)
     sizes = [500, 64, 300, 64, 100, 64, 300, 64]
     addresses = [heap.alloc(size) for size in sizes]
-    for index in (0, 2, 4, 6):
+    for index in (6, 4, 2, 0):
         heap.free(addresses[index])
     assert heap.alloc(280) == addresses[2]
     assert heap.alloc(280) == addresses[6]
     assert heap.alloc(100) == addresses[4]
     assert heap.alloc(301) == addresses[0]
+
+
+def test_takes_what_was_just_given_back_where_it_fits_exactly() -> None:
+    heap = Allocator(0, 1 << 16)
+    addresses = [heap.alloc(300) for _ in range(4)]
+    heap.free(addresses[0])
+    heap.free(addresses[2])
+    assert heap.alloc(280) == addresses[2]
+    assert heap.alloc(280) == addresses[0]
+    assert heap.live == 280 * 2 + 300 * 2
 
 
 def test_free_during_alloc_is_safe() -> None:

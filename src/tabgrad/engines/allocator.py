@@ -1,7 +1,8 @@
 """A heap over a range of addresses: which bytes are free, and nothing about what is in them.
 
 Best fit with coalescing: of all free blocks that are large enough the smallest is taken, at the
-lowest address among equals, and a block given back merges with its free neighbours. Blocks start
+lowest address among equals, and a block given back merges with its free neighbours; but one given
+back last is taken again at once where it fits exactly, which is what loops ask for. Blocks start
 at multiples of 64 and have at least 64 spare bytes after them, because kernels load whole vectors
 past the last element. The range can be extended at its end.
 

@@ -77,8 +77,8 @@ class Primitive:
     ) -> Sequence[Node]:
         """The outputs of `node` for many sources at once, as used by `vmap`.
 
-        `srcs` take the place of the node's sources; where `batched`, a source has one more axis, its
-        first, along which the batch lies. Every output must have it there, too.
+        `srcs` take the place of the node's sources; where `batched`, a source has one more axis,
+        its first, along which the batch lies. Every output must have it there, too.
         """
         raise NotSupportedError(f"vmap cannot map over {self.name}")
 
