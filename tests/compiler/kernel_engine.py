@@ -8,7 +8,9 @@ arena where the memory plan put them, over bytes that are NaN.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +21,18 @@ from tabgrad.engines.reference import ReferenceEngine
 from tabgrad.engines.reference.elementwise import RULES
 from tabgrad.engines.reference.reduce import accumulator
 from tabgrad.ir.index import Div, Dyn, Index, Mod, Var
-from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Loop, Store, kernels_of, walk
+from tabgrad.ir.kernel import (
+    Branch,
+    Buffer,
+    Condition,
+    Expr,
+    Kernel,
+    Launch,
+    Store,
+    While,
+    kernels_of,
+    walk,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -60,10 +73,20 @@ class KernelEngine(ReferenceEngine):
             data = raw[buffer.role][buffer.slot] if data is None else data
             return np.frombuffer(data, buffer.dtype.name, buffer.size)
 
-        def launch(launches: Sequence[Kernel | Loop]) -> None:
+        def launch(launches: Sequence[Launch]) -> None:
             for item in launches:
                 if isinstance(item, Kernel):
                     _Run(item, home).run()
+                    continue
+                if isinstance(item, While):
+                    launch(item.test)
+                    while home(item.flag)[0]:
+                        launch(item.body)
+                        launch(item.test)
+                    continue
+                if isinstance(item, Branch):
+                    last = len(item.branches) - 1
+                    launch(item.branches[min(max(int(home(item.index)[0]), 0), last)])
                     continue
                 for turn in range(item.length):
                     turns[id(item)] = item.length - 1 - turn if item.reverse else turn
@@ -111,6 +134,12 @@ class _Run:
         kernel = self.kernel
         if any(var.size == 0 for var in kernel.space):
             return
+        if kernel.kind == "sort":
+            self._sort()
+            return
+        if kernel.kind == "cumulative":
+            self._accumulate()
+            return
         if kernel.inner or kernel.kind in ("reduce", "contract"):
             self.folded = self._fold()
         results = [
@@ -120,6 +149,33 @@ class _Run:
         ]  # fmt: skip
         for store, index, wanted, value in results:
             self._store(store, index, wanted, value)
+
+    def _sort(self) -> None:
+        rows = [self.home(s.buffer).reshape(*self._rows()) for s in self.kernel.stores]
+        order = np.argsort(rows[0], axis=-1, kind="stable")
+        for row in rows:
+            row[:] = np.take_along_axis(row, order, axis=-1)
+
+    def _rows(self) -> tuple[int, int]:
+        inner = math.prod(var.size for var in self.kernel.inner)
+        return math.prod(self._space()), inner
+
+    def _accumulate(self) -> None:
+        """The inner loop becomes a part of the space: every step of it stores."""
+        kernel = self.kernel
+        assert kernel.body is not None
+        body = np.broadcast_to(self.value(kernel.body), self._shape())
+        kernel, self.kernel = self.kernel, replace(kernel, space=self.loops, inner=())
+        self.folded = body
+        if kernel.inner:
+            wide = body.astype(accumulator(body.dtype))
+            fold = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+            bits = {"or": np.logical_or, "and": np.logical_and}
+            self.folded = (fold | bits)[kernel.fold].accumulate(wide, -1).astype(body.dtype)
+        for store in kernel.stores:
+            index, value = self.index(store.index), self.value(store.expr)
+            self._store(store, self._inner_dropped(index), np.ones(self._shape(), bool),
+                        self._inner_dropped(value))  # fmt: skip
 
     def _shape(self) -> tuple[int, ...]:
         return tuple(var.size for var in self.loops)
