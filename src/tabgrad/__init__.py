@@ -291,7 +291,7 @@ from tabgrad.ops.standard import (
     unstack,
 )
 from tabgrad.printing import set_printoptions
-from tabgrad.realize import set_engine
+from tabgrad.realize import memory, set_engine
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.transformations.custom import checkpoint, custom_gradient
 from tabgrad.transformations.forward import jvp, linearize
@@ -496,6 +496,7 @@ __all__ = [
     "maximum",
     "mean",
     "median",
+    "memory",
     "meshgrid",
     "metrics",
     "min",

@@ -19,6 +19,7 @@ from tabgrad import config
 from tabgrad.compiler import driver
 from tabgrad.compiler.program import Program as Program
 from tabgrad.dtypes import DType
+from tabgrad.engines.engine import MemoryUse
 from tabgrad.errors import ArgumentError, CaptureError, TabgradError
 from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import Node, fresh_id, make, make_value, remake, structure, toposort
@@ -77,6 +78,7 @@ class _Session:
         self.grad_depth = 0
         self.captures = 0
         self.kept: WeakSet[Node] = WeakSet()
+        self.engines: WeakSet[Any] = WeakSet()
 
 
 _session = _Session()
@@ -100,11 +102,41 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
         >>> tg.set_engine("auto")
     """
     _session.engine = make_engine(name, deterministic)
+    # Nobody comes back to an engine that was current before, so its Programs need not stay.
+    for key in [key for key in _session.programs if key[0] is not _session.engine]:
+        _, loaded = _session.programs.pop(key)
+        key[0].unload(loaded)
+
+
+def memory() -> dict[str, MemoryUse]:
+    """Bytes of each kind of engine: in live buffers now, at most so far, and of the memory itself.
+
+    Buffers are given back when the last tensor, Variable or compiled function that needs them goes;
+    tensors made before `set_engine` stay with the engine they were made on until they are used.
+
+    Returns:
+        a dict from the engine's kind ("wasm", "reference") to `live`, `peak` and `capacity`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> before = tg.memory().get("wasm")
+        >>> x = tg.ones((1000,)).realize()
+        >>> tg.memory()["wasm"].live >= 4000
+        True
+    """
+    found: dict[str, MemoryUse] = {}
+    for one in list(_session.engines):
+        use, more = found.get(one.kind, MemoryUse(0, 0, 0)), one.memory_use()
+        found[one.kind] = MemoryUse(
+            use.live + more.live, use.peak + more.peak, use.capacity + more.capacity
+        )
+    return found
 
 
 def make_engine(name: str, deterministic: bool) -> Any:
     """A new engine of a kind, with what switches put around it; `set_engine` makes one current."""
     made = _bare_engine(name, deterministic)
+    _session.engines.add(made)
     if config.validate and made.kind != "reference":
         from tabgrad.engines.validate import ValidatingEngine
 
