@@ -6,21 +6,16 @@ Oracles are the formulas in float64, written here with NumPy.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import special
 
 import tabgrad as tg
-from tests.ops import (
-    table_attention,
-    table_convolution,
-    table_ctc,
-    table_elementwise,
-    table_reduction,
-    table_structure,
-)
+from tests.ops import table_attention, table_convolution
 from tests.ops.comparing import VIEWS, Array, Case, integers, random, special_floats
 from tests.ops.table_elementwise import unary
 
@@ -419,6 +414,47 @@ def losses() -> Iterator[Case]:
     )  # fmt: skip
 
 
+def other_floats() -> Iterator[Case]:
+    """Half and double precision: statistics and softmax of halves are computed in float32."""
+    image, kernel = random((1, 5, 6, 2)), random((3, 3, 2, 4), 1)
+    query = random((1, 4, 2, 3), 2)
+
+    def standard(x: Array) -> Array:
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-7)
+
+    rows: list[tuple[Any, ...]] = [
+        ("softmax", "", tg.ops.softmax, lambda x: special.softmax(x, -1), (random(ROW),), 1),
+        ("layer_normalization", "", tg.ops.layer_normalization,
+         standard, (random(ROW),), 4),
+        ("layer_normalization", "squares beyond half precision", tg.ops.layer_normalization,
+         standard, (np.float32([[500, -600, 100, 900]]),), 4),
+        ("rms_normalization", "", tg.ops.rms_normalization,
+         lambda x: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-7), (random(ROW),), 4),
+        ("moments", "", lambda x: tg.ops.moments(x, 1),
+         lambda x: [x.mean(1), x.var(1)], (random(ROW),), 4),
+        ("conv", "", tg.ops.conv, table_convolution.keras_op("conv"), (image, kernel), 16),
+        ("max_pool", "", lambda x: tg.ops.max_pool(x, 2), lambda x: x.reshape(1, 2, 2, 3, 2, 2).max(
+            (2, 4)), (image[:, :4],), 0),
+        ("average_pool", "", lambda x: tg.ops.average_pool(x, 2),
+         lambda x: x.reshape(1, 2, 2, 3, 2, 2).mean((2, 4)), (image[:, :4],), 4),
+        ("dot_product_attention", "", lambda q: tg.ops.dot_product_attention(q, q, q),
+         lambda q: table_attention.attention(q, q, q), (query,), 8),
+        ("categorical_crossentropy", "",
+         lambda y, x: tg.ops.categorical_crossentropy(y, x, from_logits=True),
+         lambda y, x: -(y * _log_softmax(x)).sum(-1), (np.eye(3, dtype=np.float32), random((3, 3))),
+         8),
+    ]  # fmt: skip
+    for dtype in ("float16", "float64"):
+        for op, label, call, oracle, inputs, ulp in rows:
+            # Keras computes in float32.
+            loose = op == "conv" and dtype == "float64"
+            yield Case(
+                op, f"{dtype} {label}".strip(), call, oracle,
+                tuple(x.astype(dtype) for x in inputs), 2.0**33 if loose else ulp,
+                lambda *xs, n=1 + (op == "moments"): [8.0] * n, dtype=dtype,
+            )  # fmt: skip
+
+
 def dropped() -> Iterator[Case]:
     x = np.ones((40, 5), np.float32)
 
@@ -433,28 +469,30 @@ def dropped() -> Iterator[Case]:
     yield Case("nn.dropout", "rate 0", lambda x: tg.nn.dropout(x, 0.0), lambda x: x, (x,))
 
 
-def same_functions(cases: list[Case]) -> Iterator[Case]:
-    """The smallest row of each function that `tg.nn` only gives another name."""
+def same_functions(own: list[Case]) -> Iterator[Case]:
+    """The smallest row, in any table, of each function that `tg.nn` only gives another name."""
+    others = [path.stem for path in Path(__file__).parent.glob("table_*.py")]
+    cases = own + [
+        case
+        for name in sorted(others)
+        if name != Path(__file__).stem
+        for case in importlib.import_module(f"tests.ops.{name}").CASES
+    ]
     rows = {case.op for case in cases}
     for name in tg.nn.__all__:
         known = [case for case in cases if case.op == name and not case.slow]
         if f"nn.{name}" not in rows and known:
             assert getattr(tg.nn, name) is getattr(tg.ops, name)
-            least = min(known, key=lambda case: sum(x.size for x in case.inputs))
+            least = min(
+                known,
+                key=lambda case: (case.dtype != "float32", sum(x.size for x in case.inputs)),
+            )
             yield dataclasses.replace(least, op=f"nn.{name}")
 
 
 CASES = [
     case
-    for part in (activations, codes, normalisation, losses, dropped)
+    for part in (activations, codes, normalisation, losses, other_floats, dropped)
     for case in part()
 ]  # fmt: skip
-CASES += same_functions(
-    CASES
-    + table_attention.CASES
-    + table_convolution.CASES
-    + table_ctc.CASES
-    + table_elementwise.CASES
-    + table_reduction.CASES
-    + table_structure.CASES
-)
+CASES += same_functions(CASES)
