@@ -251,6 +251,13 @@ def test_hessian_of_a_product_with_a_zero():
     close(tg.hessian(tg.prod)(tg.tensor(x)), jax.hessian(jnp.prod)(x))
 
 
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+def test_third_derivative_of_a_product_with_zeros(zeros):
+    x = np.float32([0.0] * zeros + [1.5, -2.0, 0.5][: 4 - zeros])
+    third = lambda lib, f: lib.jacfwd(lib.jacfwd(lib.grad(f)))
+    close(third(tg, tg.prod)(tg.tensor(x)), third(jax, jnp.prod)(x), atol=1e-5)
+
+
 def test_jacobians_refuse_what_has_none():
     with pytest.raises(DtypeError, match="int32"):
         tg.jacobian(tg.argmax)(tg.tensor(X))

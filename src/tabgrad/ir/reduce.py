@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.batching import repeated, shifted, size_of
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, register
-from tabgrad.ir.reverse import cotangents
 
 
 def kept_rows(rows: Rows, axes: Sequence[int]) -> Rows | None:
@@ -86,37 +84,26 @@ class Prod(Reduce):
         g, x, axes = grads[0], node.srcs[0], node.params["axes"]
         if g is None:
             return (None,)
-        # The product of the others cannot be had by division where a factor is 0, so the product
-        # is taken apart into products of two: right for any factors, to any order.
-        halves = _halved_product(x, axes)
-        return cotangents([halves], [g], [x], lambda node: node is x)
+        # The product of the others is a quotient where they are not 0. Factors of 0 among them are
+        # kept as what they are, a sum of one or (s*s - q)/2 of two: both are 0, but not what more
+        # derivatives make of them. Right up to the third.
+        zero, one = b.like(x, 0), b.like(x, 1)
+        is_zero = b.eq(x, zero)
+        safe, nothing = b.select(is_zero, one, x), b.select(is_zero, x, zero)
+        rest = b.expand(b.reduce("reduce_prod", safe, axes), x.shape, axes)
 
+        def of_others(values: Node) -> Node:
+            return b.sub(b.expand(b.reduce("reduce_sum", values, axes), x.shape, axes), values)
 
-def _halved_product(x: Node, axes: Sequence[int]) -> Node:
-    """reduce_prod by multiplying one half of the factors with the other, again and again."""
-    kept = [d for d in range(len(x.shape)) if d not in axes]
-    shape = tuple(x.shape[d] for d in kept)
-    size = math.prod(x.shape[d] for d in axes)
-    p = b.reshape(b.permute(x, (*kept, *axes)), (*shape, size))
-    one = b.const(1, x.dtype)
-    rank, last = len(shape) + 1, len(shape)
-    while size != 1:
-        half = (size + 1) // 2 or 1
-        high = (*(0,) * last, 2 * half - size)
-        none = (0,) * rank
-        p = b.make("pad", p, one, low=none, high=high, interior=none)
-        parts = [
-            b.make(
-                "slice",
-                p,
-                start=(*(0,) * last, start),
-                stop=(*shape, start + half),
-                step=(1,) * rank,
-            )
-            for start in (0, half)
-        ]
-        p, size = b.mul(*parts), half
-    return b.reshape(p, shape)
+        quotient = b.div(rest, safe)
+        zeros = of_others(b.select(is_zero, one, zero))
+        total, squares = of_others(nothing), of_others(b.mul(nothing, nothing))
+        pair = b.scale(b.sub(b.mul(total, total), squares), 0.5)
+        others = zero
+        for count, product in ((2, pair), (1, total), (0, None)):
+            value = quotient if product is None else b.mul(quotient, product)
+            others = b.select(b.eq(zeros, b.like(x, count)), value, others)
+        return (b.mul(b.expand(g, x.shape, axes), others),)
 
 
 class Extremum(Reduce):
