@@ -14,6 +14,7 @@ from tabgrad.targets.wasm import disassembler
 from tabgrad.targets.wasm.builder import F32, F64, I32, I64, F32x4, Module
 from tabgrad.targets.wasm.disassembler import disassemble
 from tabgrad.targets.wasm.target import WasmTarget
+from tests.compiler.random_graphs import Maker
 
 
 def assert_assembles_again(binary):
@@ -43,6 +44,13 @@ def test_programs_assemble_again(features):
     specs = [((4, 8, 8, 1), "float32", False), ((4,), "int32", False)]
     graph = jit.trace(model_step, specs).graph
     assert_assembles_again(driver.compile([graph], WasmTarget(features)).binary)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_programs_of_all_widths_assemble_again(seed):
+    floats, integers = (tg.float64, tg.float32, tg.float16), (tg.int64, tg.int32, tg.int8)
+    graph, _ = Maker(seed, floats, integers).make()
+    assert_assembles_again(driver.compile([graph], WasmTarget()).binary)
 
 
 def immediates(name):
