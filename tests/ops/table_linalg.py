@@ -361,6 +361,22 @@ def functions() -> Iterator[Case]:
                 call=lambda *xs: L.multi_dot(xs), ulp=20)  # fmt: skip
 
 
+def products() -> Iterator[Case]:
+    """The functions that are those of the main namespace, and the standard's own cross."""
+    for op, shapes in (
+        ("matmul", ((3, 4), (4, 2))),
+        ("outer", ((3,), (4,))),
+        ("tensordot", ((2, 3, 4), (3, 4, 5))),
+        ("vecdot", ((2, 3), (3,))),
+    ):
+        inputs = tuple(integers(shape, seed) for seed, shape in enumerate(shapes))
+        yield Case(f"linalg.{op}", "", getattr(L, op), getattr(np, op), inputs)
+    for axis, left, right in ((-1, (4, 3), (3,)), (-2, (3, 2), (3, 1))):
+        yield Case("linalg.cross", str(axis), lambda x, y, a=axis: L.cross(x, y, axis=a),
+                   lambda x, y, a=axis: np.linalg.cross(*np.broadcast_arrays(x, y), axis=a),
+                   (integers(left), integers(right, 1)))  # fmt: skip
+
+
 def views() -> Iterator[Case]:
     for offset in (0, 1, -2, 7, -7):
         for shape in ((3, 4), (2, 4, 3), (0, 3), (3, 0)):
@@ -383,7 +399,7 @@ def views() -> Iterator[Case]:
                (integers((2, 4, 3)),))  # fmt: skip
 
 
-PARTS = (triangular, elimination, orthogonal, spectral, singular, norms, functions, views)
+PARTS = (triangular, elimination, orthogonal, spectral, singular, norms, functions, products, views)
 CASES = [case for part in PARTS for case in part()]
 # keras.ops has these names without `linalg`, too; the function is the same.
 KERAS = (

@@ -7,7 +7,7 @@ that a program for 500 rows is as small as one for 5.
 """
 
 from tabgrad.linalg.elimination import det, inv, lu, lu_factor, slogdet, solve
-from tabgrad.linalg.functions import expm, matrix_power, multi_dot
+from tabgrad.linalg.functions import cross, expm, matrix_power, multi_dot
 from tabgrad.linalg.norms import cond, matrix_norm, norm, vector_norm
 from tabgrad.linalg.orthogonal import gram_schmidt, qr
 from tabgrad.linalg.singular import lstsq, matrix_rank, pinv, svd, svdvals
@@ -22,6 +22,7 @@ __all__ = [
     "cholesky",
     "cholesky_inverse",
     "cond",
+    "cross",
     "det",
     "diagonal",
     "eigh",

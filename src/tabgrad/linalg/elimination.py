@@ -20,7 +20,6 @@ from tabgrad.linalg.matrices import (
     identity,
     imag,
     indices,
-    loop,
     lower,
     magnitude,
     matrix,
@@ -35,6 +34,7 @@ from tabgrad.linalg.matrices import (
 from tabgrad.linalg.triangular import solve_with_triangle, substitute, system
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.control import scan
 from tabgrad.ops.indexing import take_along_axis
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import (
@@ -112,7 +112,7 @@ def eliminate(x: Tensor, complete: bool = False) -> Elimination:
         return (a, _exchange(rows, k, p), columns, sign), squeeze(p, -1)
 
     sign = broadcast_to(e.cast(1.0, "float32"), lead)
-    (packed, rows, columns, sign), pivots = loop(step, (x, rows, columns, sign), indices(steps))
+    (packed, rows, columns, sign), pivots = scan(step, (x, rows, columns, sign), indices(steps))
     return Elimination(packed, rows, columns, moveaxis(pivots, 0, -1), sign)
 
 

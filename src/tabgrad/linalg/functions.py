@@ -16,7 +16,6 @@ from tabgrad.linalg.matrices import (
     floats,
     identity,
     indices,
-    loop,
     matrix,
     part_type,
     same_float,
@@ -24,10 +23,13 @@ from tabgrad.linalg.matrices import (
 )
 from tabgrad.linalg.norms import matrix_norm
 from tabgrad.ops import elementwise as e
+from tabgrad.ops.control import scan
 from tabgrad.ops.creation import zeros_like
+from tabgrad.ops.linear import cross as _cross
 from tabgrad.ops.linear import matmul
-from tabgrad.ops.manipulation import concatenate, expand_dims, squeeze
+from tabgrad.ops.manipulation import concatenate, expand_dims, moveaxis, squeeze
 from tabgrad.ops.reduction import prod
+from tabgrad.ops.special import log2
 from tabgrad.tensor import Tensor
 
 
@@ -112,6 +114,31 @@ def multi_dot(arrays: Sequence[Any]) -> Tensor:
     return squeeze(result, axes) if axes else result
 
 
+def cross(x1: Any, x2: Any, axis: int = -1) -> Tensor:
+    """The cross product of vectors of 3 elements along an axis, broadcasting the others.
+
+    Args:
+        x1: numbers.
+        x2: numbers.
+        axis: the axis of the vectors, counted from the last one where the ranks differ.
+
+    Raises:
+        ShapeError: vectors of another size, or shapes that do not broadcast.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.linalg.cross([1, 0, 0], [0, 1, 0]).tolist()
+        [0, 0, 1]
+    """
+    a, c = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
+    if a.shape[-1] != 3 or c.shape[-1] != 3:
+        raise ShapeError(
+            f"linalg.cross expected vectors of 3 elements on axis {axis}; received sizes "
+            f"{a.shape[-1]} and {c.shape[-1]}. tg.ops.cross takes vectors of 2 elements, too"
+        )
+    return moveaxis(_cross(a, c), -1, axis)
+
+
 def expm(x: Any) -> Tensor:
     """The exponential of matrices, sum x**k / k!.
 
@@ -160,7 +187,7 @@ def _pade(x: Tensor) -> Tensor:
     size = part_type(x.dtype).itemsize
     coefficients = _SINGLE if size == 4 else _DOUBLE
     norm = matrix_norm(x, True, 1)
-    times = e.ceil(e.log2(norm / _THETA[size]))
+    times = e.ceil(log2(norm / _THETA[size]))
     # Powers of two by multiplication, which is exact.
     halves = e.where(e.cast(indices(_SQUARINGS), times.dtype) < times, 0.5, 1.0)
     a = x * prod(halves, -1, True)
@@ -176,7 +203,7 @@ def _pade(x: Tensor) -> Tensor:
     def step(power: Tensor, k: Tensor) -> tuple[Tensor, None]:
         return e.where(e.cast(k, times.dtype) < times, matmul(power, power), power), None
 
-    result, _ = loop(step, result, indices(_SQUARINGS))
+    result, _ = scan(step, result, indices(_SQUARINGS))
     return e.where(times > _SQUARINGS, math.nan, result)
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tabgrad.dtypes import bool_
+from tabgrad.ir import build as b
 from tabgrad.linalg.matrices import (
     adjoint,
     conj,
@@ -23,15 +25,15 @@ from tabgrad.linalg.matrices import (
     identity,
     imag,
     indices,
-    loop,
-    part_type,
     real,
     squares,
 )
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.control import scan, while_loop
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import concatenate, expand_dims, matrix_transpose, pad
+from tabgrad.ops.reduction import any as any_
 from tabgrad.ops.reduction import max as max_
 from tabgrad.ops.reduction import sum as sum_
 from tabgrad.tensor import Tensor
@@ -45,55 +47,54 @@ def diagonalise(x: Tensor) -> tuple[Tensor, Tensor]:
     adjoint of their eigenvectors: W x Wᴴ is diagonal."""
     n = x.shape[-1]
     size, unit, padded = _evened(x)
-    frobenius = squares(padded.reshape((*x.shape[:-2], size * size)))
+    h = size // 2
+    total = _total(padded)
+    same = expand_dims(indices(size), 1) == indices(size)
 
-    def sweep(rotation: Tensor) -> Tensor:
+    def rotated(rotation: Tensor) -> tuple[Tensor, Tensor]:
         a = matmul(matmul(rotation, padded), adjoint(rotation))
-        h = size // 2
+        return a, _total(e.where(same, 0.0, a)) / e.where(total > 0, total, 1.0)
+
+    def sweep(rotation: Tensor, a: Tensor) -> Tensor:
         parts = (a[..., :h, :h], a[..., :h, h:], a[..., h:, h:])
         rows = (rotation[..., :h, :], rotation[..., h:, :])
-        (_, rows), _ = loop(_two_sided, (parts, rows), length=size - 1)
-        return orthogonalised(concatenate(list(rows), -2))
+        (_, rows), _ = scan(_two_sided, (parts, rows), length=size - 1)
+        return concatenate(list(rows), -2)
 
-    def off(rotation: Tensor) -> Tensor:
-        a = matmul(matmul(rotation, padded), adjoint(rotation))
-        outside = e.where(expand_dims(indices(size), 1) == indices(size), 0.0, a)
-        return squares(outside.reshape((*x.shape[:-2], size * size))) / e.where(
-            frobenius > 0, frobenius, 1.0
-        )
-
-    rotation = _until(sweep, off, unit, eps(x.dtype) ** 2 * size)
-    a = matmul(matmul(rotation, padded), adjoint(rotation))
+    rotation, a = _until_still(sweep, rotated, unit)
     return real(diagonal_of(a))[..., :n], rotation[..., :n, :n]
+
+
+def _total(x: Tensor) -> Tensor:
+    return squares(x.reshape((*x.shape[:-2], -1)))
 
 
 def orthogonal_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """W x with orthogonal rows, in no order, and the unitary W, for square x."""
     n = x.shape[-1]
     size, unit, padded = _evened(x)
+    h = size // 2
     largest = max_(squares(padded), -2, True)
+    same = expand_dims(indices(size), 1) == indices(size)
 
-    def sweep(rotation: Tensor) -> Tensor:
+    def rotated(rotation: Tensor) -> tuple[Tensor, Tensor]:
         a = matmul(rotation, padded)
-        h = size // 2
-        both = (a[..., :h, :], a[..., h:, :], rotation[..., :h, :], rotation[..., h:, :])
-        both, _ = loop(_one_sided, both, length=size - 1)
-        return orthogonalised(concatenate([both[2], both[3]], -2))
-
-    def off(rotation: Tensor) -> Tensor:
-        a = matmul(rotation, padded)
-        length = squares(a)
-        bound = e.maximum(length, matrix_transpose(length)) * largest
         gram = matmul(a, adjoint(a))
         square = e.square(real(gram))
         if is_complex(gram):
             square = square + e.square(imag(gram))
-        same = expand_dims(indices(size), 1) == indices(size)
-        ratio = e.where(same, 0.0, square) / e.where(bound > 0, bound, 1.0)
-        return max_(ratio, (-2, -1))
+        # How much a row has of another, not of itself: rows that are all rounding count as little.
+        length = squares(a)
+        bound = e.maximum(length, matrix_transpose(length)) * largest
+        return a, e.where(same, 0.0, square) / e.where(bound > 0, bound, 1.0)
 
-    rotation = _until(sweep, off, unit, eps(x.dtype) ** 2 * size)
-    return matmul(rotation, padded)[..., :n, :n], rotation[..., :n, :n]
+    def sweep(rotation: Tensor, a: Tensor) -> Tensor:
+        carry = (a[..., :h, :], a[..., h:, :], rotation[..., :h, :], rotation[..., h:, :])
+        carry, _ = scan(_one_sided, carry, length=size - 1)
+        return concatenate([carry[2], carry[3]], -2)
+
+    rotation, a = _until_still(sweep, rotated, unit)
+    return a[..., :n, :n], rotation[..., :n, :n]
 
 
 def _evened(x: Tensor) -> tuple[int, Tensor, Tensor]:
@@ -105,17 +106,30 @@ def _evened(x: Tensor) -> tuple[int, Tensor, Tensor]:
     return size, identity(size, size, x.shape[:-2], x.dtype), pad(x, wide)
 
 
-def _until(
-    sweep: Callable[[Tensor], Tensor],
-    off: Callable[[Tensor], Tensor],
+def _until_still(
+    sweep: Callable[[Tensor, Tensor], Tensor],
+    rotated: Callable[[Tensor], tuple[Tensor, Tensor]],
     start: Tensor,
-    tolerance: float,
-) -> Tensor:
-    """Sweeps until all matrices of the stack are as diagonal as rounding allows, then one more."""
-    size = start.shape[-1]
-    count = size.bit_length() + (3 if part_type(start.dtype).itemsize == 4 else 5)
-    final, _ = loop(lambda rotation, _: (sweep(rotation), None), start, length=count)
-    return final  # type: ignore[no-any-return]
+) -> tuple[Tensor, Tensor]:
+    """Sweeps until every matrix of the stack is as diagonal as rounding allows, then one more.
+
+    `rotated` applies a product of rotations to the original matrix, and says how far the result is
+    from diagonal: squares, relative.
+    """
+    tolerance = start.shape[-1] * eps(start.dtype) ** 2
+
+    def moving(rotation: Tensor, a: Tensor, off: Tensor, still: Tensor) -> Tensor:
+        return e.logical_not(still)
+
+    def step(
+        rotation: Tensor, a: Tensor, off: Tensor, still: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        turned = orthogonalised(sweep(rotation, a))
+        return turned, *rotated(turned), e.logical_not(any_(off > tolerance))
+
+    still = Tensor(b.const(False, bool_))
+    found = while_loop(moving, step, (start, *rotated(start), still), maximum_iterations=LIMIT)
+    return found[0], found[1]
 
 
 def orthogonalised(x: Tensor) -> Tensor:

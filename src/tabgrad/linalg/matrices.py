@@ -1,5 +1,5 @@
 """What the decompositions have in common: checked arguments, columns and rows of stacks of
-matrices at an index known only while a loop runs, loops and gradient rules over complex tensors.
+matrices at an index known only while a loop runs, gradient rules.
 
 Matrices are the last two axes of their arguments; all axes in front are a stack. Nothing here is
 public.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tabgrad import realize, trees
+from tabgrad import realize
 from tabgrad.dtypes import DType, as_dtype, float32, int32
 from tabgrad.errors import ShapeError
 from tabgrad.ir import build as b
@@ -18,7 +18,6 @@ from tabgrad.ir.graph import Node
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import broadcast_shapes, is_complex, spread
 from tabgrad.ops.complex_numbers import conj, imag, real
-from tabgrad.ops.control import scan
 from tabgrad.ops.indexing import take_along_axis
 from tabgrad.ops.manipulation import expand_dims, matrix_transpose
 from tabgrad.ops.reduction import max as max_
@@ -190,42 +189,6 @@ def broadcast_stacks(name: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         map_parts(lambda node: spread(node, (*lead, *node.shape[-2:])), v) for v in (x, y)
     )
     return first, second
-
-
-def loop(
-    step: Callable[[Any, Any], tuple[Any, Any]],
-    init: Any,
-    xs: Any = None,
-    length: int | None = None,
-    reverse: bool = False,
-) -> tuple[Any, Any]:
-    """`scan` whose carries, slices and results may be complex."""
-    carry, xs_parts = _split(init), _split(xs)
-    y_tree: list[Any] = []
-
-    def split_step(parts: Any, x_parts: Any) -> tuple[Any, Any]:
-        new, y = step(_joined(parts, carry[1]), _joined(x_parts, xs_parts[1]))
-        y_split = _split(y)
-        y_tree.append(y_split[1])
-        return _split(new)[0], y_split[0]
-
-    final, ys = scan(split_step, carry[0], xs_parts[0], length, reverse)
-    return _joined(final, carry[1]), _joined(ys, y_tree[0])
-
-
-def _split(tree: Any) -> tuple[list[Tensor], tuple[Any, list[bool]]]:
-    leaves, structure = trees.flatten(tree)
-    parts: list[Tensor] = []
-    for leaf in leaves:
-        parts += [Tensor(node) for node in leaf.parts if node is not None]
-    return parts, (structure, [is_complex(leaf) for leaf in leaves])
-
-
-def _joined(parts: Sequence[Tensor], layout: tuple[Any, list[bool]]) -> Any:
-    structure, pairs = layout
-    rest = iter(parts)
-    leaves = [Tensor(next(rest).node, next(rest).node) if pair else next(rest) for pair in pairs]
-    return trees.unflatten(structure, leaves)
 
 
 _rules_inside = 0

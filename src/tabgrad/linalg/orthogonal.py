@@ -21,7 +21,6 @@ from tabgrad.linalg.matrices import (
     identity,
     imag,
     indices,
-    loop,
     lower,
     matrix,
     outer_product,
@@ -35,6 +34,7 @@ from tabgrad.linalg.matrices import (
 from tabgrad.linalg.triangular import solve_with_triangle
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.control import scan
 from tabgrad.ops.creation import zeros_like
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import concatenate, expand_dims, pad, squeeze, stack
@@ -136,7 +136,7 @@ def reflect(x: Tensor, columns: int) -> tuple[Tensor, Tensor]:
         along = squeeze(matmul(expand_dims(conj(v), -2), a), -2)
         return a - outer_product(conj(tau) * v, along), (v, tau)
 
-    reduced, reflections = loop(step, x / scale, indices(k))
+    reduced, reflections = scan(step, x / scale, indices(k))
     triangle = upper(reduced[..., :k, :]) * scale
 
     def back(q: Tensor, reflection: Any) -> tuple[Tensor, None]:
@@ -144,7 +144,7 @@ def reflect(x: Tensor, columns: int) -> tuple[Tensor, Tensor]:
         along = squeeze(matmul(expand_dims(conj(v), -2), q), -2)
         return q - outer_product(tau * v, along), None
 
-    q, _ = loop(back, identity(m, columns, lead, x.dtype), reflections, reverse=True)
+    q, _ = scan(back, identity(m, columns, lead, x.dtype), reflections, reverse=True)
     return q, triangle
 
 

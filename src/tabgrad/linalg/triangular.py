@@ -20,7 +20,6 @@ from tabgrad.linalg.matrices import (
     floats,
     identity,
     indices,
-    loop,
     lower,
     matrix,
     outer_product,
@@ -32,6 +31,7 @@ from tabgrad.linalg.matrices import (
 )
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.control import scan
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import expand_dims, matrix_transpose, moveaxis, squeeze
 from tabgrad.tensor import Tensor
@@ -76,7 +76,7 @@ def _factor(x: Tensor) -> Tensor:
             factor = e.where(i == k, pivot, factor)
         return rest - outer_product(factor, conj(factor)), factor
 
-    _, columns = loop(step, x, i)
+    _, columns = scan(step, x, i)
     return moveaxis(columns, 0, -1)
 
 
@@ -207,5 +207,5 @@ def substitute(a: Tensor, b: Tensor, below: bool, unit: bool = False) -> Tensor:
 
     if is_complex(a) and not is_complex(b):
         b = e.cast(b, a.dtype)
-    _, rows = loop(step, b, (i, moveaxis(a, -1, 0)), reverse=not below)
+    _, rows = scan(step, b, (i, moveaxis(a, -1, 0)), reverse=not below)
     return moveaxis(rows, 0, -2)

@@ -487,7 +487,7 @@ def _of_one_dtype(results: Sequence[Sequence[Node]]) -> list[list[Node]]:
 
 def _like(name: str, what: str, result: Any, layout: Layout, model: Sequence[Node]) -> list[Node]:
     """The nodes of what a body returns, which must be like what it was given."""
-    leaves, structure = trees.flatten(result)
+    leaves, structure = trees.flatten(result, whole=True)
     if structure != layout.structure:
         raise ShapeError(
             f"{name} expected the body to return {what} in the structure it was given; received "
