@@ -1,5 +1,6 @@
 """All functions on tensors, under the names of `keras.ops`; the Array API's names are the same."""
 
+from tabgrad import image as image
 from tabgrad.linalg import (
     cholesky,
     cholesky_inverse,
@@ -136,8 +137,6 @@ from tabgrad.ops.elementwise import (
     less_equal,
     log,
     log1p,
-    log2,
-    log10,
     logical_and,
     logical_not,
     logical_or,
@@ -298,6 +297,8 @@ from tabgrad.ops.special import (
     exp2,
     hypot,
     i0,
+    log2,
+    log10,
     logaddexp,
     logaddexp2,
     rad2deg,

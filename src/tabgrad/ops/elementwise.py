@@ -235,18 +235,6 @@ def log1p(x: Any) -> Tensor:
 
 
 @also_complex
-def log2(x: Any) -> Tensor:
-    """Logarithm to base 2."""
-    return multiply(log(x), 1 / math.log(2))
-
-
-@also_complex
-def log10(x: Any) -> Tensor:
-    """Logarithm to base 10."""
-    return multiply(log(x), 1 / math.log(10))
-
-
-@also_complex
 def sin(x: Any) -> Tensor:
     """Sine of x in radians."""
     return _real("sin", x)

@@ -98,6 +98,73 @@ def _exp2(x: Tensor) -> Tensor:
     return Tensor(make("pow", b.like(x.node, 2.0), x.node))
 
 
+@also_complex
+def log2(x: Any) -> Tensor:
+    """Logarithm to base 2, exact for powers of two; -inf at 0, NaN below. Within 2 ULP.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.log2([8.0, 0.25]).tolist()
+        [3.0, -2.0]
+    """
+    return composed("log2", _log2, x, slopes=lambda x: ((1 / _LN2) / x,))
+
+
+@also_complex
+def log10(x: Any) -> Tensor:
+    """Logarithm to base 10; -inf at 0, NaN below. Within 2 ULP.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.log10([1000.0, 0.01]).tolist()
+        [3.0, -2.0]
+    """
+    return composed("log10", _log10, x, slopes=lambda x: (1 / math.log(10) / x,))
+
+
+def _log2(x: Tensor) -> Tensor:
+    fraction, exponent = _split_exponent(x)
+    high, low = _LOG2_E[is_wide(x)]
+    rest = e.log(fraction)
+    return _with_poles(x, exponent + (rest * high + rest * low))
+
+
+def _log10(x: Tensor) -> Tensor:
+    fraction, exponent = _split_exponent(x)
+    wide = is_wide(x)
+    (high, low), (scale, scale_low) = _LOG10_2[wide], _LOG10_E[wide]
+    rest = e.log(fraction)
+    return _with_poles(x, exponent * high + (exponent * low + rest * scale_low + rest * scale))
+
+
+# Pairs for float32 and for float64: a number rounded, and what that leaves. log10(2) is rounded to
+# so few bits that its product with an exponent is exact.
+_LOG2_E = ((1.4426950216293335, 1.9259629911266175e-08), (1.4426950408889634, 2.0355273740931e-17))
+_LOG10_E = ((0.4342944920063019, -1.010300500522317e-08), (0.4342944819032518, 1.0983196502168e-17))
+_LOG10_2 = ((0.301025390625, 4.605038981195214e-06), (0.30102999566383914, 1.42050232272661e-13))
+
+
+def _split_exponent(x: Tensor) -> tuple[Tensor, Tensor]:
+    """m and e of x = m * 2**e, m in [sqrt(1/2), sqrt(2)), for finite x > 0; anything for others."""
+    kind = bits_type(x.dtype)
+    fraction, smallest, offset, root_bits = (
+        (52, 2.0**-1022, 54, 0x3FE6A09E667F3BCD) if is_wide(x) else (23, 2.0**-126, 25, 0x3F3504F3)
+    )
+    tiny = e.less(x, smallest)
+    bits = e.bitcast(e.where(tiny, x * 2.0**offset, x), kind) - root_bits
+    exponent = e.cast(e.bitwise_right_shift(bits, fraction), x.dtype)
+    mantissa = e.bitcast(e.bitwise_and(bits, (1 << fraction) - 1) + root_bits, x.dtype)
+    return mantissa, exponent - e.where(tiny, constant(x, offset), constant(x, 0))
+
+
+def _with_poles(x: Tensor, logarithm: Tensor) -> Tensor:
+    ordinary = e.logical_and(e.greater(x, 0.0), e.less(x, INFINITY))
+    pole = e.where(
+        e.equal(x, 0.0), -INFINITY, e.where(e.equal(x, INFINITY), x, constant(x, math.nan))
+    )
+    return e.where(ordinary, logarithm, pole)
+
+
 def cbrt(x: Any) -> Tensor:
     """The real cube root. Within 2 ULP.
 

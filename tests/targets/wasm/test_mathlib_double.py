@@ -14,6 +14,7 @@ import wasmtime
 
 from tabgrad.targets.wasm.builder import I32, F64x2, I64x2, Module, U64x2
 from tabgrad.targets.wasm.mathlib import double
+from tests.sweeping import Exact, check_worst, of_finite, real, split, sweep
 from tests.targets.wasm.machine import PAGE, Machine
 
 INF, NAN = math.inf, math.nan
@@ -35,19 +36,6 @@ def _precision() -> Iterator[None]:
         yield
 
 
-EDGE_MANTISSAS = (0, 1, (1 << 51) - 1, 1 << 51, (1 << 52) - 1)
-
-
-def sweep(count: int, seed: int = 7) -> Any:
-    """Float64 numbers: every exponent, both signs, edges and `count` random mantissas."""
-    random = np.random.default_rng(seed)
-    heads = np.arange(4096, dtype=np.uint64) << np.uint64(52)
-    edge = random.choice(np.array(EDGE_MANTISSAS, np.uint64), 4096)
-    drawn = random.integers(0, 1 << 52, (count, 4096), np.uint64)
-    numbers = np.concatenate([heads | edge, (heads | drawn).ravel()])
-    return numbers.view(np.float64)
-
-
 def evaluate(emit: Callable[..., Any], *arrays: Any, kind: Any = F64x2) -> Any:
     """The function over whole arrays in one loop."""
     count = len(arrays[0])
@@ -63,48 +51,6 @@ def evaluate(emit: Callable[..., Any], *arrays: Any, kind: Any = F64x2) -> Any:
         machine.write(PAGE + room * n, array)
     machine.call("run")
     return machine.read(PAGE + room * len(arrays), count, DTYPES[type(result)])
-
-
-def split(value: Any) -> tuple[float, float]:
-    """A number of mpmath as two floats, or its limits."""
-    high = float(value)
-    return (high, float(value - high)) if math.isfinite(high) else (high, 0.0)
-
-
-def ulps(got: Any, want: list[tuple[float, float]]) -> Any:
-    """The distance of float64 numbers from exact ones in units of the last place."""
-    high, low = np.array(want).T
-    assert np.array_equal(np.isnan(got), np.isnan(high)), "NaN in the wrong places"
-    assert np.array_equal(np.isinf(got), np.isinf(high)), "infinities in the wrong places"
-    assert np.array_equal(got[np.isinf(high)], high[np.isinf(high)])
-    unit = np.spacing(np.abs(high))
-    error = np.abs((got - high) - low) / unit
-    return np.where(np.isfinite(high), error, 0.0)
-
-
-def worst(got: Any, want: list[tuple[float, float]], bound: float, *arguments: Any) -> None:
-    """Complain about the largest error above the bound."""
-    error = ulps(got, want)
-    at = int(error.argmax())
-    found = [float(a[at]) for a in arguments]
-    assert error[at] <= bound, f"{error[at]:.3f} ulp at {found}: {got[at]!r}, not {want[at]!r}"
-
-
-def real(function: Callable[[Any], Any]) -> Callable[[float], tuple[float, float]]:
-    """The reference of a function: NaN for NaN and outside its domain."""
-
-    def reference(x: float) -> tuple[float, float]:
-        if math.isnan(x):
-            return NAN, 0.0
-        value = function(mpmath.mpf(x))
-        return split(value) if isinstance(value, mpmath.mpf) else (NAN, 0.0)
-
-    return reference
-
-
-def of_finite(function: Callable[[Any], Any], low: Any, high: Any) -> Callable[[Any], Any]:
-    """`function`, with its limits at the infinities."""
-    return lambda x: function(x) if mpmath.isfinite(x) else mpmath.mpf(high if x > 0 else low)
 
 
 def exp(x: Any) -> Any:
@@ -133,7 +79,7 @@ def sigmoid(x: Any) -> Any:
     return 1 / (1 + mpmath.exp(-min(max(x, -2000), 2000)))
 
 
-UNARY: dict[str, tuple[Callable[[float], tuple[float, float]], float]] = {
+UNARY: dict[str, tuple[Callable[[float], Exact], float]] = {
     "exp": (real(exp), 1.5),
     "expm1": (real(expm1), 2),
     "log": (real(log), 1.5),
@@ -152,7 +98,7 @@ def _check_unary(name: str, x: Any) -> None:
     want = [reference(v) for v in x.tolist()]
     for fma in (False, True):
         got = evaluate(lambda f, v, fma=fma: getattr(double, name)(f, v, fma), x)
-        worst(got, want, bound, x)
+        check_worst(got, want, bound, x)
 
 
 @pytest.mark.parametrize("name", UNARY)
@@ -206,7 +152,7 @@ def test_reduction_next_to_multiples_of_half_pi() -> None:
     for name, values in want.items():
         for fma in (False, True):
             got = evaluate(lambda f, v, n=name, fma=fma: getattr(double, n)(f, v, fma), x)
-            worst(got, values, UNARY[name][1], x)
+            check_worst(got, values, UNARY[name][1], x)
 
 
 SPECIAL: dict[str, list[tuple[float, float]]] = {
@@ -268,7 +214,7 @@ def pairs(count: int) -> tuple[Any, Any]:
     return x, np.concatenate([random.permutation(wide), near[1], wide, EDGE_PAIRS[1]])
 
 
-def _power(x: float, y: float) -> tuple[float, float]:
+def _power(x: float, y: float) -> Exact:
     if not (math.isfinite(x) and math.isfinite(y)) or x in (0, 1) or y == 0:
         return float(np.power(np.array([x]), np.array([y]))[0]), 0.0
     if x < 0 and y != math.floor(y):
@@ -294,7 +240,7 @@ def _check_power(count: int) -> None:
     want = [_power(a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
     for fma in (False, True):
         got = evaluate(lambda f, a, b, fma=fma: double.power(f, a, b, fma), x, y)
-        worst(got, want, 1.5, x, y)
+        check_worst(got, want, 1.5, x, y)
         zero = np.array([high == 0 for high, _ in want])
         sign = np.array([math.copysign(1, high) for high, _ in want]) < 0
         np.testing.assert_array_equal(np.signbit(got[zero]), sign[zero])
@@ -320,7 +266,7 @@ def _check_atan2(count: int) -> None:
     signs = np.signbit(np.arctan2(y, x))
     for fma in (False, True):
         got = evaluate(lambda f, a, b, fma=fma: double.atan2(f, a, b, fma), y, x)
-        worst(got, want, 2, y, x)
+        check_worst(got, want, 2, y, x)
         known = ~np.isnan(got)
         np.testing.assert_array_equal(np.signbit(got[known]), signs[known])
 

@@ -1,0 +1,131 @@
+"""Functions composed of others over all exponents: float32 against SciPy, float64 against mpmath.
+
+The bounds are those of the docstrings; what was measured stands beside each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from scipy import special
+
+import tabgrad as tg
+from tests.ops.engines import ENGINES, chosen
+from tests.ops.table_special import i0, sinc
+from tests.sweeping import check_worst, of_finite, real, sweep
+
+
+@pytest.fixture(autouse=True)
+def _settings() -> Iterator[None]:
+    """Room for the references to overflow, and digits enough that their errors do not matter."""
+    with np.errstate(all="ignore"), mpmath.workprec(150):
+        yield
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    with chosen(request.param):
+        yield request.param
+
+
+def _within(low: float, high: float, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda x: function(x) if low <= x <= high else mpmath.mpf("nan")
+
+
+def _clipped(limit: float, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda x: function(min(max(x, -limit), limit))
+
+
+def _cbrt(x: Any) -> Any:
+    return mpmath.sign(x) * mpmath.cbrt(abs(x))
+
+
+def _sinc(x: Any) -> Any:
+    return mpmath.sinpi(x) / (mpmath.pi * x) if x else mpmath.mpf(1)
+
+
+def _acosh(x: Any) -> Any:
+    return mpmath.acosh(x) if x >= 1 else mpmath.mpf("nan")
+
+
+INF = mpmath.inf
+
+# name: (float64 reference for float32, mpmath's for float64, bound in ULP)
+FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], float]] = {
+    "arcsin": (np.arcsin, _within(-1, 1, mpmath.asin), 4),
+    "arccos": (np.arccos, _within(-1, 1, mpmath.acos), 4),
+    "arctan": (np.arctan, mpmath.atan, 2),
+    "sinh": (np.sinh, _clipped(2000, mpmath.sinh), 4),
+    "cosh": (np.cosh, _clipped(2000, mpmath.cosh), 4),
+    "arcsinh": (np.arcsinh, of_finite(mpmath.asinh, -INF, INF), 4),
+    "arccosh": (np.arccosh, of_finite(_acosh, "nan", INF), 4),
+    "arctanh": (np.arctanh, _within(-1, 1, mpmath.atanh), 4),
+    "exp2": (np.exp2, _clipped(3000, lambda x: mpmath.mpf(2) ** x), 2),
+    "cbrt": (np.cbrt, of_finite(_cbrt, -INF, INF), 2),
+    "deg2rad": (np.deg2rad, lambda x: x * mpmath.pi / 180, 2),
+    "rad2deg": (np.rad2deg, lambda x: x * 180 / mpmath.pi, 2),
+    "sinc": (sinc, of_finite(_sinc, "nan", "nan"), 4),
+    "erfc": (special.erfc, _clipped(60, mpmath.erfc), 4),
+    "i0": (i0, _clipped(800, lambda x: mpmath.besseli(0, x)), 5),
+    "log2": (np.log2, lambda x: mpmath.log(x, 2) if x > 0 else -INF if x == 0 else "nan", 2),
+    "log10": (np.log10, lambda x: mpmath.log10(x) if x > 0 else -INF if x == 0 else "nan", 2),
+}
+
+
+def _sweep32(count: int) -> Any:
+    random = np.random.default_rng(7)
+    heads = (np.arange(512, dtype=np.uint32) << np.uint32(23))[:, None]
+    edges = np.broadcast_to(np.uint32([0, 1, 0x3FFFFF, 0x400000, 0x7FFFFF]), (512, 5))
+    drawn = random.integers(0, 1 << 23, (512, count), np.uint32)
+    return (heads | np.concatenate([edges, drawn], axis=1)).ravel().view(np.float32)
+
+
+def _near(count: int, dtype: str) -> Any:
+    """Numbers of the sizes at which most functions change their formula."""
+    random = np.random.default_rng(5)
+    sizes = (0.3, 1, 1.1, 3, 12, 30, 110, 760)
+    return np.concatenate([random.uniform(-s, s, count) for s in sizes]).astype(dtype)
+
+
+def _check_float32(name: str, x: Any) -> None:
+    reference, _, bound = FUNCTIONS[name]
+    want = reference(x.astype(np.float64))
+    got = np.asarray(getattr(tg.ops, name)(tg.tensor(x)))
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    limit = 2.0**128
+    finite = np.clip(want, -limit, limit)
+    _, exponent = np.frexp(finite)
+    unit = np.ldexp(1.0, np.clip(exponent - 24, -149, 104))
+    error = np.nan_to_num(np.abs(np.clip(got.astype(np.float64), -limit, limit) - finite)) / unit
+    at = error.argmax()
+    assert error[at] <= bound, f"{error[at]:.2f} ulp at {x[at]!r}: {got[at]!r}, not {want[at]!r}"
+
+
+def _check_float64(name: str, x: Any) -> None:
+    _, exact, bound = FUNCTIONS[name]
+    got = np.asarray(getattr(tg.ops, name)(tg.tensor(x, dtype="float64")))
+    assert got.dtype == np.float64
+    want = [real(lambda v: mpmath.mpf(exact(v)))(v) for v in x.tolist()]
+    check_worst(got, want, bound, x)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_over_all_exponents(engine: str, name: str) -> None:
+    _check_float32(name, np.concatenate([_sweep32(40), _near(2000, "float32")]))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float64_over_all_exponents(engine: str, name: str) -> None:
+    _check_float64(name, np.concatenate([sweep(1)[::4], _near(100, "float64")]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_at_many_points(engine: str, name: str) -> None:
+    _check_float32(name, np.concatenate([_sweep32(1000), _near(60000, "float32")]))
+    _check_float64(name, np.concatenate([sweep(2), _near(1500, "float64")]))
