@@ -65,7 +65,10 @@ def test_nested():
 
     ours, jaxs = both(build)
     a, c = normal(4, 3), normal(6, 3, seed=5)
-    pairs = lambda lib, f: lib.vmap(lib.vmap(f, (None, 0)), (0, None))
+
+    def pairs(lib, f):
+        return lib.vmap(lib.vmap(f, (None, 0)), (0, None))
+
     close(pairs(tg, ours)(*given(a, c)), pairs(jax, jaxs)(a, c))
     close(
         tg.vmap(tg.vmap(ours, (None, 0), 0), (0, None), 1)(*given(a, c)),
@@ -109,7 +112,10 @@ def test_compiled_inside_and_outside():
 
 def test_variables_are_shared_and_get_gradients():
     w = tg.Variable(W, name="w")
-    f = lambda x: tg.tanh(x @ w).sum()
+
+    def f(x):
+        return tg.tanh(x @ w).sum()
+
     close(tg.vmap(f)(tg.tensor(X)), np.tanh(X @ W).sum(1))
     (got,) = tg.grad(lambda x: tg.vmap(f)(x).sum(), variables=[w])(tg.tensor(X))
     close(got, jax.grad(lambda w: jnp.tanh(X @ w).sum())(W))
@@ -127,9 +133,14 @@ def test_convolution(batched, groups):
             feature_group_count=groups,
         )  # fmt: skip
 
-    ours = lambda x, w: tg.conv(x, w, strides=(2, 1), padding="same")
+    def ours(x, w):
+        return tg.conv(x, w, strides=(2, 1), padding="same")
+
     close(tg.vmap(ours, batched)(*given(x, w)), jax.vmap(jaxs, batched)(x, w), atol=1e-5)
-    total = lambda lib, f: lib.grad(lambda x, w: (lib.vmap(f, batched)(x, w) ** 2).sum(), (0, 1))
+
+    def total(lib, f):
+        return lib.grad(lambda x, w: (lib.vmap(f, batched)(x, w) ** 2).sum(), (0, 1))
+
     close(total(tg, ours)(*given(x, w)), total(jax, jaxs)(x, w), rtol=1e-4, atol=1e-4)
 
 
@@ -212,7 +223,7 @@ def test_assigning_what_depends_on_the_example_is_refused():
         total.assign(total + x)
         return x
 
-    with pytest.raises(NotSupportedError, match="'total'.*reduction"):
+    with pytest.raises(NotSupportedError, match=r"'total'.*reduction"):
         tg.vmap(f)(tg.tensor([1.0, 2.0]))
     assert float(total.value) == 0
     tg.vmap(lambda x: x + total.assign(total + 1))(tg.tensor([1.0, 2.0]))
