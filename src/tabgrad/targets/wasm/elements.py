@@ -12,7 +12,6 @@ from typing import Any
 
 from tabgrad import dtypes
 from tabgrad.dtypes import DType
-from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Kernel, run_time_places, walk
 from tabgrad.targets.wasm.builder import (
     I32,
@@ -34,17 +33,6 @@ from tabgrad.targets.wasm.mathlib import half
 LANES = 4  # of 32-bit values; kernels with 64-bit values compute two points at a time
 V = Any  # one of F32x4, I32x4, U32x4, F64x2, I64x2, U64x2
 
-HELD = frozenset(dtype.name for dtype in dtypes.ALL)
-
-
-def check_dtype(dtype: DType) -> None:
-    """Raise NotSupportedError for a dtype these kernels cannot compute with."""
-    if dtype.name not in HELD:
-        raise NotSupportedError(
-            f"expected one of {', '.join(sorted(HELD))} on the wasm engine; received {dtype.name}. "
-            "Cast it, or compute with tg.set_engine('reference')"
-        )
-
 
 def width_of(kernel: Kernel) -> int:
     """How many points of a kernel one vector holds: 4, or 2 where any value has 64 bits."""
@@ -55,7 +43,6 @@ def width_of(kernel: Kernel) -> int:
 
 def lane_type(dtype: DType) -> type[Any]:
     """The vector type values of a dtype are computed in."""
-    check_dtype(dtype)
     if dtype.itemsize == 8:
         return {"f": F64x2, "i": I64x2, "u": U64x2}[dtype.kind]
     if dtype.is_float:

@@ -159,9 +159,9 @@ class _Row:
         """An element's key as a scalar that `_less` compares."""
         return self.compared(self.f, address)
 
-    def _less(self, x: Any, y: Any) -> I32:
+    def _less(self, x: Any, y: Any) -> Any:
         """Whether x must come before y, for locals. A NaN comes after every number."""
-        if isinstance(x, (F32, F64)):
+        if not x.INTEGER:
             return (x < y) | ((x == x) & (y != y))
         return x < y
 
@@ -173,7 +173,7 @@ def _compared(dtype: DType) -> Callable[[Function, I32], Any]:
         "bool": I32.load8_u, "int8": I32.load8_s, "uint8": I32.load8_u,
         "int16": I32.load16_s, "uint16": I32.load16_u,
     }  # fmt: skip
-    whole = {
+    whole: dict[str, type[Any]] = {
         "int32": I32, "uint32": U32, "int64": I64, "uint64": U64, "float32": F32, "float64": F64,
     }  # fmt: skip
     load = small.get(dtype.name) or whole[dtype.name].load

@@ -33,7 +33,6 @@ from tabgrad.ir.kernel import (
     Expr,
     Kernel,
     Launch,
-    Loop,
     While,
     in_groups,
     kernels_of,
@@ -44,7 +43,6 @@ from tabgrad.targets.wasm import contraction, cumulative, loops, order
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
-from tabgrad.targets.wasm.elements import check_dtype
 
 POINTS_AT_A_TIME = 2048  # of a group by rows: 8 kB of each float32 value
 
@@ -90,8 +88,9 @@ class WasmTarget:
             else:
                 result.append(collapse(launch))
         for members in in_groups(result):
-            if not all(loops.takes_rows(x) for x in members if isinstance(x, Kernel)):
-                for kernel in members:
+            kernels = [x for x in members if isinstance(x, Kernel)]
+            if not all(map(loops.takes_rows, kernels)):
+                for kernel in kernels:
                     kernel.group = None
         return result
 
@@ -139,8 +138,6 @@ class _Emission:
 
     def _kernel(self, kernel: Kernel) -> _Emitted:
         buffers = _buffers(kernel)
-        for buffer in buffers:
-            check_dtype(buffer.dtype)
         key = _signature(kernel, buffers)
         found = self.known.get(key)
         if found is None:
