@@ -246,7 +246,8 @@ def logaddexp(x1: Any, x2: Any) -> Tensor:
 
 def _gap(x: Tensor, y: Tensor) -> Tensor:
     """x - y, and 0 for equal infinities."""
-    return e.where(e.equal(x, y), 0.0, x - y)
+    poles = e.logical_and(e.equal(x, y), e.isinf(x))
+    return e.where(poles, 0.0, x) - e.where(poles, 0.0, y)
 
 
 def _logaddexp(x: Tensor, y: Tensor) -> Tensor:
