@@ -3,7 +3,7 @@
 VENV_PYTHON := .venv/bin/python
 SETUP := @$(SHELL) tools/setup.sh
 
-.PHONY: help demo test lint bench bench-laptop
+.PHONY: help demo test lint bench bench-laptop array-api
 
 help:
 	@echo "make demo    train on this machine and in a browser page, side by side"
@@ -11,6 +11,7 @@ help:
 	@echo "make lint    ruff, mypy and tsc"
 	@echo "make bench   seed page and training against TensorFlow.js"
 	@echo "make bench-laptop   what compiling and eager operations cost here"
+	@echo "make array-api      the Array API's conformance suite (SUITE=its checkout)"
 
 demo:
 	$(SETUP) demo
@@ -31,3 +32,7 @@ bench:
 bench-laptop:
 	$(SETUP) bench
 	@$(VENV_PYTHON) -m bench.laptop $(ARGS)
+
+array-api:
+	$(SETUP) test
+	@$(VENV_PYTHON) -m tools.array_api $(SUITE) $(ARGS)

@@ -149,7 +149,8 @@ def _expm1(x: Any) -> Tensor:
     near = b.sub(b.mul(_f("expm1", z.re), _f("cos", z.im)), b.scale(b.mul(half, half), 2.0))
     tame = _and(b.lt(_f("abs", z.re), _c(z.re, 1.0)), _finite(z.im))
     re = b.select(tame, near, b.sub(whole.re, _c(z.re, 1.0)))
-    return Tensor(b.select(_is(z.im, 0.0), _f("expm1", z.re), re), whole.im)
+    re = b.select(_is(z.im, 0.0), _f("expm1", z.re), re)
+    return Tensor(b.select(_is(z.re, 0.0), b.select(_is(z.im, 0.0), _c(re, 0.0), re), re), whole.im)
 
 
 @complex_rule("log")
