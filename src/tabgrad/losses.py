@@ -15,9 +15,6 @@ from tabgrad import dtypes, naming, ops
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.tensor import Tensor
 
-# Keras's fuzz factor: probabilities are kept this far from 0 and 1 before a logarithm.
-EPSILON = 1e-7
-
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
 
@@ -346,13 +343,7 @@ def binary_crossentropy(
     y_true, y_pred = _same_shape(y_true, y_pred)
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    if from_logits:
-        # log(sigmoid(x)) is -softplus(-x), which neither overflows nor rounds to log(0).
-        values = y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)
-    else:
-        p = ops.clip(y_pred, EPSILON, 1.0 - EPSILON)
-        values = -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
-    return ops.mean(values, axis=axis)
+    return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits), axis=axis)
 
 
 def categorical_crossentropy(
@@ -380,7 +371,7 @@ def categorical_crossentropy(
         )
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / classes
-    return -ops.sum(y_true * _log_probabilities(y_pred, from_logits, axis), axis=axis)
+    return ops.categorical_crossentropy(y_true, y_pred, from_logits, axis)
 
 
 def sparse_categorical_crossentropy(
@@ -425,16 +416,8 @@ def sparse_categorical_crossentropy(
     if ignore_class is not None:
         used = labels != ignore_class
         labels = ops.where(used, labels, 0)
-    one_hot = ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
-    values = -ops.sum(one_hot * _log_probabilities(y_pred, from_logits, -1), axis=-1)
+    values = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits)
     return values if used is None else ops.where(used, values, 0.0)
-
-
-def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int) -> Tensor:
-    if from_logits:
-        return ops.log_softmax(y_pred, axis=axis)
-    p = y_pred / ops.sum(y_pred, axis=axis, keepdims=True)
-    return ops.log(ops.clip(p, EPSILON, 1.0 - EPSILON))
 
 
 def match_ranks(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
