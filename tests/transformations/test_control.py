@@ -52,8 +52,10 @@ def test_branches(axes):
     args = [X if axes[0] == 0 else X[0], w if axes[1] == 0 else w[0]]
     ours, jaxs = BRANCH
     close(tg.vmap(ours, axes)(*given(*args)), jax.vmap(jaxs, axes)(*args))
+
     def total(lib, f):
         return lib.grad(lambda x, w: (lib.vmap(f, axes)(x, w) ** 2).sum(), (0, 1))
+
     close(total(tg, ours)(*given(*args)), total(jax, jaxs)(*args), rtol=1e-4, atol=1e-4)
 
 
@@ -65,7 +67,8 @@ def test_branches_both_ways_and_their_hessian():
     w, t = normal(3, seed=1), normal(3, seed=2)
     for x in (np.abs(X[0]), -np.abs(X[0])):
         close(tg.jvp(ours, given(x, w), given(t, t)), jax.jvp(jaxs, (x, w), (t, t)))
-        close(tg.jacrev(ours)(*given(x, w)), jax.jacrev(jaxs)(x, w))        close(
+        close(tg.jacrev(ours)(*given(x, w)), jax.jacrev(jaxs)(x, w))
+        close(
             tg.hessian(square(ours))(*given(x, w)), jax.hessian(square(jaxs))(x, w),
             rtol=1e-4, atol=1e-4,
         )  # fmt: skip
@@ -98,8 +101,10 @@ def test_loops_of_known_length():
     close(
         tg.vmap(tg.jacfwd(ours))(tg.tensor(X)), jax.vmap(jax.jacfwd(jaxs))(X), rtol=1e-4, atol=1e-4
     )
+
     def total(f):
         return lambda x: f(x).sum()
+
     close(
         tg.hessian(total(ours))(tg.tensor(X[0])),
         jax.hessian(total(jaxs))(X[0]),
