@@ -52,7 +52,7 @@ def sampled(
         floor = b.unary("floor", at)
         upper = b.sub(at, floor)
         index = b.cast(floor, int32)
-        both = []
+        both: list[tuple[Node, Node | None, Node | None]] = []
         for shift, weight in ((0, b.sub(b.like(upper, 1), upper)), (1, upper)):
             settled, inside = _settled(b.add(index, b.like(index, shift)), n, mode)
             both.append((settled, weight, inside))
@@ -61,20 +61,21 @@ def sampled(
     front = tuple(range(len(out)))
     total: Node | None = None
     for corner in itertools.product(*neighbours):
-        index, weight, inside = start, None, None
-        step = stride
+        index, step = start, stride
+        share: Node | None = None
+        within: Node | None = None
         for (i, w, f), n in zip(corner, space, strict=True):
             step //= n
             index = b.add(index, b.scale(i, step))
-            weight = w if weight is None else weight if w is None else b.mul(weight, w)
-            inside = f if inside is None else inside if f is None else make("and", inside, f)
+            share = w if share is None else share if w is None else b.mul(share, w)
+            within = f if within is None else within if f is None else make("and", within, f)
         value = make("gather", flat, index, axis=0)
-        if inside is not None:
+        if within is not None:
             other = b.full(shape, fill, value.dtype)
-            value = b.select(b.broadcast(inside, shape, front), value, other)
-        if weight is not None:
-            value = b.cast(value, weight.dtype)
-            value = b.mul(value, b.broadcast(weight, shape, front))
+            value = b.select(b.broadcast(within, shape, front), value, other)
+        if share is not None:
+            value = b.cast(value, share.dtype)
+            value = b.mul(value, b.broadcast(share, shape, front))
         total = value if total is None else b.add(total, value)
     assert total is not None
     if total.dtype is x.dtype:

@@ -312,17 +312,12 @@ def _from_square(points: Node) -> Matrix:
     # Corners around the square; the last two are usually given from left to right.
     xs, ys = ([coordinate(i, d) for i in (0, 1, 3, 2)] for d in (0, 1))
 
-    def cross(p: tuple[Node, Node], q: tuple[Node, Node]) -> Node:
+    def cross(p: list[Node], q: list[Node]) -> Node:
         return b.sub(b.mul(p[0], q[1]), b.mul(q[0], p[1]))
 
-    one, two, three = (
-        (f(xs), f(ys))
-        for f in (
-            lambda v: b.sub(v[1], v[2]),
-            lambda v: b.sub(v[3], v[2]),
-            lambda v: b.add(b.sub(v[0], v[1]), b.sub(v[2], v[3])),
-        )
-    )
+    one = [b.sub(v[1], v[2]) for v in (xs, ys)]
+    two = [b.sub(v[3], v[2]) for v in (xs, ys)]
+    three = [b.add(b.sub(v[0], v[1]), b.sub(v[2], v[3])) for v in (xs, ys)]
     area = cross(one, two)
     g, h = b.div(cross(three, two), area), b.div(cross(one, three), area)
 
