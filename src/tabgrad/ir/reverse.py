@@ -32,7 +32,7 @@ def cotangents(
     order = toposort(outputs, stop)
     active = set(wanted)
     for node in order:
-        if any(id(src) in active for src in node.srcs):
+        if node.prim.name != "stop" and any(id(src) in active for src in node.srcs):
             active.add(id(node))
 
     sums: dict[int, Node] = {}

@@ -215,7 +215,9 @@ def with_rule(
             given = [conj(g) for g in upstream] if several else [conj(upstream)]
             _rules_inside += 1
             try:
-                found = rule(xs, result, *given)
+                # In a gradient of a gradient the result has a gradient, too.
+                deeper = _rules_inside < realize.gradient_depth()
+                found = rule(xs, with_rule(value, rule, *xs) if deeper else result, *given)
             finally:
                 _rules_inside -= 1
             return tuple(

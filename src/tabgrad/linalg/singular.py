@@ -136,7 +136,7 @@ def _decomposed(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _rule(xs: Any, result: Any, g_u: Tensor, g_s: Tensor, g_v: Tensor) -> tuple[Tensor]:
     # Townsend, Differentiating the singular value decomposition, 2016; the phase that complex
     # vectors are free to turn by is counted to U.
-    u, s, v = _tall(xs[0])
+    u, s, v = result
     across, down = expand_dims(s, -2), expand_dims(s, -1)
     gaps = inverse_of((across - down) * (across + down))
     inverse = inverse_of(s)
@@ -185,7 +185,7 @@ def _pseudo_inverse(x: Tensor, rtol: Any) -> Tensor:
         return matmul(v * expand_dims(inverse, -2), adjoint(u))
 
     def rule(xs: Any, result: Tensor, g: Tensor) -> tuple[Tensor]:
-        return (_pseudo_rule(xs[0], _pseudo_inverse(xs[0], rtol), g),)
+        return (_pseudo_rule(xs[0], result, g),)
 
     return with_rule(value, rule, x)  # type: ignore[no-any-return]
 

@@ -55,12 +55,8 @@ def eigh(x: Any) -> EighResult:
     """
     value = matrix("eigh", x, square=True)
     (work,) = same_float(value)
-    w, v = _hermitian(lower(work) + adjoint(lower(work, -1)))
+    w, v = with_rule(_sorted, _rule, lower(work) + adjoint(lower(work, -1)))
     return EighResult(as_type(w, value.dtype), as_type(v, value.dtype))
-
-
-def _hermitian(x: Tensor) -> tuple[Tensor, Tensor]:
-    return with_rule(_sorted, _rule, x)  # type: ignore[no-any-return]
 
 
 def _sorted(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +71,7 @@ def _sorted(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rule(xs: Any, result: Any, g_w: Tensor, g_v: Tensor) -> tuple[Tensor]:
-    w, v = _hermitian(xs[0])
+    w, v = result
     gaps = expand_dims(w, -2) - expand_dims(w, -1)
     inner = as_diagonal(g_w) + inverse_of(gaps) * matmul(adjoint(v), g_v)
     whole = matmul(matmul(v, inner), adjoint(v))
