@@ -39,6 +39,8 @@ def sampled(
     space, channels = x.shape[1:-1], x.shape[-1]
     out = places[0].shape
     flat = b.reshape(x, (x.size // max(channels, 1), channels))
+    if x.dtype.is_float:  # the weights must be as fine as what they are for
+        places = [b.cast(at, dtypes.promote(at.dtype, x.dtype)) for at in places]
     stride = flat.shape[0] // max(x.shape[0], 1)
     part = b.iota((out[0],), 0, int32) if batch is None else batch
     start = b.broadcast(b.scale(part, stride), out, (0,))
