@@ -12,17 +12,33 @@ from typing import Any
 from tabgrad import ops
 from tabgrad.errors import ArgumentError
 from tabgrad.ops import (
+    celu,
     elu,
+    glu,
+    hard_shrink,
     hard_sigmoid,
+    hard_silu,
+    hard_swish,
+    hard_tanh,
+    log_sigmoid,
     log_softmax,
+    mish,
     relu6,
     selu,
     sigmoid,
     silu,
+    soft_shrink,
     softmax,
     softplus,
     softsign,
+    sparse_plus,
+    sparse_sigmoid,
+    sparsemax,
+    squareplus,
+    swish,
     tanh,
+    tanh_shrink,
+    threshold,
 )
 from tabgrad.tensor import Tensor
 
@@ -82,24 +98,37 @@ def relu(
 
 
 _FUNCTIONS: dict[str, Activation] = {
+    "celu": celu,
     "elu": elu,
     "exponential": exponential,
     "gelu": gelu,
+    "glu": glu,
+    "hard_shrink": hard_shrink,
     "hard_sigmoid": hard_sigmoid,
+    "hard_silu": hard_silu,
+    "hard_tanh": hard_tanh,
     "leaky_relu": leaky_relu,
     "linear": linear,
+    "log_sigmoid": log_sigmoid,
     "log_softmax": log_softmax,
+    "mish": mish,
     "relu": relu,
     "relu6": relu6,
     "selu": selu,
     "sigmoid": sigmoid,
     "silu": silu,
+    "soft_shrink": soft_shrink,
     "softmax": softmax,
     "softplus": softplus,
     "softsign": softsign,
+    "sparse_plus": sparse_plus,
+    "sparse_sigmoid": sparse_sigmoid,
+    "sparsemax": sparsemax,
+    "squareplus": squareplus,
     "tanh": tanh,
+    "tanh_shrink": tanh_shrink,
 }
-_ALIASES = {"swish": "silu"}
+_ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 
 
 def get(identifier: Any) -> Activation:
@@ -137,22 +166,38 @@ def serialize(activation: Any) -> str:
 
 
 __all__ = [
+    "celu",
     "elu",
     "exponential",
     "gelu",
     "get",
+    "glu",
+    "hard_shrink",
     "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
+    "mish",
     "relu",
     "relu6",
     "selu",
     "serialize",
     "sigmoid",
     "silu",
+    "soft_shrink",
     "softmax",
     "softplus",
     "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
     "tanh",
+    "tanh_shrink",
+    "threshold",
 ]

@@ -70,10 +70,12 @@ from tabgrad.ops.normalization import (
 )
 from tabgrad.ops.order import in_top_k, top_k
 from tabgrad.ops.patches import (
+    batch_to_space,
     depth_to_space,
     dilation2d,
     erosion2d,
     fold,
+    space_to_batch,
     space_to_depth,
     unfold,
 )
@@ -95,6 +97,7 @@ __all__ = [
     "adaptive_max_pool",
     "average_pool",
     "batch_normalization",
+    "batch_to_space",
     "binary_crossentropy",
     "categorical_crossentropy",
     "celu",
@@ -157,6 +160,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
     "softsign",
+    "space_to_batch",
     "space_to_depth",
     "sparse_categorical_crossentropy",
     "sparse_plus",

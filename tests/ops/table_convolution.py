@@ -247,6 +247,36 @@ def columns() -> Iterator[Case]:
                 )  # fmt: skip
 
 
+def batches() -> Iterator[Case]:
+    def cut(x: Array, blocks: Sequence[int], pads: Any) -> Array:
+        """Each place of a block as a sample: the first place of all samples comes first."""
+        x = np.pad(x, [(0, 0), *pads, *((0, 0),) * (x.ndim - 1 - len(blocks))])
+        places = itertools.product(*map(range, blocks))
+        steps = [slice(None, None, k) for k in blocks]
+        shifts = [[slice(v, None) for v in place] for place in places]
+        return np.concatenate([x[(slice(None), *s)][(slice(None), *steps)] for s in shifts])
+
+    image = random((2, 4, 6, 3))
+    for label, blocks, pads in (
+        ("plain", (2, 3), ((0, 0), (0, 0))),
+        ("edges", (2, 3), ((1, 3), (2, 1))),
+        ("one axis", (4,), ((0, 0),)),
+    ):
+        cropped = cut(image, blocks, pads)
+        for view in VIEWS:
+            yield Case(
+                "nn.space_to_batch", f"{label} {view}",
+                lambda x, k=blocks, p=pads: tg.nn.space_to_batch(x, k, p),
+                lambda x, k=blocks, p=pads: cut(x, k, p), (image,), view=view,
+                slow=view != "as given",
+            )  # fmt: skip
+            yield Case(
+                "nn.batch_to_space", f"{label} {view}",
+                lambda x, k=blocks, p=pads: tg.nn.batch_to_space(x, k, p),
+                lambda x: image, (cropped,), view=view, slow=view != "as given",
+            )  # fmt: skip
+
+
 def morphology() -> Iterator[Case]:
     image, kernel = random((2, 6, 7, 3)), random((3, 2, 3), 1)
 
@@ -292,4 +322,4 @@ def morphology() -> Iterator[Case]:
     )  # fmt: skip
 
 
-CASES = [case for part in (convolutions, pooling, columns, morphology) for case in part()]
+CASES = [case for part in (convolutions, pooling, columns, batches, morphology) for case in part()]

@@ -182,3 +182,17 @@ def test_names_of_keras_ops_that_neural_networks_use() -> None:
             different.append((name, mine, wanted))
     assert not different
     assert not lacking
+
+
+def test_activations_by_name() -> None:
+    """Every activation of Keras is known by its name; `get` and `serialize` are inverse."""
+    from tests.keras_oracle import keras
+
+    names = {n for n in vars(keras.activations) if not n.startswith("_")}
+    assert names - set(tg.activations.__all__) == {"deserialize"}
+    for name in sorted(names - {"deserialize", "get", "serialize", "threshold"}):
+        function = tg.activations.get(name)
+        assert function is getattr(tg.activations, name)
+        assert tg.activations.get(tg.activations.serialize(function)) is function
+        width = 2 if name == "glu" else 4
+        assert tg.layers.Dense(4, activation=name)(ones((3, 2))).shape == (3, width)
