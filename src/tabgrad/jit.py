@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import MethodType
 from typing import Any, NamedTuple
 
 from tabgrad import config, realize, trees
@@ -256,6 +257,8 @@ class Compiled:
     ) -> None:
         functools.update_wrapper(self, fn)
         self._fn = fn
+        self._attribute = ""
+        self._options = (static_argnums, static_argnames, donate_argnums)
         self._signature = Signature(fn, static_argnums, static_argnames, donate_argnums)
         self._cache: dict[Any, _Made] = {}
         self._replaced = 0
@@ -308,6 +311,21 @@ class Compiled:
         tensors = [Tensor(places[at] if at in places else next(made)) for at in range(count)]
         return trees.unflatten(traced.result, tensors)
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """A compiled method: each object has Programs of its own, and goes with them."""
+        if instance is None:
+            return self
+        static, names, donated = self._options
+        method = MethodType(self._fn, instance)
+        bound = Compiled(method, _behind_self(static), names, _behind_self(donated))
+        held = getattr(instance, "__dict__", None)
+        if held is not None and self._attribute:
+            held[self._attribute] = bound
+        return bound
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self._attribute = name
+
     def bind(self, *args: Any, **kwargs: Any) -> Bound:
         """The Program for arguments like these, with buffers of its own for inputs and outputs."""
         made = self._find(self._open(args, kwargs, donating=False))
@@ -329,8 +347,9 @@ class Compiled:
         """The buffer of a donated tensor, for this call to write: a copy where others have it."""
         buffer = realize.handle_of(node)
         node.buffer = _Donated(node, self._name)
-        # Besides this name, the count's own argument.
-        shared = sys.getrefcount(buffer) > 2
+        # An object that only this function knows says what the count of such a one is.
+        probe = object()
+        shared = sys.getrefcount(buffer) > sys.getrefcount(probe)
         return buffer.copy(realize.engine()) if shared else buffer
 
     def _open(self, args: Any, kwargs: Any, donating: bool = True) -> Call:
@@ -407,6 +426,12 @@ class Compiled:
             ],
             key=len,
         )[0]
+
+
+def _behind_self(argnums: int | Sequence[int]) -> list[int]:
+    """Positions counted from behind a method's `self`, where they were counted with it."""
+    numbers = [argnums] if isinstance(argnums, int) else argnums
+    return [n - 1 if n > 0 else n for n in numbers if n != 0]
 
 
 def _nodes_of(value: Tensor) -> list[Node]:

@@ -420,3 +420,24 @@ def test_a_reshape_of_a_single_row_keeps_it_on_the_first_axis(shape):
     x = np.ones((1, 3, 4), np.float32)
     entry = traced(lambda x: ops.sum(ops.reshape(x, shape), axis=-1), [x], [True])
     assert mask_rows(entry.graph).row_outputs == [True]
+
+
+def test_custom_gradients_and_checkpoints():
+    """A custom gradient is gone before rows are followed; a barrier lets them through."""
+    x, w = X, RNG.normal(size=(6, 3)).astype(np.float32)
+
+    @tg.custom_gradient
+    def scaled(x):
+        both = (x * 2, ops.sum(x))
+        return both, lambda g: g[0] * 3 + g[1]
+
+    def loss(x, w):
+        y, total = scaled(x @ w)
+        return ops.mean(ops.square(y)) + total
+
+    def deep(x, w):
+        block = tg.checkpoint(lambda x: ops.tanh(ops.tanh(x @ w)))
+        return ops.mean(ops.square(block(x)))
+
+    for fn in (loss, deep):
+        compare(tg.value_and_grad(fn, (0, 1)), x, w, rows=[True, False], rtol=1e-5)

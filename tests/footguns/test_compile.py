@@ -8,6 +8,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -172,6 +173,43 @@ def test_donating_inside_another_capture_or_gradient_gives_nothing_away() -> Non
     assert tg.grad(f)(x).tolist() == [2, 4]
     assert float(tg.compile(lambda x: f(x) + x.sum())(x)) == 8
     assert x.tolist() == [1, 2]
+
+
+# Methods -----------------------------------------------------------------------------------------
+
+
+class Counter:
+    """Compiled methods, one with options that count `self`."""
+
+    def __init__(self, start: float) -> None:
+        self.total = tg.Variable(start)
+        self.scale = tg.tensor(2.0)
+
+    @tg.compile
+    def add(self, x: tg.Tensor) -> Any:
+        """Add to the total."""
+        self.total.assign(self.total + x.sum() * self.scale)
+        return self.total * 1
+
+    @tg.compile(static_argnums=(0, 2), donate_argnums=1)
+    def power(self, x: tg.Tensor, n: float) -> Any:
+        return x**n
+
+
+def test_methods_belong_to_their_object() -> None:
+    one, two = Counter(0.0), Counter(100.0)
+    x = tg.tensor([1.0, 2.0])
+    assert (float(one.add(x)), float(two.add(x)), float(one.add(x))) == (6, 106, 12)
+    assert one.add is one.add
+    one.scale = tg.tensor(0.0)
+    assert (float(one.add(x)), float(two.add(x))) == (12, 112)
+    assert one.power(x, 2.0).tolist() == [1, 4]
+    with pytest.raises(ArgumentError, match="donated"):
+        x.tolist()
+    watch = ref(one)
+    del one
+    gc.collect()
+    assert watch() is None
 
 
 # What a function sees around it ------------------------------------------------------------------

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tabgrad import dtypes
 from tabgrad.dtypes import as_dtype
@@ -13,7 +15,8 @@ from tabgrad.engines.reference import evaluate
 from tabgrad.ir import build as b
 from tabgrad.ir.batching import batched
 from tabgrad.ir.graph import PRIMITIVES, Graph, Node, Primitive, make
-from tests.ir.graphs import gallery
+from tabgrad.ir.reverse import cotangents
+from tests.ir.graphs import gallery, random_arrays, random_graphs
 from tests.ir.test_gradients import CASES as SMOOTH
 from tests.ir.test_gradients import _conv, distinct
 
@@ -175,8 +178,6 @@ def test_custom_gradients_are_mapped():
     back = Graph([g, x, k], [b.mul(g, b.mul(x, k))])
     y, factor = b.input((), dtypes.float64), b.input((), dtypes.float64)
     node = make("custom", make("exp", y), y, factor, back=back, n_out=1, n_x=1)
-    from tabgrad.ir.reverse import cotangents
-
     ys = distinct((4,), 1, -1.0, 1.0)
     for shared in (False, True):
         twin = b.input((4,), dtypes.float64)
@@ -185,3 +186,26 @@ def test_custom_gradients_are_mapped():
         leaves = {twin: ys, (y if shared else factor): np.float64(2)}
         (got,) = evaluate([slope], leaves)
         np.testing.assert_allclose(got, (2 * ys).sum() if shared else 2 * ys)
+
+
+@given(random_graphs(), st.integers(0, 2**16), st.lists(st.booleans(), min_size=3, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_random_graphs(graph, seed, chosen):
+    plain, outs = graph
+    many = [random_arrays(plain, seed + k) for k in range(BATCH)]
+    flags = chosen[: len(plain)] if any(chosen[: len(plain)]) else [True] * len(plain)
+    twins = {
+        x: b.input((BATCH, *x.shape), x.dtype) for x, on in zip(plain, flags, strict=True) if on
+    }
+    leaves = {
+        twins.get(x, x): np.stack([arrays[i] for arrays in many]) if on else many[0][i]
+        for i, (x, on) in enumerate(zip(plain, flags, strict=True))
+    }
+    found = batched(outs, twins)
+    got = evaluate([new for new, _ in found], leaves)
+    for k in range(BATCH):
+        here = {
+            x: many[k if on else 0][i] for i, (x, on) in enumerate(zip(plain, flags, strict=True))
+        }
+        for one, value, (_, is_batched) in zip(evaluate(outs, here), got, found, strict=True):
+            np.testing.assert_array_equal(value[k] if is_batched else value, one)
