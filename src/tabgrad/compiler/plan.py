@@ -182,11 +182,31 @@ class _Planner:
 
     def _update(self, unit: Unit) -> None:
         node = unit.head
+        if self._updates_in_place(node):
+            return
         home, *others = self._places_written_early(node)
         for kernel in update_kernels(self.low, node, home):
             self._add(kernel)
         self.buffers[id(node)] = home
         self.late += [self._copy(home, place) for place in others]
+
+    def _updates_in_place(self, node: Node) -> bool:
+        """Update a state where it is, without a copy: if nobody reads it later, and what is put
+        into it does not come from it."""
+        old = node.srcs[0]
+        home, *others = self.targets.get(id(node), [None])
+        if home is None or self.buffers.get(id(old)) is not home or id(home) not in self.kept:
+            return False
+        if any(id(old) in unit.needs for unit in self.units[self.position + 1 :]):
+            return False
+        _, update = update_kernels(self.low, node, home)
+        self.low.restart_names()
+        if any(buffer is home for buffer in update.reads()):
+            return False
+        self.buffers[id(node)] = home
+        self._add(update)
+        self.late += [self._copy(home, place) for place in others if place is not None]
+        return True
 
     def _sort(self, unit: Unit) -> None:
         """Everything to be sorted is put in its place in the old order, then sorted there. Payloads

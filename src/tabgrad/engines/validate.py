@@ -22,7 +22,17 @@ from tabgrad.ir import build as b
 from tabgrad.ir.entry import EntryGraph, Result
 from tabgrad.ir.graph import Node, make, substitute, toposort
 from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Launch, Loop, Store, While
+from tabgrad.ir.kernel import (
+    Branch,
+    Buffer,
+    Expr,
+    Kernel,
+    Launch,
+    Loop,
+    Store,
+    While,
+    kernels_of,
+)
 from tabgrad.ir.text import format_graph, format_type
 
 
@@ -31,7 +41,7 @@ class Record:
     """A copy of what a kernel stored for a node, for each turn of the loops it is in."""
 
     node: Node
-    kernel: Kernel
+    kernel: Kernel | While | Branch
     loops: tuple[Loop, ...]
     slot: int
     values: Any = None  # an array: turns of the outermost loop first, then the node's shape
@@ -52,6 +62,9 @@ class _Recorder:
         self.records: list[dict[int, list[Record]]] = []  # of each entry: by id of the kernel
 
     def prepare(self, plan: Plan) -> None:
+        # Copies come between the kernels, so each runs alone and keeps all it computes.
+        for kernel in kernels_of(plan.launches):
+            kernel.group = None
         self.target.prepare(plan)
 
     def emit(self, plans: Sequence[Plan]) -> Any:

@@ -202,18 +202,18 @@ class Cond(Closed):
         (index, *operands), flags = srcs, list(batched[1:])
         graphs, size = branches_of(node.params), size_of(srcs, batched)
         if not batched[0]:
-            outs = []
+            mapped = []
             for graph in graphs:
-                mapped, varies = batched_outputs(graph, flags, size)
-                results = zip(mapped.outputs, varies, strict=True)
-                outs.append(Graph(mapped.inputs, [repeated(x, size, on) for x, on in results]))
-            return projections(cond(index, operands, outs))
+                one, varies = batched_outputs(graph, flags, size)
+                outs = [repeated(x, size, on) for x, on in zip(one.outputs, varies, strict=True)]
+                mapped.append(Graph(one.inputs, outs))
+            return projections(cond(index, operands, mapped))
         # Examples that differ in their branch: all branches, and one result picked for each.
-        results = []
+        results: list[list[Node]] = []
         for graph in graphs:
-            mapped, varies = batched_outputs(graph, flags, size)
-            outputs = mapped(*operands)
-            results.append([repeated(x, size, on) for x, on in zip(outputs, varies, strict=True)])
+            one, varies = batched_outputs(graph, flags, size)
+            found = zip(one(*operands), varies, strict=True)
+            results.append([repeated(x, size, on) for x, on in found])
         chosen = results[-1]
         for number in range(len(graphs) - 2, -1, -1):
             here = b.make("le", index, b.like(index, number))

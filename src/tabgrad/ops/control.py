@@ -19,7 +19,8 @@ from tabgrad.ir.closing import close, depending
 from tabgrad.ir.control import cond as cond_node
 from tabgrad.ir.control import projections
 from tabgrad.ir.graph import Graph, Node, make
-from tabgrad.ops.arguments import node_of
+from tabgrad.ops.arguments import axis_of, node_of
+from tabgrad.ops.manipulation import concatenate, flip
 from tabgrad.tensor import Tensor
 from tabgrad.transformations.layout import Layout, open_up
 from tabgrad.variable import Variable
@@ -313,9 +314,6 @@ def associative_scan(
         >>> tg.ops.associative_scan(tg.ops.maximum, x).tolist()
         [3, 3, 4, 4, 5]
     """
-    from tabgrad.ops.arguments import axis_of
-    from tabgrad.ops.manipulation import flip
-
     leaves, structure = trees.flatten(elems)
     xs = [leaf if isinstance(leaf, Tensor) else Tensor(node_of(leaf)) for leaf in leaves]
     if not xs:
@@ -348,14 +346,13 @@ def associative_scan(
         rest = (n - 1) // 2
         before = [part(x, a, 0, rest) for x, a in zip(at_odds, axes, strict=True)]
         later = [part(x, a, 2, n, 2) for x, a in zip(level, axes, strict=True)]
-        at_evens = combined(before, later) if rest else []
         first = [part(x, a, 0, 1) for x, a in zip(level, axes, strict=True)]
-        return [
-            _woven(start, even, odd, n, a)
-            for start, even, odd, a in zip(
-                first, at_evens or [None] * len(first), at_odds, axes, strict=True
-            )
-        ]
+        if rest:
+            at_evens = combined(before, later)
+            columns = zip(first, at_evens, axes, strict=True)
+            first = [concatenate([x, y], axis=a) for x, y, a in columns]
+        weave = zip(first, at_odds, axes, strict=True)
+        return [_woven(even, odd, n, a) for even, odd, a in weave]
 
     if reverse:
         xs = [flip(x, axis=a) for x, a in zip(xs, axes, strict=True)]
@@ -535,16 +532,21 @@ def _bound(what: str, value: Any) -> Node:
     return b.cast(node, int32)
 
 
-def _woven(start: Tensor, even: Tensor | None, odd: Tensor, n: int, axis: int) -> Tensor:
-    """start, odd, even, odd, ... along an axis of size n."""
-    from tabgrad.ops.manipulation import concatenate
+def _woven(even: Tensor, odd: Tensor, n: int, axis: int) -> Tensor:
+    """even, odd, even, odd, ... along an axis of size n."""
+    parts = [
+        _alternating(x, y, n, axis)
+        for x, y in zip(even.parts, odd.parts, strict=True)
+        if x is not None and y is not None
+    ]
+    return Tensor(*parts)
 
-    evens = start if even is None else concatenate([start, even], axis=axis)
-    nodes = [_spaced(evens.node, axis, 0, n), _spaced(odd.node, axis, 1, n)]
-    shape = nodes[0].shape
-    place = b.iota(shape, axis, int32)
+
+def _alternating(even: Node, odd: Node, n: int, axis: int) -> Node:
+    spread = [_spaced(x, axis, first, n) for first, x in enumerate((even, odd))]
+    place = b.iota(spread[0].shape, axis, int32)
     is_odd = b.eq(b.make("and", place, b.like(place, 1)), b.like(place, 1))
-    return Tensor(b.select(is_odd, nodes[1], nodes[0]))
+    return b.select(is_odd, spread[1], spread[0])
 
 
 def _spaced(x: Node, axis: int, before: int, n: int) -> Node:

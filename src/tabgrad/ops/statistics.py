@@ -399,8 +399,8 @@ def _numbers(name: str, q: Any, whole: float) -> tuple[list[float] | None, tuple
     """The quantiles as Python numbers from 0 to 1, or None where they are not known yet; and the
     shape they are given in."""
     if isinstance(q, (int, float)):
-        values, shape = [float(q)], ()
-    elif isinstance(q, Tensor) or hasattr(q, "node"):
+        return [_share(name, float(q), q, whole)], ()
+    if isinstance(q, Tensor) or hasattr(q, "node"):
         node = node_of(q)
         if realize.is_abstract(node):
             return None, node.shape
@@ -408,9 +408,13 @@ def _numbers(name: str, q: Any, whole: float) -> tuple[list[float] | None, tuple
     else:
         listed = q.tolist() if hasattr(q, "tolist") else q
         values, shape = _flat(listed), node_of(q).shape
-    if not all(0 <= v <= whole for v in values):
+    return [_share(name, v, q, whole) for v in values], shape
+
+
+def _share(name: str, value: float, q: Any, whole: float) -> float:
+    if not 0 <= value <= whole:
         raise ArgumentError(f"{name} expected q from 0 to {whole:g}; received {q}")
-    return [v / whole for v in values], shape
+    return value / whole
 
 
 def _flat(values: Any) -> list[float]:

@@ -7,7 +7,6 @@ kernels are one function, called with other addresses.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +42,7 @@ from tabgrad.targets.wasm import contraction, cumulative, loops, order
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
-
-POINTS_AT_A_TIME = 2048  # of a group by rows: 8 kB of each float32 value
+from tabgrad.targets.wasm.windows import open_windows, rows_at_a_time, window_bytes
 
 
 @dataclass
@@ -68,6 +66,7 @@ class WasmTarget:
     def prepare(self, plan: Plan) -> None:
         """Shape kernels for this target: merged loops, packed operands."""
         plan.launches = self._prepared(plan.launches, plan.temporaries)
+        open_windows(plan)
 
     def _prepared(self, launches: Sequence[Launch], temporaries: list[Buffer]) -> list[Launch]:
         result: list[Launch] = []
@@ -124,7 +123,8 @@ class _Emission:
         for plan in plans:
             compiled = [self._kernel(kernel) for kernel in kernels_of(plan.launches)]
             entries.append(self._entry(plan, len(entries)))
-            scratch.append(max((one.scratch for one in compiled), default=0))
+            largest = max((one.scratch for one in compiled), default=0)
+            scratch.append(max(largest, window_bytes(plan.launches)))
             names.append([one.name for one in compiled])
         part = self.module.function("run_part", [I32, I32], export=True)
         thread, threads = part.params
@@ -175,10 +175,17 @@ class _Emission:
             )
 
         turns: dict[int, I32] = {}
+        rows_begin: list[I32] = []  # of the group by rows that is being written, if any
+
+        def scratch_of_thread() -> I32:
+            return I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES)
 
         def address(buffer: Buffer) -> I32:
             if buffer.role == "temp":
                 return I32.load(ARENA) + buffer.offset
+            if buffer.role == "window":
+                before = rows_begin[-1] * buffer.row_bytes
+                return scratch_of_thread() - before + buffer.offset
             if buffer.role == "rows":
                 return I32.const(ROWS)
             if buffer.role == "slice":
@@ -192,7 +199,7 @@ class _Emission:
         def call(kernel: Kernel, begin: I32 | int, end: I32 | int) -> None:
             arguments = [address(buffer) for buffer in _buffers(kernel)]
             if kernel.kind == "contract":
-                arguments.append(I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES))
+                arguments.append(scratch_of_thread())
             f.call(self._kernel(kernel).function, *arguments, begin, end)
 
         def share(units: int) -> tuple[I32, I32]:
@@ -211,18 +218,29 @@ class _Emission:
                 call(kernels[-1], *share(self._kernel(kernels[-1]).units))
             elif len(kernels) > 1 and note is not None and note.kind == "rows":
                 first, last = share(note.rows)
-                step = _rows_at_a_time(kernels, note.rows)
+                step = rows_at_a_time(kernels, note.rows)
                 with f.loop_range(first, last, step) as begin, f.scope():
                     end = f.let(begin + step)
                     with f.if_(end > last):
                         end.set(last)
+                    rows_begin.append(begin)
                     for kernel in kernels:
                         call(kernel, begin, end)
+                    rows_begin.pop()
             else:
                 for kernel in kernels:
                     call(kernel, *share(self._kernel(kernel).units))
+            wait()
+
+        def wait() -> None:
             with f.if_(threads > 1):
                 f.call(self._barrier(), threads)
+
+        def decided(value: I32) -> I32:
+            """A value every thread has read before any may go on to overwrite it."""
+            found = f.let(value)
+            wait()
+            return found
 
         def run(launches: Sequence[Launch]) -> None:
             for members in in_groups(launches):
@@ -233,13 +251,14 @@ class _Emission:
                 if isinstance(item, While):
                     with f.block() as done, f.loop() as again:
                         run(item.test)
-                        done.branch_if(I32.load8_u(address(item.flag)).not_())
+                        done.branch_if(decided(I32.load8_u(address(item.flag))).not_())
                         run(item.body)
                         again.branch()
                     continue
                 if isinstance(item, Branch):
                     cases = [lambda body=body: run(body) for body in item.branches]
-                    f.switch(_clamped(f, I32.load(address(item.index)), len(cases)), cases)
+                    index = decided(I32.load(address(item.index)))
+                    f.switch(_clamped(f, index, len(cases)), cases)
                     continue
                 turns_of = (item.length - 1, -1, -1) if item.reverse else (0, item.length, 1)
                 with f.loop_range(*turns_of) as turn:
@@ -271,12 +290,6 @@ def _clamped(f: Function, index: I32, count: int) -> I32:
     with f.if_(found >= count):
         found.set(count - 1)
     return found
-
-
-def _rows_at_a_time(kernels: Sequence[Kernel], rows: int) -> int:
-    """So many rows that what the kernels pass on to each other stays in the fastest cache."""
-    points = max(math.prod([v.size for v in (*k.space, *k.inner)]) for k in kernels)
-    return max(1, POINTS_AT_A_TIME * rows // max(points, 1))
 
 
 def _buffers(kernel: Kernel) -> list[Buffer]:
