@@ -16,6 +16,7 @@ from tabgrad.dtypes import as_dtype, float32, int32, uint32
 from tabgrad.errors import ArgumentError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
+from tabgrad.ops.special import rough_erfinv
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
 
@@ -149,7 +150,7 @@ def normal(
 ) -> Tensor:
     """Normal numbers, by the inverse error function of a uniform number."""
     open_unit = (_unit(shape, seed) + 2.0**-25) * 2.0 - 1.0
-    return ops.cast(ops.erfinv(open_unit) * (math.sqrt(2.0) * stddev) + mean, dtype or float32)
+    return ops.cast(rough_erfinv(open_unit) * (math.sqrt(2.0) * stddev) + mean, dtype or float32)
 
 
 def truncated_normal(
@@ -162,7 +163,7 @@ def truncated_normal(
     """Normal numbers conditioned on lying within two standard deviations of the mean."""
     edge = math.erf(math.sqrt(2.0))
     inside = (_unit(shape, seed) + 2.0**-25) * (2.0 * edge) - edge
-    return ops.cast(ops.erfinv(inside) * (math.sqrt(2.0) * stddev) + mean, dtype or float32)
+    return ops.cast(rough_erfinv(inside) * (math.sqrt(2.0) * stddev) + mean, dtype or float32)
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = None, seed: Any = None) -> Tensor:

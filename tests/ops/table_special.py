@@ -84,6 +84,7 @@ def special_functions() -> Iterator[Case]:
     values = special_floats()
     yield from unary("sinc", sinc, 4, values=values)
     yield from unary("erfc", special.erfc, 4)
+    yield from unary("erfinv", special.erfinv, 4, -1, 1)
     yield from unary("i0", i0, 5, -20, 20)
     whole = np.arange(-140, 128, dtype=np.float32)
     yield Case("exp2", "whole numbers", tg.ops.exp2, _power_of_two, (whole,))

@@ -47,6 +47,7 @@ UNARY: dict[str, tuple[Callable[[Any], Any], tuple[float, ...]]] = {
     "rad2deg": (mpmath.degrees, AROUND),
     "sinc": (_sinc, (*AROUND, 0.01, -0.499, 0.501, 20.3)),
     "erfc": (mpmath.erfc, (*AROUND, 6.0)),
+    "erfinv": (mpmath.erfinv, (-0.99, -0.5, 0.0, 0.1, 0.7, 0.999)),
     "i0": (lambda x: mpmath.besseli(0, x), (*AROUND, 7.9, -8.1, 30.0)),
     "log2": (lambda x: mpmath.log(x, 2), POSITIVE),
     "log10": (mpmath.log10, POSITIVE),

@@ -52,6 +52,24 @@ def _acosh(x: Any) -> Any:
     return mpmath.acosh(x) if x >= 1 else mpmath.mpf("nan")
 
 
+def _erfinv64(x: Any) -> Any:
+    """By the normal quantile near 1, which keeps the digits of the complement."""
+    near_one = -special.ndtri((1 - np.abs(x)) / 2) / np.sqrt(2)
+    return np.where(np.abs(x) > 0.5, np.copysign(near_one, x), special.erfinv(x))
+
+
+def _erfinv(x: Any) -> Any:
+    if abs(x) >= 1 or x == 0:
+        return mpmath.mpf("nan") if abs(x) > 1 else x * INF if x else x
+    root = mpmath.mpf(float(_erfinv64(float(x)))) or x
+    for _ in range(4):  # Newton's
+        missing = mpmath.erfc(abs(root)) - (1 - abs(x))
+        if abs(x) < 0.5:
+            missing = abs(x) - mpmath.erf(abs(root))
+        root += mpmath.sign(x) * missing * mpmath.exp(root * root) * mpmath.sqrt(mpmath.pi) / 2
+    return root
+
+
 INF = mpmath.inf
 
 # name: (float64 reference for float32, mpmath's for float64, bound in ULP)
@@ -70,6 +88,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], float]] = {
     "rad2deg": (np.rad2deg, lambda x: x * 180 / mpmath.pi, 2),
     "sinc": (sinc, of_finite(_sinc, "nan", "nan"), 4),
     "erfc": (special.erfc, _clipped(60, mpmath.erfc), 4),
+    "erfinv": (_erfinv64, _erfinv, 4),
     "i0": (i0, _clipped(800, lambda x: mpmath.besseli(0, x)), 5),
     "log2": (np.log2, lambda x: mpmath.log(x, 2) if x > 0 else -INF if x == 0 else "nan", 2),
     "log10": (np.log10, lambda x: mpmath.log10(x) if x > 0 else -INF if x == 0 else "nan", 2),

@@ -268,38 +268,6 @@ def erf(x: Any) -> Tensor:
     return _real("erf", x)
 
 
-# Giles, "Approximating the erfinv function" (GPU Computing Gems, 2011), single precision.
-_ERFINV_CENTRE = (
-    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
-    -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
-)  # fmt: skip
-_ERFINV_TAIL = (
-    -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
-    -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
-)  # fmt: skip
-
-
-def erfinv(x: Any) -> Tensor:
-    """The y with erf(y) = x, for x in (-1, 1); relative error about 5e-7."""
-    (node,) = common("erfinv", x, floating=True)
-
-    def constant(value: float) -> Node:
-        return b.like(node, value)
-
-    def horner(coefficients: tuple[float, ...], at: Node) -> Node:
-        result = constant(coefficients[0])
-        for c in coefficients[1:]:
-            result = b.add(b.mul(result, at), constant(c))
-        return result
-
-    one = constant(1.0)
-    # 1 - x*x would lose most of its digits where |x| is near 1.
-    w = b.neg(make("log", b.mul(b.sub(one, node), b.add(one, node))))
-    centre = horner(_ERFINV_CENTRE, b.sub(w, constant(2.5)))
-    tail = horner(_ERFINV_TAIL, b.sub(make("sqrt", w), constant(3.0)))
-    return Tensor(b.mul(b.select(b.lt(w, constant(5.0)), centre, tail), node))
-
-
 @on_parts("x1", "x2")
 def where(condition: Any, x1: Any, x2: Any) -> Tensor:
     """x1 where `condition` holds, x2 elsewhere."""
