@@ -160,6 +160,50 @@ def parts_of_floats() -> Iterator[Case]:
         )
 
 
+def casts_and_comparisons() -> Iterator[Case]:
+    one = np.float32([1, 2, np.nan])
+    for other, equal_nan in ((one, True), (one, False), (one + 1, True)):
+        yield Case(
+            "allclose",
+            f"{other.tolist()} {equal_nan}",
+            lambda x, y, equal_nan=equal_nan: tg.ops.allclose(x, y, equal_nan=equal_nan),
+            lambda x, y, equal_nan=equal_nan: np.bool_(np.allclose(x, y, equal_nan=equal_nan)),
+            (one, other),
+        )
+    yield Case("isreal", "float32", tg.ops.isreal, np.isreal, (one,))
+    yield Case("isreal", "complex64", tg.ops.isreal, np.isreal, (np.complex64([1, 1j, 2 - 0j]),))
+    for op, oracle in (("left_shift", np.left_shift), ("right_shift", np.right_shift)):
+        yield Case(op, "int32", getattr(tg.ops, op), oracle, (np.int32([-9, 5]), np.int32([1, 2])))
+    for source in INTEGERS:
+        for target in INTEGERS:
+            info = np.iinfo(target)
+            yield Case(
+                "saturate_cast",
+                f"{source} to {target}",
+                lambda x, target=target: tg.ops.saturate_cast(x, target),
+                lambda x, info=info: np.array(
+                    [min(max(int(v), info.min), info.max) for v in x], info.dtype
+                ),
+                (special_integers(source),),
+                slow=source != "int32" and target != "uint8",
+            )
+    wide = np.float32([1e9, -1e9, np.inf, -np.inf, 1.5, np.nan])
+    yield Case(
+        "saturate_cast",
+        "float32 to float16",
+        lambda x: tg.ops.saturate_cast(x, "float16"),
+        lambda x: np.clip(x, -65504, 65504).astype(np.float16),
+        (wide,),
+    )
+    yield Case(
+        "saturate_cast",
+        "float32 to int8",
+        lambda x: tg.ops.saturate_cast(x, "int8"),
+        lambda x: np.clip(np.nan_to_num(x), -128, 127).astype(np.int8),
+        (wide,),
+    )
+
+
 def of_whole_numbers() -> Iterator[Case]:
     for op in ("gcd", "lcm", "fmod"):
         yield from of_integers(op, getattr(np, op), INTEGERS)
@@ -190,5 +234,6 @@ CASES = [
     *inverses_and_hyperbolic(),
     *special_functions(),
     *parts_of_floats(),
+    *casts_and_comparisons(),
     *of_whole_numbers(),
 ]

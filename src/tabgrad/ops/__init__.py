@@ -50,6 +50,7 @@ from tabgrad.ops.activation import (
     threshold,
 )  # fmt: skip
 from tabgrad.ops.attention import dot_product_attention
+from tabgrad.ops.blocks import depth_to_space, space_to_depth
 from tabgrad.ops.complex_numbers import (
     angle,
     complex,
@@ -166,6 +167,7 @@ from tabgrad.ops.elementwise import (
 )  # fmt: skip
 from tabgrad.ops.embedding import multi_hot, one_hot
 from tabgrad.ops.floats import (
+    allclose,
     copysign,
     divide_no_nan,
     fabs,
@@ -177,10 +179,14 @@ from tabgrad.ops.floats import (
     isclose,
     isneginf,
     isposinf,
+    isreal,
     lcm,
     ldexp,
+    left_shift,
     nan_to_num,
     nextafter,
+    right_shift,
+    saturate_cast,
     signbit,
 )  # fmt: skip
 from tabgrad.ops.fourier import fft, fft2, ifft, ifft2, irfft, rfft
@@ -252,7 +258,7 @@ from tabgrad.ops.order import (
     sort,
     top_k,
 )  # fmt: skip
-from tabgrad.ops.patches import depth_to_space, fold, space_to_depth, unfold
+from tabgrad.ops.patches import fold, unfold
 from tabgrad.ops.pooling import (
     adaptive_average_pool,
     adaptive_max_pool,
@@ -326,6 +332,7 @@ __all__ = [
     "adaptive_max_pool",
     "add",
     "all",
+    "allclose",
     "amax",
     "amin",
     "angle",
@@ -463,6 +470,7 @@ __all__ = [
     "isnan",
     "isneginf",
     "isposinf",
+    "isreal",
     "istft",
     "kaiser",
     "kron",
@@ -470,6 +478,7 @@ __all__ = [
     "lcm",
     "ldexp",
     "leaky_relu",
+    "left_shift",
     "less",
     "less_equal",
     "lexsort",
@@ -546,10 +555,12 @@ __all__ = [
     "reshape",
     "result_type",
     "rfft",
+    "right_shift",
     "rms_normalization",
     "roll",
     "round",
     "rsqrt",
+    "saturate_cast",
     "scan",
     "scatter_add",
     "scatter_update",

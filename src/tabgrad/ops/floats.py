@@ -1,6 +1,7 @@
 """Parts, neighbours and kinds of numbers: signs, exponents, infinities, remainders, divisors.
 
 All results are exact. Functions of floats turn integers into float32, where not said otherwise.
+Comparisons with a tolerance and casts that saturate are here, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tabgrad.errors import DtypeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops import elementwise as e
-from tabgrad.ops.arguments import aligned, common, node_of
+from tabgrad.ops.arguments import aligned, common, node_of, parts_of
 from tabgrad.ops.composing import (
     bits_type,
     composed,
@@ -24,6 +25,7 @@ from tabgrad.ops.composing import (
     with_slopes,
 )
 from tabgrad.ops.dtype_functions import finfo
+from tabgrad.ops.reduction import all as all_
 from tabgrad.tensor import Tensor
 
 
@@ -341,3 +343,53 @@ def isclose(
     if equal_nan:
         close = e.logical_or(close, e.logical_and(e.isnan(x), e.isnan(y)))
     return close
+
+
+def allclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """True where all elements are close, as a 0-d bool tensor; see `isclose`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.allclose([1.0, 2.0], [1.0000001, 2.0]).tolist()
+        True
+    """
+    return all_(isclose(x1, x2, rtol, atol, equal_nan))
+
+
+def isreal(x: Any) -> Tensor:
+    """True where the imaginary part is 0: everywhere in a real tensor.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.isreal(tg.complex([1.0, 2.0], [0.0, 3.0])).tolist()
+        [True, False]
+    """
+    real, imag = parts_of(x)
+    if imag is None:
+        return Tensor(b.full(real.shape, True, bool_))
+    return Tensor(b.eq(imag, b.like(imag, 0)))
+
+
+def saturate_cast(x: Any, dtype: Any) -> Tensor:
+    """x converted to `dtype`, what is out of range to the nearest limit (floats: finite limit).
+
+    NaN becomes 0 in integers.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.saturate_cast([-3, 70, 300], "uint8").tolist()
+        [0, 70, 255]
+    """
+    source, target = Tensor(node_of(x)), dtypes.as_dtype(dtype)
+    if source.dtype.is_integer and target.is_integer:
+        (low, high), (lowest, highest) = dtypes.limits(source.dtype), dtypes.limits(target)
+        source = e.clip(source, max(low, lowest), min(high, highest))
+    elif source.dtype.is_float and target.is_float:
+        largest = min(finfo(source.dtype).max, finfo(target).max)
+        source = e.clip(source, -largest, largest)
+    return e.cast(source, target)
+
+
+left_shift, right_shift = e.bitwise_left_shift, e.bitwise_right_shift
