@@ -39,6 +39,12 @@ from tabgrad.ops.activation import (
     threshold,
 )
 from tabgrad.ops.attention import dot_product_attention
+from tabgrad.ops.blocks import (
+    batch_to_space,
+    depth_to_space,
+    space_to_batch,
+    space_to_depth,
+)
 from tabgrad.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from tabgrad.ops.ctc import ctc_decode, ctc_loss
 from tabgrad.ops.elementwise import sigmoid, tanh
@@ -58,6 +64,7 @@ from tabgrad.ops.losses import (
     softmax_cross_entropy,
     sparse_categorical_crossentropy,
 )
+from tabgrad.ops.morphology import dilation2d, erosion2d
 from tabgrad.ops.normalization import (
     batch_normalization,
     group_normalization,
@@ -69,16 +76,7 @@ from tabgrad.ops.normalization import (
     rms_normalization,
 )
 from tabgrad.ops.order import in_top_k, top_k
-from tabgrad.ops.patches import (
-    batch_to_space,
-    depth_to_space,
-    dilation2d,
-    erosion2d,
-    fold,
-    space_to_batch,
-    space_to_depth,
-    unfold,
-)
+from tabgrad.ops.patches import fold, unfold
 from tabgrad.ops.pooling import (
     adaptive_average_pool,
     adaptive_max_pool,
