@@ -276,6 +276,7 @@ class _Grouping:
         for kernel in group.members:
             kernel.group = note
         if kind == "rows":
+            note.strides = {key: part.stride for key, part in group.parts.items()}
             for kernel, count in zip(group.members, group.loops, strict=True):
                 kernel.row_loops = count
 

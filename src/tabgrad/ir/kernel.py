@@ -25,9 +25,10 @@ from tabgrad.ir.text import shortest
 class Buffer:
     """An array in memory: where it comes from and how many elements it has.
 
-    `role` is "input", "state", "output", "constant", "temp", "rows" or "slice"; `slot` its place in
-    the entry's list of that role; `offset` its place in the arena for temporaries. A slice is the
-    part of `parent` that belongs to the present turn of `loop`.
+    `role` is "input", "state", "output", "constant", "temp", "window", "rows" or "slice"; `slot` its
+    place in the entry's list of that role; `offset` its place in the arena for temporaries. A slice
+    is the part of `parent` that belongs to the present turn of `loop`; a window is a temporary of
+    which only the rows at hand are kept, at `offset` in a thread's scratch memory.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Buffer:
     data: bytes = b""
     parent: Buffer | None = None
     loop: Loop | None = None
+    row_bytes: int = 0  # of a window
 
     @property
     def root(self) -> Buffer:
@@ -269,6 +271,10 @@ class Group:
 
     kind: str
     rows: int = 0
+    # By rows: how many elements of a buffer (by id) each row has, None where that is not so; and
+    # the bytes a target needs for what passes between the kernels.
+    strides: Mapping[int, int | None] = field(default_factory=dict)
+    scratch: int = 0
 
     def head(self) -> str:
         """The line above the texts of its kernels."""
