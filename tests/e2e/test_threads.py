@@ -139,6 +139,19 @@ def _cumulative(x: tg.Tensor) -> Any:
     return ops.scan(lambda carry, row: (carry * 0.5 + row, carry.sum()), ops.zeros((65,)), x)
 
 
+def _until_it_is_small(x: tg.Tensor) -> Any:
+    """Turns that nobody knows the number of, branches inside, and what a test leaves is read by
+    all threads before the next turn overwrites it."""
+    return ops.while_loop(
+        lambda i, y: ops.max(ops.abs(y)) > 0.05,
+        lambda i, y: (
+            i + 1,
+            ops.switch(i % 3, [lambda: y * 0.75, lambda: ops.flip(y) * 0.9, lambda: y - y * 0.3]),
+        ),
+        (0, x),
+    )
+
+
 PROGRAMS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "a long map": (lambda x: ops.exp(ops.tanh(x)) * 3, [_normal(33_333)]),
     "rows of an odd length": (lambda x: ops.log(x * x + 1), [_normal(37, 3, 5)]),
@@ -173,6 +186,18 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "moved": (
         lambda x: ops.concatenate([ops.flip(x, axis=0), ops.roll(x, 3, axis=1)], axis=1),
         [_normal(61, 43)],
+    ),
+    "sort of rows": (lambda x: ops.sort(x), [_normal(37, 130)]),
+    "order of columns": (lambda x: ops.argsort(x, axis=0), [_normal(200, 9)]),
+    "running sums of rows": (lambda x: ops.cumsum(x, 1), [_normal(37, 130)]),
+    "running products of columns": (lambda x: ops.cumprod(x, 0, reverse=True), [_normal(30, 300)]),
+    "while": (_until_it_is_small, [_normal(33, 65)]),
+    "while with a few numbers": (_until_it_is_small, [_normal(3)]),
+    "branches in a scan": (
+        lambda x: ops.scan(
+            lambda c, r: (ops.cond(c[0] > 0, lambda: c + r, lambda: r - c), c), x[0], x
+        ),
+        [_normal(90, 65)],
     ),
     "random": (lambda x: tg.random.dropout(x, 0.3, seed=4), [_normal(300, 50)]),
 }

@@ -22,7 +22,8 @@ from tabgrad.ir.graph import Graph, Node, make
 from tabgrad.ops.arguments import axis_of, node_of
 from tabgrad.ops.manipulation import concatenate, flip
 from tabgrad.tensor import Tensor
-from tabgrad.transformations.layout import Layout, open_up
+from tabgrad.transformations.layout import Layout
+from tabgrad.transformations.layout import open_up as open_tensors
 from tabgrad.variable import Variable
 from tabgrad.variable import scope as variable_scope
 
@@ -60,8 +61,8 @@ def scan(
     """
     if not isinstance(unroll, (int, bool)):
         raise ArgumentError(f"scan expected an int or a bool as unroll; received {unroll!r}")
-    carry, carry_layout = open_up(init)
-    x_nodes, x_layout = open_up(xs)
+    carry, carry_layout = _open(init)
+    x_nodes, x_layout = _open(xs)
     sizes = {node.shape[0] if node.shape else -1 for node in x_nodes}
     if length is not None:
         sizes.add(_whole("scan", "length", length))
@@ -81,7 +82,7 @@ def scan(
     if not isinstance(result, tuple) or len(result) != 2:
         raise ArgumentError(f"scan expected the body to return (carry, y); received {result!r}")
     outs = _like("scan", "the carry", result[0], carry_layout, carry)
-    ys, y_layout = open_up(result[1])
+    ys, y_layout = _open(result[1])
     (outs,), consts, const_in = _closed([[*outs, *ys]], [*carry_in, *x_in])
     node = make(
         "scan",
@@ -209,7 +210,7 @@ def while_loop(
         >>> tg.ops.while_loop(lambda n: n < 100, lambda n: n * 2, tg.tensor(3)).tolist()
         192
     """
-    nodes, layout = open_up(loop_vars)
+    nodes, layout = _open(loop_vars)
     several = isinstance(loop_vars, (tuple, list)) and not hasattr(loop_vars, "_fields")
     count = None
     if maximum_iterations is not None:
@@ -260,7 +261,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
         >>> float(tg.ops.fori_loop(1, 6, lambda i, x: x * i, tg.tensor(1.0)))
         120.0
     """
-    nodes, layout = open_up(init_val)
+    nodes, layout = _open(init_val)
     inputs, i = _inputs(nodes), b.input((), int32)
     result = _capture("fori_loop", lambda: body_fun(Tensor(i), layout.fill(inputs)), [i, *inputs])
     outs = _like("fori_loop", "the value", result, layout, nodes)
@@ -409,6 +410,16 @@ def _capture(name: str, call: Callable[[], Any], inputs: Sequence[Node]) -> Any:
         return call()
 
 
+def _open(tree: Any, *, static: bool = False) -> tuple[list[Node], Layout]:
+    """The nodes of all leaves and how to put them back; numbers are constants while capturing."""
+    leaves, structure = trees.flatten(tree)
+    nodes = [
+        Tensor(node_of(leaf)) if isinstance(leaf, (bool, int, float)) and not static else leaf
+        for leaf in leaves
+    ]
+    return open_tensors(trees.unflatten(structure, nodes), static=static)
+
+
 def _inputs(nodes: Sequence[Node]) -> list[Node]:
     return [b.input(node.shape, node.dtype) for node in nodes]
 
@@ -447,13 +458,13 @@ def _while(
 def _branch(
     name: str, index: Node, functions: Sequence[Callable[..., Any]], operands: tuple[Any, ...]
 ) -> Any:
-    nodes, layout = open_up(operands, static=True)
+    nodes, layout = _open(operands, static=True)
     inputs = _inputs(nodes)
     results: list[list[Node]] = []
     first: Layout | None = None
     for f in functions:
         found = _capture(name, lambda f=f: f(*layout.fill(inputs)), inputs)  # type: ignore[misc]
-        outs, its_layout = open_up(found)
+        outs, its_layout = _open(found)
         if first is None:
             first = its_layout
         elif its_layout.structure != first.structure or its_layout.counts != first.counts:
@@ -495,7 +506,7 @@ def _like(name: str, what: str, result: Any, layout: Layout, model: Sequence[Nod
     for leaf, count in zip(leaves, layout.counts, strict=True):
         wanted = [next(rest) for _ in range(count)]
         if count > 1:
-            found, _ = open_up(leaf)
+            found, _ = _open(leaf)
             zero = b.like(found[0], 0)
             outs += [*found, zero] if len(found) == 1 else found
         else:
