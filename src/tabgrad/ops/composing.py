@@ -84,10 +84,12 @@ def with_sign_of(magnitude: Tensor, x: Tensor) -> Tensor:
 
 def polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     """The polynomial with these coefficients, highest power first, by Horner's rule."""
-    total = x * coefficients[0] + coefficients[1]
-    for coefficient in coefficients[2:]:
-        total = total * x + coefficient
-    return total
+    # In nodes: some functions have dozens of coefficients, and promotion takes longer than a node.
+    at = x.node
+    total = b.like(at, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = b.add(b.mul(total, at), b.like(at, coefficient))
+    return Tensor(total)
 
 
 def is_wide(x: Tensor) -> bool:
