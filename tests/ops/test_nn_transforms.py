@@ -1,4 +1,5 @@
-"""Neural-network functions inside vmap, jvp and compile: what they are outside."""
+"""Neural-network functions inside vmap, jvp and compile, which are what they are outside; and of
+empty batches."""
 
 from __future__ import annotations
 
@@ -122,3 +123,29 @@ def test_jvp_by_differences(name: str) -> None:
         step = 1e-6
         ends = [np.asarray(function(*at(s))) for s in (step, -step)]
     check(np.asarray(slope), (ends[0] - ends[1]) / (2 * step), 1e-6, name)
+
+
+BATCHED = (
+    "glu", "sparsemax", "softmax", "one_hot", "multi_hot", "attention", "conv", "separable_conv",
+    "conv_transpose", "max_pool", "max_pool_with_argmax", "average_pool", "adaptive_max_pool",
+    "unfold", "fold", "dilation2d", "layer_normalization", "group_normalization",
+    "batch_normalization", "local_response_normalization",
+)  # fmt: skip
+"""Functions whose first argument has samples on its first axis, and its shape given samples."""
+
+
+@pytest.mark.parametrize("engine", ["reference", "wasm"])
+@pytest.mark.parametrize("name", BATCHED)
+def test_an_empty_batch_gives_an_empty_batch(engine: str, name: str) -> None:
+    function, _ = FUNCTIONS[name]
+    first, *rest = _arguments(name)
+    if name == "attention":
+        rest = [rest[0][:0]]
+    with chosen(engine):
+        others = [tg.tensor(x) for x in rest]
+        full = np.asarray(function(tg.tensor(first), *map(tg.tensor, _arguments(name)[1:])))
+        empty = np.asarray(function(tg.tensor(first[:0]), *others))
+        assert empty.shape == (0, *full.shape[1:])
+        if name not in WHOLE:
+            slope = tg.grad(lambda x: tg.ops.sum(function(x, *others)))(tg.tensor(first[:0]))
+            assert np.asarray(slope).shape == first[:0].shape

@@ -31,7 +31,8 @@ class Window(Primitive):
             span = (w - 1) * d + 1
             if w < 1 or s < 1 or d < 1 or lo < 0 or hi < 0:
                 raise ShapeError(f"{self.name} expected positive windows; received {dict(params)}")
-            if n + lo + hi < span:
+            # An axis of no elements that is not pooled (an empty batch) stays one.
+            if n + lo + hi < span and (n, w) != (0, 1):
                 raise ShapeError(
                     f"{self.name}: a window of {span} does not fit into {n} + padding {lo}, {hi}"
                 )
