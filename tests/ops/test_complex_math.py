@@ -20,15 +20,16 @@ NAMES = (
     "atan", "asinh", "acosh", "atanh",
 )  # fmt: skip
 
-# Annex G leaves these signs open, or the standard says more than it: acosh(0 + NaN i) has the
-# imaginary part pi/2, tanh(0 + NaN i) the real part 0 (and so the tangent).
+# Annex G leaves these signs open, or the standard says something else: acosh(0 + NaN i) has the
+# imaginary part pi/2, tanh(0 + NaN i) the real part 0 and tanh(inf + y i) the imaginary part 0 with
+# the sign of y (and so the tangent).
 OPEN = {
     "sinh": lambda z: z.real in (0, math.inf, -math.inf) and not math.isfinite(z.imag),
     "cosh": lambda z: not (math.isfinite(z.real) and math.isfinite(z.imag)),
     "sin": lambda z: (math.isinf(z.imag) and not math.isfinite(z.real)) or math.isnan(z.real),
     "cos": lambda z: not (math.isfinite(z.real) and math.isfinite(z.imag)),
-    "tanh": lambda z: z.real == 0 and math.isnan(z.imag),
-    "tan": lambda z: z.imag == 0 and math.isnan(z.real),
+    "tanh": lambda z: (z.real == 0 and math.isnan(z.imag)) or math.isinf(z.real),
+    "tan": lambda z: (z.imag == 0 and math.isnan(z.real)) or math.isinf(z.imag),
     "asin": lambda z: math.isinf(z.real) and math.isnan(z.imag),
     "acosh": lambda z: z.real == 0 and math.isnan(z.imag),
 }

@@ -26,7 +26,9 @@ CASES: list[Case] = [
 NAMESPACES = ("nn", "image", "signal", "fft", "linalg", "segment")
 """Public modules of functions beside `tg.ops`; their rows are named "linalg.norm"."""
 
-NOT_ON_TENSORS = {"result_type"}
+NOT_ON_TENSORS = {
+    "convert_to_numpy", "dtype", "is_tensor", "ndim", "result_type", "shape", "size",
+}  # fmt: skip
 """Public names that compute no tensor; tested below."""
 
 
@@ -98,6 +100,16 @@ def test_result_type(left: str, right: str, result: str) -> None:
     one, other = tg.ops.zeros((1,), left), tg.ops.zeros((1,), right)
     assert tg.ops.result_type(one, other) is tg.dtypes.as_dtype(result)
     assert tg.ops.result_type(other, one) is tg.dtypes.as_dtype(result)
+
+
+def test_what_keras_asks_of_tensors() -> None:
+    x = np.ones((2, 3), np.int8)
+    ops = tg.ops
+    assert (ops.shape(x), ops.size(x), ops.ndim(x), ops.dtype(x)) == ((2, 3), 6, 2, "int8")
+    assert ops.is_tensor(tg.tensor(x))
+    assert ops.is_tensor(tg.Variable(1.0))
+    assert not ops.is_tensor(x)
+    assert (ops.convert_to_numpy(tg.tensor(x)) == x).all()
 
 
 def test_python_scalars_are_weak() -> None:

@@ -292,7 +292,7 @@ def _rsqrt(x: Any) -> Tensor:
     return reciprocal(_sqrt(x))
 
 
-# Hyperbolic and trigonometric functions: sin z = -i sinh(iz), cos z = cosh(iz) ---------------------
+# Hyperbolic and trigonometric functions: sin z = -i sinh(iz), cos z = cosh(iz) -------------------
 
 
 def _times_i(z: Z) -> Z:
@@ -341,7 +341,7 @@ def _tanh_of(z: Z) -> Z:
     decayed = _f("exp", b.scale(size, -2.0))
     slope = b.mul(b.mul(_f("sin", z.im), _f("cos", z.im)), b.scale(decayed, 4.0))
     strange = _not(_finite(z.im))
-    slope = b.select(_and(strange, _infinite(z.re)), _c(slope, 0.0), slope)
+    slope = b.select(_infinite(z.re), _signed(_c(slope, 0.0), z.im), slope)
     lost = _and(strange, _not(_infinite(z.re)))
     re = b.select(far, b.select(lost, _c(one, math.nan), _signed(one, z.re)), re)
     im = b.select(far, slope, im)

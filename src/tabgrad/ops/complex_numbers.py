@@ -16,7 +16,7 @@ from tabgrad.errors import ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node
 from tabgrad.ops import elementwise as e
-from tabgrad.ops import manipulation
+from tabgrad.ops import manipulation, reduction
 from tabgrad.ops.arguments import (
     aligned,
     axes_of,
@@ -237,8 +237,9 @@ def _sign(x: Any) -> Tensor:
     re, im = complex_parts(x)
     length = modulus_of(re, im)
     nothing = b.eq(length, b.like(length, 0))
+    zero = b.like(length, 0)
     length = b.select(nothing, b.like(length, 1), length)
-    return Tensor(b.div(re, length), b.div(im, length))
+    return Tensor(*(b.select(nothing, zero, b.div(part, length)) for part in (re, im)))
 
 
 @complex_rule("equal")
@@ -267,6 +268,14 @@ def _isinf(x: Any) -> Tensor:
 @complex_rule("isfinite")
 def _isfinite(x: Any) -> Tensor:
     return e.logical_and(e.isfinite(real(x)), e.isfinite(imag(x)))
+
+
+@complex_rule("sum")
+def _sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    value = Tensor(*parts_of(x)) if dtype is None else e.cast(x, dtype)
+    if not value.dtype.is_complex:  # bool, the one real dtype a complex x can become
+        return reduction.sum(value, axis, keepdims)
+    return Tensor(*(reduction.sum(Tensor(p), axis, keepdims).node for p in complex_parts(value)))
 
 
 @complex_rule("prod")

@@ -14,7 +14,7 @@ from tabgrad.dtypes import DType, as_dtype, float32, int32
 from tabgrad.errors import ArgumentError, DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import node_of, on_parts, parts_of, spread
+from tabgrad.ops.arguments import aligned, axis_of, node_of, on_parts, parts_of, spread
 from tabgrad.tensor import Tensor, check_device, converted, tensor
 
 
@@ -208,21 +208,121 @@ def linspace(
     stop: Any,
     num: int = 50,
     endpoint: bool = True,
+    retstep: bool = False,
     dtype: Any = None,
+    axis: int = 0,
     device: Any = None,
-) -> Tensor:
-    """`num` evenly spaced numbers from start to stop (excluded without `endpoint`)."""
+) -> Any:
+    """`num` evenly spaced numbers from start to stop (excluded without `endpoint`).
+
+    Args:
+        start: a number, or an array of them: then each is the start of its own range.
+        stop: likewise; both broadcast.
+        num: how many.
+        endpoint: whether stop is the last.
+        retstep: whether to return the distance, too: (numbers, distance).
+        dtype: by default float32, or complex64 for complex ends.
+        axis: the new axis of the numbers where start or stop is an array.
+        device: "cpu" or None.
+
+    Raises:
+        ArgumentError: a negative number of them.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.linspace(0, 1, 5).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     check_device(device)
+    if num < 0:
+        raise ArgumentError(f"linspace expected num of at least 0; received {num}")
+    ends = (start, stop)
+    if all(isinstance(v, (int, float, complex)) for v in ends):
+        result, step = _linspace_of_numbers(start, stop, num, endpoint, dtype)
+    else:
+        result, step = _linspace_of_arrays(start, stop, num, endpoint, dtype, axis)
+    return (result, step) if retstep else result
+
+
+def _linspace_of_numbers(
+    start: Any, stop: Any, num: int, endpoint: bool, dtype: Any
+) -> tuple[Tensor, Tensor]:
+    gaps = max(num - 1 if endpoint else num, 1)
+    step = tensor((stop - start) / gaps)
     if isinstance(start, complex) or isinstance(stop, complex):
         want = as_dtype(dtype or dtypes.complex64)
         parts = [
             _spaced(float(lo), float(hi), num, endpoint, want.part)
             for lo, hi in ((start.real, stop.real), (start.imag, stop.imag))
         ]
-        return Tensor(*parts)
+        return Tensor(*parts), step
     want = as_dtype(dtype or float32)
     real = Tensor(_spaced(start, stop, num, endpoint, want.part if want.kind in "fc" else float32))
-    return converted(real, want)
+    return converted(real, want), step
+
+
+def _linspace_of_arrays(
+    start: Any, stop: Any, num: int, endpoint: bool, dtype: Any, axis: int
+) -> tuple[Tensor, Tensor]:
+    low, high = (Tensor(node) for node in aligned("linspace", start, stop, floating=True))
+    gaps = max(num - 1 if endpoint else num, 1)
+    step = (high - low) / gaps
+    where = axis_of("linspace", axis, low.ndim + 1)
+    shape = [*low.shape[:where], num, *low.shape[where:]]
+    part = Tensor(b.cast(b.iota(shape, where, int32), low.dtype)) / gaps
+    spread_out = [
+        Tensor(b.broadcast(t.node, shape, [d for d in range(len(shape)) if d != where]))
+        for t in (low, high)
+    ]
+    # Weighted ends: exactly start at 0 and stop at 1.
+    result = spread_out[0] * (1 - part) + spread_out[1] * part
+    return converted(result, as_dtype(dtype or low.dtype)), step
+
+
+def logspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: Any = 10,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Tensor:
+    """`base` to the powers of `linspace(start, stop, num)`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.logspace(0, 3, 4, base=2).tolist()
+        [1.0, 2.0, 4.0, 8.0]
+    """
+    exponents = linspace(start, stop, num, endpoint, axis=axis)
+    return converted(base**exponents, as_dtype(dtype or exponents.dtype))
+
+
+def geomspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Tensor:
+    """`num` numbers from start to stop, each the same multiple of the one before.
+
+    Both have the same sign; neither is 0.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> [round(v) for v in tg.ops.geomspace(1, 1000, 4).tolist()]
+        [1, 10, 100, 1000]
+    """
+    low, high = (Tensor(node) for node in aligned("geomspace", start, stop, floating=True))
+    sign = Tensor(make("sign", low.node))
+    logs = [Tensor(make("log", make("abs", t.node))) for t in (low, high)]
+    result = linspace(logs[0], logs[1], num, endpoint, axis=axis)
+    where = axis_of("geomspace", axis, low.ndim + 1)
+    signs = Tensor(b.reshape(sign.node, [*low.shape[:where], 1, *low.shape[where:]]))
+    return converted(Tensor(make("exp", result.node)) * signs, as_dtype(dtype or low.dtype))
 
 
 def _spaced(start: float, stop: float, num: int, endpoint: bool, work: DType) -> Node:
@@ -239,18 +339,23 @@ def _spaced(start: float, stop: float, num: int, endpoint: bool, work: DType) ->
     return b.select(b.lt(index, near), up, back)
 
 
-def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
-    """1 on the k-th diagonal of an (n, m) matrix."""
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
+    """1 on the k-th diagonal of an (N, M) matrix."""
     check_device(device)
-    shape = _shape((n, n if m is None else m))
+    shape = _shape((N, N if M is None else M))
     row, column = b.iota(shape, 0, int32), b.iota(shape, 1, int32)
     on = b.eq(b.add(row, b.like(row, k)), column)
     return converted(Tensor(on), as_dtype(dtype or float32))
 
 
-def tri(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
-    """1 on and below the k-th diagonal of an (n, m) matrix."""
-    return converted(Tensor(_below((n, n if m is None else m), k)), as_dtype(dtype or float32))
+def identity(n: int, dtype: Any = None) -> Tensor:
+    """1 on the diagonal of an (n, n) matrix."""
+    return eye(n, dtype=dtype)
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+    """1 on and below the k-th diagonal of an (N, M) matrix."""
+    return converted(Tensor(_below((N, N if M is None else M), k)), as_dtype(dtype or float32))
 
 
 def _below(shape: tuple[int, ...], k: int) -> Node:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tabgrad import dtypes
 from tabgrad.dtypes import as_dtype, bool_
-from tabgrad.errors import DtypeError
+from tabgrad.errors import DtypeError, NotSupportedError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops.arguments import aligned, also_complex, common, node_of, on_parts, parts_of
@@ -19,8 +19,12 @@ from tabgrad.ops.dtype_functions import result_type as result_type
 from tabgrad.tensor import Tensor, converted
 
 
-def convert_to_tensor(x: Any, dtype: Any = None) -> Tensor:
-    """Anything array-like as a Tensor, converted to `dtype` if given."""
+def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None) -> Tensor:
+    """Anything array-like as a Tensor, converted to `dtype` if given. There are no sparse ones."""
+    if sparse:
+        raise NotSupportedError(
+            "expected sparse=None: tensors are dense; received True. See tg.sparse_to_dense"
+        )
     if dtype is None:
         return Tensor(*parts_of(x))
     want = as_dtype(dtype)
@@ -368,19 +372,19 @@ def _bitwise(name: str, primitive: str, *xs: Any) -> Tensor:
     return Tensor(make(primitive, *nodes))
 
 
-def bitwise_and(x1: Any, x2: Any) -> Tensor:
-    """x1 & x2."""
-    return _bitwise("bitwise_and", "and", x1, x2)
+def bitwise_and(x: Any, y: Any) -> Tensor:
+    """x & y."""
+    return _bitwise("bitwise_and", "and", x, y)
 
 
-def bitwise_or(x1: Any, x2: Any) -> Tensor:
-    """x1 | x2."""
-    return _bitwise("bitwise_or", "or", x1, x2)
+def bitwise_or(x: Any, y: Any) -> Tensor:
+    """x | y."""
+    return _bitwise("bitwise_or", "or", x, y)
 
 
-def bitwise_xor(x1: Any, x2: Any) -> Tensor:
-    """x1 ^ x2."""
-    return _bitwise("bitwise_xor", "xor", x1, x2)
+def bitwise_xor(x: Any, y: Any) -> Tensor:
+    """x ^ y."""
+    return _bitwise("bitwise_xor", "xor", x, y)
 
 
 def bitwise_invert(x: Any) -> Tensor:
@@ -391,14 +395,28 @@ def bitwise_invert(x: Any) -> Tensor:
 bitwise_not = bitwise_invert
 
 
-def bitwise_left_shift(x1: Any, x2: Any) -> Tensor:
-    """x1 << x2; 0 when x2 is out of range."""
-    return _bitwise("bitwise_left_shift", "shl", x1, x2)
+def bitwise_left_shift(x: Any, y: Any) -> Tensor:
+    """x << y; 0 when y is out of range."""
+    return _bitwise("bitwise_left_shift", "shl", x, y)
 
 
-def bitwise_right_shift(x1: Any, x2: Any) -> Tensor:
-    """x1 >> x2, keeping the sign of signed integers."""
-    return _bitwise("bitwise_right_shift", "shr", x1, x2)
+def bitwise_right_shift(x: Any, y: Any) -> Tensor:
+    """x >> y, keeping the sign of signed integers."""
+    return _bitwise("bitwise_right_shift", "shr", x, y)
+
+
+def view(x: Any, dtype: Any = None) -> Tensor:
+    """The same bits read as another dtype of the same size; x itself without one.
+
+    Raises:
+        DtypeError: dtypes of different sizes.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.view(tg.tensor([1.0]), "int32").tolist()
+        [1065353216]
+    """
+    return convert_to_tensor(x) if dtype is None else bitcast(x, dtype)
 
 
 def bitcast(x: Any, dtype: Any) -> Tensor:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tabgrad import dtypes
-from tabgrad.dtypes import bool_, int32
+from tabgrad.dtypes import as_dtype, bool_, int32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import also_complex, axes_of, axis_of, common, node_of, on_parts
+from tabgrad.ops.creation import full
 from tabgrad.ops.manipulation import expand_dims
 from tabgrad.tensor import Tensor
 
@@ -33,9 +34,11 @@ def _countable(x: Any) -> Node:
     return b.cast(node, dtypes.uint32 if node.dtype.kind == "u" else int32) if small else node
 
 
-@on_parts()
+@also_complex
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Sum; bools and small integers add up in 32 bits, unless `dtype` says otherwise."""
+    if dtype is not None and as_dtype(dtype).is_complex:
+        return sum(e.cast(x, dtype), axis, keepdims)
     node = _countable(x) if dtype is None else node_of(e.cast(x, dtype))
     return _fold("reduce_sum", node, axis, keepdims)
 
@@ -43,18 +46,38 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) ->
 @also_complex
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Product; bools and small integers multiply in 32 bits, unless `dtype` says otherwise."""
+    if dtype is not None and as_dtype(dtype).is_complex:
+        return prod(e.cast(x, dtype), axis, keepdims)
     node = _countable(x) if dtype is None else node_of(e.cast(x, dtype))
     return _fold("reduce_prod", node, axis, keepdims)
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Largest element; NaN if any is."""
-    return _fold("reduce_max", node_of(x), axis, keepdims)
+def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
+    """Largest element; NaN if any is. With `initial` at least that, also where there is none."""
+    return _extremum("reduce_max", x, axis, keepdims, initial, e.maximum)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Smallest element; NaN if any is."""
-    return _fold("reduce_min", node_of(x), axis, keepdims)
+def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
+    """Smallest element; NaN if any is. With `initial` at most that, also where there is none."""
+    return _extremum("reduce_min", x, axis, keepdims, initial, e.minimum)
+
+
+def _extremum(
+    name: str,
+    x: Any,
+    axis: Axis,
+    keepdims: bool,
+    initial: Any,
+    combine: Callable[[Any, Any], Tensor],
+) -> Tensor:
+    node = node_of(x)
+    if initial is None:
+        return _fold(name, node, axis, keepdims)
+    axes = axes_of(name.removeprefix("reduce_"), axis, len(node.shape))
+    if 0 not in [node.shape[d] for d in axes]:
+        return e.cast(combine(_fold(name, node, axis, keepdims), initial), node.dtype)
+    kept = [1 if d in axes else n for d, n in enumerate(node.shape) if keepdims or d not in axes]
+    return full(kept, initial, node.dtype)
 
 
 amax, amin = max, min

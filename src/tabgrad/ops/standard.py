@@ -11,8 +11,8 @@ from typing import Any
 
 from tabgrad.dtypes import as_dtype, limits
 from tabgrad.errors import DtypeError
-from tabgrad.ops import elementwise as e
 from tabgrad.ops import arguments, indexing, manipulation
+from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import node_of, parts_of
 from tabgrad.tensor import Tensor, check_device, converted
 

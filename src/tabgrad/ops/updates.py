@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tabgrad.dtypes import bool_, int32
-from tabgrad.errors import DtypeError, RangeError, ShapeError
+from tabgrad.errors import ArgumentError, DtypeError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops import elementwise as e
@@ -169,9 +169,38 @@ def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> Ten
 
 
 @on_parts("inputs", "updates")
-def scatter_update(inputs: Any, indices: Any, updates: Any) -> Tensor:
-    """`inputs` with rows at `indices` (n, k) replaced: k leading axes are indexed, as in Keras."""
-    return _scatter("scatter_update", inputs, indices, updates, "set")
+def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Tensor:
+    """`inputs` with rows at `indices` (n, k) replaced: k leading axes are indexed, as in Keras.
+
+    `reduction` "add", "max" or "min" combines with what is there, "mul" multiplies.
+
+    Raises:
+        ArgumentError: another reduction.
+    """
+    ops = {None: "set", "add": "add", "max": "max", "min": "min"}
+    if reduction == "mul":
+        idx = Tensor(node_of(indices))
+        where = tuple(getitem(idx, (..., d)) for d in range(idx.shape[-1]))
+        return At(Tensor(node_of(inputs)))[where].multiply(updates)
+    if reduction not in ops:
+        raise ArgumentError(
+            "scatter_update expected reduction None, 'add', 'max', 'min' or 'mul'; received "
+            f"{reduction!r}"
+        )
+    return _scatter("scatter_update", inputs, indices, updates, ops[reduction])
+
+
+@on_parts("values")
+def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
+    """Zeros of this shape with `values` added at `indices` (n, k): k leading axes are indexed.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.scatter([[0], [2]], [1.0, 2.0], (4,)).tolist()
+        [1.0, 0.0, 2.0, 0.0]
+    """
+    node = node_of(values)
+    return scatter_add(Tensor(b.full(tuple(shape), 0, node.dtype)), indices, values)
 
 
 @on_parts("inputs", "updates")

@@ -1,0 +1,62 @@
+"""What Keras asks of a tensor without computing anything: shape, size, rank, dtype, kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tabgrad.ops.arguments import parts_of
+from tabgrad.ops.elementwise import convert_to_tensor
+from tabgrad.ops.indexing import getitem
+from tabgrad.tensor import Tensor
+from tabgrad.variable import Variable
+
+
+def shape(x: Any) -> tuple[int, ...]:
+    """The size of each axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.shape([[1, 2]])
+        (1, 2)
+    """
+    return Tensor(*parts_of(x)).shape
+
+
+def size(x: Any) -> int:
+    """The number of elements."""
+    return Tensor(*parts_of(x)).size
+
+
+def ndim(x: Any) -> int:
+    """The number of axes."""
+    return Tensor(*parts_of(x)).ndim
+
+
+def dtype(x: Any) -> str:
+    """The name of the dtype, as Keras gives it."""
+    return Tensor(*parts_of(x)).dtype.name
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is a tensor (or a Variable), not just something that can become one."""
+    return isinstance(x, (Tensor, Variable))
+
+
+def convert_to_numpy(x: Any) -> Any:
+    """The value as a NumPy array."""
+    return Tensor(*parts_of(x)).numpy()
+
+
+def array(x: Any, dtype: Any = None) -> Tensor:
+    """Anything array-like as a tensor, `convert_to_tensor` under NumPy's name."""
+    return convert_to_tensor(x, dtype)
+
+
+def copy(x: Any) -> Tensor:
+    """A tensor of its own with the values of x."""
+    return Tensor(*parts_of(x))
+
+
+def get_item(x: Any, key: Any) -> Tensor:
+    """x[key]."""
+    return getitem(x, key)
