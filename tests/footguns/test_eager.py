@@ -192,3 +192,19 @@ def test_zero_times_weights_that_are_not_finite_is_seen_by_a_loss() -> None:
     assert float(chosen.sum()) == 1
     slope = tg.grad(lambda x: ops.where(mask > 0, x * x, 0.0).sum())(x)
     assert slope.tolist()[0] == 2
+
+
+@pytest.mark.slow
+def test_a_graph_of_a_hundred_thousand_nodes() -> None:
+    """It is compiled in one piece, without recursion and in time that grows with its size."""
+
+    @tg.compile
+    def long(x: tg.Tensor) -> tg.Tensor:
+        for _ in range(25_000):
+            x = tg.sin(x) * 0.5 + tg.cos(x)
+        return x
+
+    x = expected = np.linspace(-2, 2, 8, dtype=np.float32)
+    for _ in range(200):  # it has come to rest long before
+        expected = np.sin(expected) * np.float32(0.5) + np.cos(expected)
+    np.testing.assert_allclose(long(tg.tensor(x)).numpy(), expected, rtol=1e-5)
