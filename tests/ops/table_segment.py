@@ -81,6 +81,17 @@ def segments() -> Iterator[Case]:
         "segment.sum", "sorted", lambda x, i: tg.segment.sum(x, i, 3, sorted=True),
         _segments(np.sum, 0, 3), (integers((5,)), np.int32([0, 0, 1, 2, 2])),
     )  # fmt: skip
+    for n in (63, 64, 65, 130):
+        yield Case(
+            "segment.prod", f"{n} rows", lambda x, i: tg.segment.prod(x, i, 4),
+            _segments(np.prod, 1, 4),
+            (integers((n, 2), n, 1, 3), integers((n,), n + 1, -1, 5)), slow=n != 65,
+        )  # fmt: skip
+        yield Case(
+            "segment.prod", f"{n} sorted rows",
+            lambda x, i: tg.segment.prod(x, i, 4, sorted=True), _segments(np.prod, 1, 4),
+            (integers((n, 2), n, 1, 3), np.sort(integers((n,), n + 1, -1, 5))), slow=n != 65,
+        )  # fmt: skip
     for label, x in (("floats", random((9, 4))), ("integers", integers((9, 4)))):
         yield Case(
             "segment.mean", label, lambda x, i: tg.segment.mean(x, i, 5),

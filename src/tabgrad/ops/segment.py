@@ -14,6 +14,8 @@ from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops.arguments import node_of
+from tabgrad.ops.manipulation import cut
+from tabgrad.ops.order import argsort
 from tabgrad.tensor import Tensor
 
 
@@ -27,7 +29,7 @@ def segment_sum(
         segment_ids: integers, usually (n,); rows outside 0 ... num_segments - 1 are left out.
         num_segments: how many segments there are; by default one more than the largest number,
             which must then be known (not while `tg.compile` captures).
-        sorted: a promise that the numbers never decrease; results do not depend on it.
+        sorted: a promise that the numbers never decrease, which saves `segment_prod` a sort.
 
     Returns:
         (num_segments, ...); bools add up in int32.
@@ -108,8 +110,8 @@ def segment_prod(
 ) -> Tensor:
     """Product of the rows of each segment; 1 for one without rows.
 
-    Arguments and errors are those of `segment_sum`. Every row is visited once for each segment, so
-    the work grows with their product; nothing of that size is stored.
+    Arguments and errors are those of `segment_sum`. Rows are sorted by segment unless `sorted`
+    promises that they are, then multiplied pairwise, log2(n) times.
 
     Example:
         >>> import tabgrad as tg
@@ -118,10 +120,27 @@ def segment_prod(
         [2.0, 12.0, 1.0]
     """
     x, ids, count = _rows("segment_prod", data, segment_ids, num_segments)
-    shape = (count, *x.shape)
-    here = b.eq(b.broadcast(ids, shape, (1,)), b.iota(shape, 0, int32))
-    rows = b.select(here, b.broadcast(x, shape, range(1, len(shape))), b.full(shape, 1, x.dtype))
-    return Tensor(b.reduce("reduce_prod", rows, (1,)))
+    n, rest = ids.size, x.shape[1:]
+    if not n or not count:
+        return Tensor(b.full((count, *rest), 1, x.dtype))
+    if not sorted:
+        order = argsort(Tensor(ids)).node
+        x, ids = (make("gather", v, order, axis=0) for v in (x, ids))
+    step = 1
+    while step < n:
+        # Row i is the product of rows i ... i + step - 1 of its segment; make it twice as many.
+        together = b.eq(cut(ids, 0, 0, n - step), cut(ids, 0, step, n))
+        ahead = cut(x, 0, step, n)
+        together = b.broadcast(together, ahead.shape, (0,))
+        ahead = b.select(together, ahead, b.like(ahead, 1))
+        grown = b.mul(cut(x, 0, 0, n - step), ahead)
+        x = make("concatenate", grown, cut(x, 0, n - step, n), axis=0)
+        step *= 2
+    first = _fold(b.iota((n,), 0, int32), ids, count, "min", n)
+    some = b.lt(first, b.like(first, n))
+    found = make("gather", x, first, axis=0)
+    shape = found.shape
+    return Tensor(b.select(b.broadcast(some, shape, (0,)), found, b.full(shape, 1, x.dtype)))
 
 
 def _fold(x: Node, ids: Node, count: int, op: str, start: Any) -> Node:
