@@ -216,9 +216,11 @@ def index_array(item: Any, n: int, axis: int) -> Node:
         for i in unpack([realize.read(node)], node.dtype):
             if not -n <= i < n:
                 raise RangeError(f"index {i} is out of range for axis {axis} of size {n}")
+    low, high = dtypes.limits(node.dtype)
+    if high > dtypes.limits(int32)[1]:  # what does not fit is out of range, and stays so
+        node = make("min", node, b.like(node, min(n, high)))
+        node = make("max", node, b.like(node, max(-n - 1, low)))
     node = b.cast(node, int32)
-    if node.dtype.kind == "u":
-        return node
     return b.select(b.lt(node, b.like(node, 0)), b.add(node, b.like(node, n)), node)
 
 
