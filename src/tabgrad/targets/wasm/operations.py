@@ -159,8 +159,8 @@ def _between_floats(f: Function, a: V, target: DType) -> V:
 def _float_from_integer(f: Function, a: V, target: DType) -> V:
     # By way of float32 no float16 is rounded twice: what float32 rounds is infinite in float16.
     if a.LANES == 2:
-        double_ = target.itemsize == 8
-        return (conversions.integer_to_double if double_ else conversions.integer_to_single)(f, a)
+        wide = target.itemsize == 8
+        return double.from_integer(f, a) if wide else conversions.integer_to_single(f, a)
     return a.to_f64_low() if target.itemsize == 8 else a.to_f32()
 
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from tabgrad.targets.wasm.builder import (
     F32,
-    F64,
     I64,
     F32x4,
     F64x2,
@@ -48,11 +47,6 @@ def narrow(f: Function, x: I64x2 | U64x2) -> I32x4:
 def widen(x: I32x4 | U32x4) -> I64x2:
     """Integers of 64 bits: extended by sign, or with zeros where they have none."""
     return x.widen_low(U64x2).view(I64x2) if isinstance(x, U32x4) else x.widen_low(I64x2)
-
-
-def integer_to_double(f: Function, x: I64x2 | U64x2) -> F64x2:
-    """The nearest 64-bit floats."""
-    return lanewise(f, F64x2, lambda lane: lane.to(F64), x)  # type: ignore[no-any-return]
 
 
 def integer_to_single(f: Function, x: I64x2 | U64x2) -> F32x4:
