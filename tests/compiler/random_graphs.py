@@ -16,6 +16,7 @@ import numpy as np
 from tabgrad import dtypes
 from tabgrad.dtypes import DType, bool_, float32, int32, uint32
 from tabgrad.ir import build as b
+from tabgrad.ir.control import cond
 from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.ir.graph import Graph, Node, make
 
@@ -374,6 +375,40 @@ class Maker:
         )  # fmt: skip
         return b.proj(node, self.rng.randrange(2))
 
+    def order(self) -> Node:
+        x = self.any(*self.floats, *self.ints, bool_, rank=1)
+        if self.rng.random() < 0.3:
+            return make("sort", x)
+        place = b.iota(x.shape, len(x.shape) - 1, dtypes.int32)
+        return b.proj(make("sort", x, self.like(x), place), self.rng.randrange(3))
+
+    def running(self) -> Node:
+        x = self.any(*self.floats, *self.ints, rank=1)
+        axis, reverse = self.rng.randrange(len(x.shape)), self.rng.random() < 0.5
+        op = self.rng.choice(("sum", "sum", "max", "min"))
+        return clipped(make("cumulative", x, axis=axis, op=op, reverse=reverse))
+
+    def turns(self) -> Node:
+        x, n = self.any(*self.floats, *self.ints), self.index(())
+        inputs = [b.input(node.shape, node.dtype) for node in (n, x, x, n)]
+        bound, factor, value, i = inputs
+        test = Graph(inputs, [b.lt(i, bound)])
+        new = clipped(b.sub(b.mul(value, factor), b.like(value, 1)))
+        body = Graph(inputs, [new, b.add(i, b.like(i, 1))])
+        start = b.const(0, dtypes.int32)
+        node = make("while", n, self.like(x), x, start, test=test, body=body, n_const=2)
+        return b.proj(node, self.rng.randrange(2))
+
+    def branch(self) -> Node:
+        x = self.any(*self.floats, *self.ints)
+        srcs = [x, self.like(x)]
+        graphs = []
+        for name in ("add", "sub", "max"):
+            inputs = [b.input(node.shape, node.dtype) for node in srcs]
+            result = clipped(make(name, *inputs))
+            graphs.append(Graph(inputs, [result, clipped(b.add(result, inputs[0]))]))
+        return b.proj(cond(self.index(()), srcs, graphs), self.rng.randrange(2))
+
 
 RULES = (
     *("arithmetic",) * 6, *("scaled", "unary", "halves", "compare", "logic", "select", "cast") * 2,
@@ -381,4 +416,5 @@ RULES = (
     "matrix", "matrix", "flip", "concatenate", *("reduce",) * 4,
     "argument", "softmax_like", "softmax_like", "window",
     "window", "dot", "dot", "conv", "gather", "scatter", "moving_slice", "bits", "iota", "scan",
+    "order", "running", "turns", "branch",
 )  # fmt: skip

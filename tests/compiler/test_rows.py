@@ -366,8 +366,20 @@ MIXING = {
     "across": lambda x: x[:, :1] + ops.reshape(x[:, 0], (1, -1)),
     "pool": lambda x: ops.max_pool(ops.reshape(x, (1, -1, 6)), 2, data_format="channels_last"),
     "scan": lambda x: ops.scan(lambda c, r: (c + r, c), ops.sum(x[:, 0]), x[:, 0])[0],
+    "while": lambda x: ops.while_loop(lambda v: ops.sum(v) < 9, lambda v: v + 1, x),
+    "cond": lambda x: ops.cond(True, lambda: x, lambda: x + 1),
+    "sort": lambda x: ops.sort(x, 0),
+    "cumsum": lambda x: ops.cumsum(x, 0),
     "moved": lambda x: ops.transpose(x),
 }  # fmt: skip
+
+
+def test_order_within_rows_needs_no_mask():
+    def fn(x):
+        values, places = ops.top_k(x, 3)
+        return ops.sort(x, 1), values, places, ops.sum(ops.cumsum(ops.sort(x), 1), 0)
+
+    compare(fn, X, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", MIXING)
