@@ -18,7 +18,7 @@ from tabgrad.tensor import Tensor
 
 @also_complex
 def arcsin(x: Any) -> Tensor:
-    """The angle in [-pi/2, pi/2] with this sine; NaN outside [-1, 1]. Within 4 ULP.
+    """The angle in [-pi/2, pi/2] with this sine; NaN outside [-1, 1]. Within 3 ULP.
 
     Example:
         >>> import tabgrad as tg
@@ -39,7 +39,7 @@ def _arcsin(x: Tensor) -> Tensor:
 
 @also_complex
 def arccos(x: Any) -> Tensor:
-    """The angle in [0, pi] with this cosine; NaN outside [-1, 1]. Within 4 ULP.
+    """The angle in [0, pi] with this cosine; NaN outside [-1, 1]. Within 3 ULP.
 
     Example:
         >>> import tabgrad as tg
@@ -91,7 +91,7 @@ def _exponentials(size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @also_complex
 def sinh(x: Any) -> Tensor:
-    """The hyperbolic sine, (e**x - e**-x) / 2. Within 4 ULP.
+    """The hyperbolic sine, (e**x - e**-x) / 2. Within 3 ULP.
 
     Example:
         >>> import tabgrad as tg
@@ -113,7 +113,7 @@ def _sinh(x: Tensor) -> Tensor:
 
 @also_complex
 def cosh(x: Any) -> Tensor:
-    """The hyperbolic cosine, (e**x + e**-x) / 2. Within 4 ULP.
+    """The hyperbolic cosine, (e**x + e**-x) / 2. Within 3 ULP.
 
     Example:
         >>> import tabgrad as tg
@@ -130,7 +130,7 @@ def _cosh(x: Tensor) -> Tensor:
 
 @also_complex
 def arcsinh(x: Any) -> Tensor:
-    """The number with this hyperbolic sine. Within 4 ULP.
+    """The number with this hyperbolic sine. Within 3 ULP.
 
     Example:
         >>> import tabgrad as tg
@@ -160,7 +160,7 @@ def _arcsinh_slope(x: Tensor) -> Tensor:
 
 @also_complex
 def arccosh(x: Any) -> Tensor:
-    """The number >= 0 with this hyperbolic cosine; NaN below 1. Within 4 ULP.
+    """The number >= 0 with this hyperbolic cosine; NaN below 1. Within 3 ULP.
 
     Example:
         >>> import tabgrad as tg
@@ -186,7 +186,7 @@ def _arccosh_slope(x: Tensor) -> Tensor:
 
 @also_complex
 def arctanh(x: Any) -> Tensor:
-    """The number with this hyperbolic tangent; infinite at -1 and 1, NaN beyond. Within 4 ULP.
+    """The number with this hyperbolic tangent; infinite at -1 and 1, NaN beyond. Within 3 ULP.
 
     Example:
         >>> import tabgrad as tg
