@@ -303,6 +303,10 @@ def test_finite_everywhere(engine: str, name: str) -> None:
         ("elu", 0.0, 1.0),
         ("celu", 0.0, 1.0),
         ("leaky_relu", 0.0, 1.0),
+        ("hard_tanh", 1.0, 1.0),
+        ("hard_tanh", -1.0, 1.0),
+        ("relu6", 6.0, 0.0),
+        ("sparse_sigmoid", 1.0, 0.25),
     ],
 )
 def test_slopes_at_kinks(engine: str, name: str, at: float, slope: float) -> None:

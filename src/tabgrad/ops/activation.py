@@ -328,14 +328,15 @@ hard_swish = hard_silu
 
 
 def hard_tanh(x: Any) -> Tensor:
-    """x limited to [-1, 1].
+    """x limited to [-1, 1]; the slope at the ends is 1.
 
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.hard_tanh([-3.0, 0.5]).tolist()
         [-1.0, 0.5]
     """
-    return e.clip(_float("hard_tanh", x), -1.0, 1.0)
+    t = _float("hard_tanh", x)
+    return e.where(e.greater(t, 1), 1.0, e.where(e.less(t, -1), -1.0, t))
 
 
 def glu(x: Any, axis: int = -1) -> Tensor:
