@@ -171,6 +171,17 @@ def test_a_payload_made_of_another_sort_is_not_joined_with_it():
         np.testing.assert_array_equal(mine, plain)
 
 
+def test_a_known_branch_takes_the_place_of_its_cond():
+    x = b.input((), float32)
+    graphs = []
+    for name in ("neg", "exp"):
+        inner = b.input((), float32)
+        graphs.append(Graph([inner], [make(name, inner), inner]))
+    for index, name in ((0, "neg"), (1, "exp"), (7, "exp")):
+        node = cond(b.const(index, int32), [x], graphs)
+        assert simplify(projections(node)) == [make(name, x), x]
+
+
 def test_bodies_of_whiles_and_conds_are_simplified():
     x, flag = b.input((), float32), b.input((), bool_)
     inner, other = b.input((), float32), b.input((), float32)

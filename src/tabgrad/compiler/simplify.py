@@ -70,12 +70,12 @@ def _apply(
     node: Node, uses: Mapping[int, int], bodies: dict[int, tuple[Graph, Graph]]
 ) -> Node | None:
     name = node.prim.name
-    if name in ("scan", "while", "cond"):
-        return _simplify_bodies(node, bodies)
     for rule in RULES.get(name, ()):
         found = rule(node)
         if found is not None:
             return found
+    if name in ("scan", "while", "cond"):
+        return _simplify_bodies(node, bodies)
     if node.prim.family == "elementwise" and len(node.outs) == 1:
         for rule in ELEMENTWISE_RULES:
             found = rule(node)
@@ -118,7 +118,8 @@ _REDUCE: tuple[Rule, ...] = (
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "custom": (arithmetic.given_gradient,),
-    "proj": (arithmetic.given_gradient,),
+    "proj": (arithmetic.given_gradient, choice.known_branch),
+    "cond": (choice.known_branch,),
     "tag": (arithmetic.itself,),
     "stop": (arithmetic.itself,),
     "neg": (arithmetic.double_negation,),

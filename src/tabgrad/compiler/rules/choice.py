@@ -5,7 +5,20 @@ from __future__ import annotations
 from tabgrad.compiler.rules.matching import constant, holds, is_a, lossless
 from tabgrad.dtypes import bool_
 from tabgrad.ir import build as b
+from tabgrad.ir.control import branches_of
 from tabgrad.ir.graph import Node, make
+
+
+def known_branch(node: Node) -> Node | None:
+    """A result of a cond whose index is a constant is that of one branch."""
+    source, place = (node.srcs[0], node.params["index"]) if is_a(node, "proj") else (node, 0)
+    if not is_a(source, "cond") or (source is node and len(node.outs) > 1):
+        return None
+    index = constant(source.srcs[0])
+    if index is None:
+        return None
+    branches = branches_of(source.params)
+    return branches[min(max(index, 0), len(branches) - 1)](*source.srcs[1:])[place]
 
 
 def compare_itself(node: Node) -> Node | None:
