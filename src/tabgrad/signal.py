@@ -15,7 +15,7 @@ from tabgrad.dtypes import as_dtype, float32
 from tabgrad.errors import ArgumentError, DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import axis_of, common, complex_parts, node_of, scalar, spread
+from tabgrad.ops.arguments import axis_of, common, complex_parts, node_of, on_parts, scalar, spread
 from tabgrad.ops.cosine import dct, idct
 from tabgrad.ops.fourier import check_size, floating, half_dft, resized
 from tabgrad.ops.manipulation import cut
@@ -56,6 +56,7 @@ MEL_BREAK, MEL_HIGH = 700.0, 1127.0
 """Frequency in Hertz to mel: 1127 ln(1 + f / 700) (O'Shaughnessy, "Speech Communication", 1987)."""
 
 
+@on_parts()
 def frame(
     signal: Any,
     frame_length: int,
@@ -100,6 +101,7 @@ def frame(
     return Tensor(b.permute(cuts, [*lead[:axis], rank - 1, rank, *lead[axis:]]))
 
 
+@on_parts()
 def overlap_and_add(signal: Any, frame_step: int) -> Tensor:
     """Frames put `frame_step` apart and added where they overlap.
 
@@ -335,7 +337,8 @@ def mel_spectrogram(
     if power_to_db:
         reference = 10 * math.log10(max(abs(ref_power), min_power))
         mel = ops.log10(ops.maximum(mel, min_power)) * 10.0 - reference
-        mel = ops.maximum(mel, ops.max(mel) - top_db)
+        if mel.size:
+            mel = ops.maximum(mel, ops.max(mel) - top_db)
     return ops.swapaxes(mel, -1, -2)
 
 

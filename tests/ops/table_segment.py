@@ -81,6 +81,13 @@ def segments() -> Iterator[Case]:
         "segment.sum", "sorted", lambda x, i: tg.segment.sum(x, i, 3, sorted=True),
         _segments(np.sum, 0, 3), (integers((5,)), np.int32([0, 0, 1, 2, 2])),
     )  # fmt: skip
+    z = (random((9, 2)) + 1j * random((9, 2), 1)).astype(np.complex64)
+    for name, fold in (("sum", np.sum), ("mean", np.mean)):
+        yield Case(
+            f"segment.{name}", "complex", lambda x, i, n=name: getattr(tg.segment, n)(x, i, 5),
+            _segments(fold, 0, 5), (z, ids), 4,
+            lambda x, i: _segments(np.sum, 0, 5)(np.abs(x), i) + 1, "complex64",
+        )  # fmt: skip
     for n in (63, 64, 65, 130):
         yield Case(
             "segment.prod", f"{n} rows", lambda x, i: tg.segment.prod(x, i, 4),

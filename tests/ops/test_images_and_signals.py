@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tabgrad as tg
 from tabgrad import jit
@@ -20,6 +22,7 @@ from tests.ops.engines import chosen
 
 IDS = np.int32([2, 0, 2, 1])
 TURN = np.float32([0.9, 0.3, -1.2, -0.25, 1.1, 0.7, 0.03, -0.02])
+NO_IMAGES = tg.zeros((0, 4, 5, 3))
 BOXES = np.float32([[0, 0, 1, 1], [0, 0, 1, 0.9], [0, 2, 1, 3], [0, 2.1, 1, 3]])
 
 Function = Callable[..., Any]
@@ -107,6 +110,58 @@ def test_partial_batches(name: str) -> None:
     masked = mask_rows(graph)
     assert not masked.exact, masked.reason
     assert all(masked.row_outputs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 7), min_size=1, max_size=3),
+    n=st.integers(1, 200),
+    norm=st.sampled_from(["backward", "ortho", "forward"]),
+    data=st.data(),
+)
+def test_any_size_axis_and_norm(shape: list[int], n: int, norm: str, data: st.DataObject) -> None:
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    name = data.draw(st.sampled_from(["fft", "ifft", "rfft", "irfft", "hfft", "ihfft"]))
+    x = random(shape, n)
+    if name not in ("rfft", "ihfft"):
+        x = (x + 1j * random(shape, n + 1)).astype(np.complex64)
+    with chosen("reference"):
+        got = np.asarray(getattr(tg.fft, name)(tg.tensor(x), n=n, axis=axis, norm=norm))
+    expected = getattr(np.fft, name)(x, n, axis, norm)
+    assert got.shape == expected.shape
+    scale = np.abs(expected).max() + 1e-6
+    assert np.abs(got - expected).max() <= 3e-7 * (1 + math.log2(n)) * scale
+
+
+EMPTY: dict[str, tuple[Function, tuple[int, ...]]] = {
+    "resize": (lambda: tg.image.resize(NO_IMAGES, (2, 3)), (0, 2, 3, 3)),
+    "affine_transform": (lambda: tg.image.affine_transform(NO_IMAGES, TURN), (0, 4, 5, 3)),
+    "rotate_with_offset": (lambda: tg.image.rotate_with_offset(NO_IMAGES, 0.3), (0, 4, 5, 3)),
+    "extract_patches": (lambda: tg.image.extract_patches(NO_IMAGES, 2), (0, 2, 2, 12)),
+    "gaussian_blur": (lambda: tg.image.gaussian_blur(NO_IMAGES), (0, 4, 5, 3)),
+    "threshold": (lambda: tg.image.threshold(NO_IMAGES, "otsu"), (0, 4, 5, 1)),
+    "crop_and_resize": (
+        lambda: tg.image.crop_and_resize(
+            tg.ones((1, 4, 5, 3)), tg.zeros((0, 4)), tg.zeros((0,), "int32"), (2, 2)
+        ),
+        (0, 2, 2, 3),
+    ),
+    "non_max_suppression": (
+        lambda: tg.image.non_max_suppression(tg.zeros((0, 4)), tg.zeros((0,)), 3), (0,)
+    ),
+    "fft": (lambda: tg.fft.fft(tg.zeros((0, 67))), (0, 67)),
+    "stft": (lambda: tg.ops.stft(tg.zeros((0, 30)), 8, 4, 8)[0], (0, 8, 5)),
+    "mel_spectrogram": (
+        lambda: tg.signal.mel_spectrogram(tg.zeros((0, 100)), 16, 8, num_mel_bins=3), (0, 3, 13)
+    ),
+    "frame": (lambda: tg.signal.frame(tg.zeros((0,)), 8, 4, True), (0, 8)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_nothing_gives_nothing(name: str) -> None:
+    function, shape = EMPTY[name]
+    assert np.asarray(function()).shape == shape
 
 
 def test_a_transform_is_a_few_nodes_a_stage() -> None:

@@ -210,7 +210,7 @@ def threshold(
 
 def _otsu(x: Node) -> Node:
     """The level, int32 (batch,), after which an image falls into two parts best; -1 where none."""
-    batch, pixels = x.shape[0], x.size // max(x.shape[0], 1)
+    batch, pixels = x.shape[0], x.shape[1] * x.shape[2]
     grid = (batch, LEVELS)
     values = b.reshape(b.cast(b.unary("round", x), int32), (batch, pixels))
     each = b.add(values, b.scale(b.iota(values.shape, 0, int32), LEVELS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -234,7 +235,7 @@ def _patches(
         x = _windows(x, 1 + 2 * d, window[d], steps[d], holes[d], spans[d])
     # Now (batch, rows, height, columns, width, ..., c).
     x = b.permute(x, (0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1))
-    x = b.reshape(x, (*x.shape[: n + 1], x.size // max(1, _product(x.shape[: n + 1]))))
+    x = b.reshape(x, (*x.shape[: n + 1], math.prod(x.shape[n + 1 :])))
     if not last:
         x = b.permute(x, (0, n + 1, *range(1, n + 1)))
     return Tensor(b.reshape(x, x.shape[1:]) if single else x)
@@ -249,10 +250,3 @@ def _windows(x: Node, axis: int, size: int, step: int, hole: int, span: int) -> 
     grid = (count, size)
     start = b.scale(b.iota(grid, 0, int32), step)
     return make("gather", x, b.add(start, b.scale(b.iota(grid, 1, int32), hole)), axis=axis)
-
-
-def _product(sizes: Sequence[int]) -> int:
-    total = 1
-    for n in sizes:
-        total *= n
-    return total

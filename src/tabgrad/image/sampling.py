@@ -38,7 +38,9 @@ def sampled(
     """
     space, channels = x.shape[1:-1], x.shape[-1]
     out = places[0].shape
-    flat = b.reshape(x, (x.size // max(channels, 1), channels))
+    if 0 in out or not channels:
+        return b.full((*out, channels), 0, x.dtype)
+    flat = b.reshape(x, (x.size // channels, channels))
     if x.dtype.is_float:  # the weights must be as fine as what they are for
         places = [b.cast(at, dtypes.promote(at.dtype, x.dtype)) for at in places]
     stride = flat.shape[0] // max(x.shape[0], 1)

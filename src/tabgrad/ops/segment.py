@@ -13,12 +13,13 @@ from tabgrad.dtypes import DType, int32
 from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import node_of
+from tabgrad.ops.arguments import node_of, on_parts
 from tabgrad.ops.manipulation import cut
 from tabgrad.ops.order import argsort
 from tabgrad.tensor import Tensor
 
 
+@on_parts()
 def segment_sum(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
@@ -49,6 +50,7 @@ def segment_sum(
     return Tensor(_fold(x, ids, count, "add", 0))
 
 
+@on_parts()
 def segment_mean(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:

@@ -12,7 +12,7 @@ from tabgrad.dtypes import int32
 from tabgrad.errors import ArgumentError, DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import node_of, spread
+from tabgrad.ops.arguments import node_of, on_parts, spread
 from tabgrad.ops.fourier import dft, half_dft, mirrored, pair_of, resized, zero_padded
 from tabgrad.ops.manipulation import cut, pad
 from tabgrad.ops.windows import get_window
@@ -57,6 +57,7 @@ def overlapped(x: Node, step: int) -> Node:
     return cut(total, len(lead), 0, (count - 1) * step + length)
 
 
+@on_parts()
 def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Tensor:
     """The last axis cut into overlapping pieces, as `keras.ops.extract_sequences`.
 
