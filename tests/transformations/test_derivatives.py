@@ -255,6 +255,24 @@ def test_hessian_of_a_product_with_a_zero():
     close(tg.hessian(tg.prod)(tg.tensor(x)), jax.hessian(jnp.prod)(x))
 
 
+@pytest.mark.parametrize("name", ["solve", "inv", "cholesky", "det", "expm"])
+def test_hessians_and_tangents_of_linear_algebra(name):
+    a = np.float32([[3, 0.5, 0.2], [0.5, 2, -0.3], [0.2, -0.3, 4]])
+    c = normal(3, 3)
+
+    def build(lib, linalg):
+        op = getattr(linalg, name)
+        value = (lambda x: op(x @ x.T, c)) if name == "solve" else lambda x: op(x @ x.T / 30)
+        return lambda x: lib.sum(lib.sin(value(x)))
+
+    ours, jaxs = (
+        build(tg, tg.linalg),
+        build(jnp, jax.scipy.linalg if name == "expm" else jnp.linalg),
+    )
+    close(tg.jvp(ours, given(a), given(c)), jax.jvp(jaxs, (a,), (c,)), rtol=1e-3, atol=1e-3)
+    close(tg.hessian(ours)(tg.tensor(a)), jax.hessian(jaxs)(a), rtol=1e-2, atol=2e-2)
+
+
 @pytest.mark.parametrize("zeros", [0, 1, 2, 3])
 def test_third_derivative_of_a_product_with_zeros(zeros):
     x = np.float32([0.0] * zeros + [1.5, -2.0, 0.5][: 4 - zeros])

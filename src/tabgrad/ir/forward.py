@@ -13,6 +13,7 @@ from tabgrad.errors import NotSupportedError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.custom import refuse_closed
 from tabgrad.ir.graph import Node, fresh_id, layer_scope, toposort
+from tabgrad.ir.pruning import pruned
 from tabgrad.ir.reverse import cotangents
 
 
@@ -53,8 +54,12 @@ def tangents(outputs: Sequence[Node], given: Mapping[Node, Node]) -> list[Node |
             known[id(node)] = found
             active.add(id(node))
     results = [known[id(out)][0] if id(out) in known else None for out in outputs]
-    if placeholders:
-        _refuse_nonlinear([t for t in results if t is not None], placeholders)
+    if not placeholders:
+        return results
+    # A loop in a custom gradient mentions the cotangent wherever any of its results needs it.
+    rest = iter(pruned([t for t in results if t is not None]))
+    results = [None if t is None else next(rest) for t in results]
+    _refuse_nonlinear([t for t in results if t is not None], placeholders)
     return results
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tabgrad import realize
@@ -42,7 +43,7 @@ def jvp(
     """
     xs, layout = _primals(primals)
     given = like("a tangent", list(tangents), layout, [x.outs[0] for x in xs])
-    with realize.gradient_scope():
+    with forward_scope():
         returned = fn(*layout.fill(xs))
         result, aux = with_aux(returned) if has_aux else (returned, None)
         ys, out_layout = open_up(result)
@@ -65,7 +66,7 @@ def linearize(fn: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
         3.0
     """
     xs, layout = _primals(primals)
-    with realize.gradient_scope():
+    with forward_scope():
         result = fn(*layout.fill(xs))
         ys, out_layout = open_up(result)
         slots = {x: b.input(x.shape, x.dtype) for x in xs if x.dtype.is_float}
@@ -81,6 +82,14 @@ def linearize(fn: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
         return out_layout.fill(substitute(moved, filled))
 
     return result, pushforward
+
+
+@contextmanager
+def forward_scope() -> Iterator[None]:
+    """A gradient scope for forward mode, which differentiates what a gradient gives: functions
+    whose rules call functions with rules (those of tg.linalg) count how deep they have to go."""
+    with realize.gradient_scope(), realize.gradient_scope():
+        yield
 
 
 def _primals(primals: Any) -> tuple[list[Node], Layout]:

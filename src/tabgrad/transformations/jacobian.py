@@ -12,6 +12,7 @@ from tabgrad.ir import build as b
 from tabgrad.ir.batching import batched, moved, repeated
 from tabgrad.ir.forward import tangents
 from tabgrad.ir.graph import Node
+from tabgrad.transformations.forward import forward_scope
 from tabgrad.transformations.layout import open_up
 from tabgrad.transformations.reverse import Arguments, positions_of, pulled_back, with_aux
 
@@ -53,7 +54,7 @@ def jacobian(
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         given = Arguments(args, positions_of(argnums))
-        with realize.gradient_scope():
+        with realize.gradient_scope() if mode == "reverse" else forward_scope():
             returned = fn(*given.call, **kwargs)
             result, aux = with_aux(returned) if has_aux else (returned, None)
             ys, layout = open_up(result)
