@@ -265,12 +265,13 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
     inputs, i = _inputs(nodes), b.input((), int32)
     result = _capture("fori_loop", lambda: body_fun(Tensor(i), layout.fill(inputs)), [i, *inputs])
     outs = _like("fori_loop", "the value", result, layout, nodes)
-    if isinstance(lower, int) and isinstance(upper, int):
+    start, stop = _number(lower), _number(upper)
+    if start is not None and stop is not None:
         (outs,), consts, const_in = _closed([outs], [*inputs, i])
-        steps = max(upper - lower, 0)
+        steps = max(stop - start, 0)
         numbers = b.iota((steps,), 0, int32)
-        if lower:
-            numbers = b.add(numbers, b.like(numbers, lower))
+        if start:
+            numbers = b.add(numbers, b.like(numbers, start))
         node = make(
             "scan",
             *consts,
@@ -531,6 +532,16 @@ def _whole(name: str, what: str, value: Any) -> int:
             f"{name} expected {what} as an integer of 0 or more; received {value!r}"
         )
     return number
+
+
+def _number(bound: Any) -> int | None:
+    """A whole number of Python or NumPy; None for tensors and whatever is none."""
+    if isinstance(bound, (Tensor, Variable)):
+        return None
+    try:
+        return operator.index(bound)
+    except TypeError:
+        return None
 
 
 def _bound(what: str, value: Any) -> Node:

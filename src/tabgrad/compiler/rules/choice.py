@@ -18,7 +18,8 @@ def known_branch(node: Node) -> Node | None:
     if index is None:
         return None
     branches = branches_of(source.params)
-    return branches[min(max(index, 0), len(branches) - 1)](*source.srcs[1:])[place]
+    found: Node = branches[min(max(index, 0), len(branches) - 1)](*source.srcs[1:])[place]
+    return found
 
 
 def compare_itself(node: Node) -> Node | None:
