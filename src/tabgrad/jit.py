@@ -384,7 +384,7 @@ class Compiled:
             donated=call.donated,
         )
         around = Surroundings(self._fn)
-        self._refuse_lost_state(before, around.values())
+        self._refuse_lost_state(before, around.values(), traced)
         program, loaded = realize.load([traced.graph])
         if found is not None:
             realize.unload(found.loaded, call.key[0])
@@ -404,11 +404,20 @@ class Compiled:
                 stacklevel=4,
             )
 
-    def _refuse_lost_state(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def _refuse_lost_state(
+        self, before: dict[str, Any], after: dict[str, Any], traced: Traced
+    ) -> None:
+        """A name that was read and then given a value of the capture was meant to be state. One
+        that was only given such a value may be there to look at."""
         for name, value in after.items():
             old = before.get(name)
-            known = isinstance(old, (Tensor, int, float)) and isinstance(value, Tensor)
-            if known and value is not old and any(map(realize.is_abstract, _nodes_of(value))):
+            if value is old or not isinstance(value, Tensor):
+                continue
+            if isinstance(old, Tensor):
+                was_read = any(node is used for node in old.parts for used in traced.captured)
+            else:
+                was_read = isinstance(old, (int, float))
+            if was_read and any(realize.is_abstract(n) for n in value.parts if n is not None):
                 raise CaptureError(
                     f"expected state of the compiled function {self._name!r} in a tg.Variable; "
                     f"received an assignment to {name!r}, which happens while capturing only, not "
@@ -432,10 +441,6 @@ def _behind_self(argnums: int | Sequence[int]) -> list[int]:
     """Positions counted from behind a method's `self`, where they were counted with it."""
     numbers = [argnums] if isinstance(argnums, int) else argnums
     return [n - 1 if n > 0 else n for n in numbers if n != 0]
-
-
-def _nodes_of(value: Tensor) -> list[Node]:
-    return [node for node in value.parts if node is not None]
 
 
 def compile(

@@ -302,6 +302,35 @@ def test_assigning_state_to_a_name_is_refused() -> None:
         f(tg.tensor([1.0]))
 
 
+def test_counting_in_a_number_is_refused() -> None:
+    total = 0.0
+
+    @tg.compile
+    def f(x: tg.Tensor) -> Any:
+        nonlocal total
+        total = total + x.sum()
+        return x
+
+    with pytest.raises(CaptureError, match=r"'total'.*tg\.Variable"):
+        f(tg.tensor([1.0]))
+
+
+def test_leaving_something_to_look_at_is_no_state() -> None:
+    class Attention:
+        def __init__(self) -> None:
+            self.weights: Any = None
+
+        def __call__(self, x: tg.Tensor) -> Any:
+            self.weights = tg.ops.softmax(x)
+            return self.weights * x
+
+    layer = Attention()
+    f = tg.compile(layer.__call__)
+    for shape in ((2,), (3,), (2,)):
+        layer(tg.ones(shape))
+        np.testing.assert_allclose(f(tg.ones(shape)), np.full(shape, 1 / shape[0]), rtol=1e-6)
+
+
 def test_what_keeps_changing_gets_a_warning() -> None:
     w = tg.tensor([0.0])
     f = tg.compile(lambda x: w + x)
