@@ -161,6 +161,9 @@ def parts_of_floats() -> Iterator[Case]:
 
 
 def casts_and_comparisons() -> Iterator[Case]:
+    z, w = pairs(np.complex64([0, 1 + 1j, 1 + 1.000001j, np.inf, np.nan, complex(0, np.inf)]))
+    yield Case("isclose", "complex64", tg.ops.isclose, np.isclose, (z, w))
+    yield Case("nan_to_num", "complex64", tg.ops.nan_to_num, np.nan_to_num, (z,))
     one = np.float32([1, 2, np.nan])
     for other, equal_nan in ((one, True), (one, False), (one + 1, True)):
         yield Case(

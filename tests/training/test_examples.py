@@ -16,7 +16,8 @@ MODULES = [
     "activations", "callbacks", "data.arrays", "formats.safetensors", "initializers", "layers.base",
     "layers.activation", "layers.convolution", "layers.dense", "layers.normalization",
     "layers.pooling", "layers.regularization", "layers.reshaping", "layers.windows", "losses",
-    "metrics", "models", "naming", "nonfinite", "optimizers", "run", "steps", "summary", "training",
+    "metrics", "models", "naming", "nonfinite", "ops.floats", "ops.hyperbolic", "ops.special",
+    "optimizers", "run", "steps", "summary", "training",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tabgrad.errors import DtypeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops import elementwise as e
-from tabgrad.ops.arguments import aligned, common, node_of, parts_of
+from tabgrad.ops.arguments import aligned, common, is_complex, node_of, on_parts, parts_of
 from tabgrad.ops.composing import (
     bits_type,
     composed,
@@ -179,6 +179,7 @@ def fmod(x1: Any, x2: Any) -> Tensor:
     return e.where(other, floored - y, floored)
 
 
+@on_parts()
 def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
@@ -337,7 +338,10 @@ def isclose(
         >>> tg.ops.isclose([1.0, 2.0], [1.0000001, 2.1]).tolist()
         [True, False]
     """
-    x, y = map(Tensor, aligned("isclose", x1, x2, floating=True))
+    if is_complex(x1) or is_complex(x2):
+        x, y = e.convert_to_tensor(x1), e.convert_to_tensor(x2)
+    else:
+        x, y = map(Tensor, aligned("isclose", x1, x2, floating=True))
     near = e.less_equal(e.abs(x - y), e.abs(y) * rtol + atol)
     close = e.logical_or(e.logical_and(near, e.isfinite(y)), e.equal(x, y))
     if equal_nan:
