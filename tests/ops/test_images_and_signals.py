@@ -96,6 +96,17 @@ BY_ROWS: dict[str, tuple[Function, tuple[int, ...]]] = {
     ),
     "gaussian_blur": (tg.image.gaussian_blur, (5, 6, 2)),
     "sobel_edges": (tg.image.sobel_edges, (5, 6, 2)),
+    "affine_transform": (lambda x: tg.image.affine_transform(x, TURN), (5, 6, 2)),
+    "transform": (lambda x: tg.image.transform(x, TURN, fill_mode="wrap"), (5, 6, 2)),
+    "rotate_with_offset": (
+        lambda x: tg.image.rotate_with_offset(x, 0.3, (1, 2, 3)), (5, 6, 3)
+    ),
+    "perspective_transform": (
+        lambda x: tg.image.perspective_transform(
+            x, [[0.0, 0], [5, 0], [0, 4], [5, 4]], [[1.0, 0], [5, 0], [0, 4], [4, 4]]
+        ),
+        (5, 6, 3),
+    ),
     "rgb_to_hsv": (tg.image.rgb_to_hsv, (4, 5, 3)),
     "adjust_contrast": (lambda x: tg.image.adjust_contrast(x, 2.0), (4, 5, 3)),
     "extract_patches": (lambda x: tg.image.extract_patches(x, 3, 2, 1, "same"), (5, 6, 2)),

@@ -7,6 +7,7 @@ Places beyond the edges are handled by the modes of `scipy.ndimage`, each neighb
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,18 +35,28 @@ def sampled(
     """The elements of x (batch, *space, channels) at `places`.
 
     `places` are coordinates (n, ...) for each axis of space, in n parts that read one element of
-    the batch each: element i for part i, or that named by `batch` (n,). Integers are rounded.
+    the batch each: element i for part i, or that named by `batch` (n,). A single part without
+    `batch` is for all elements, which then have nothing to do with each other. Integers are
+    rounded.
     """
     space, channels = x.shape[1:-1], x.shape[-1]
-    out = places[0].shape
-    if 0 in out or not channels:
-        return b.full((*out, channels), 0, x.dtype)
-    flat = b.reshape(x, (x.size // channels, channels))
+    shared = batch is None and places[0].shape[0] == 1
+    out = places[0].shape[1:] if shared else places[0].shape
+    shape = (x.shape[0], *out, channels) if shared else (*out, channels)
+    if 0 in shape:
+        return b.full(shape, 0, x.dtype)
+    stride = math.prod(space)
+    axis = 1 if shared else 0
+    if shared:
+        flat = b.reshape(x, (x.shape[0], stride, channels))
+        places = [b.reshape(at, out) for at in places]
+        start = b.full(out, 0, int32)
+    else:
+        flat = b.reshape(x, (x.shape[0] * stride, channels))
+        part = b.iota((out[0],), 0, int32) if batch is None else batch
+        start = b.broadcast(b.scale(part, stride), out, (0,))
     if x.dtype.is_float:  # the weights must be as fine as what they are for
         places = [b.cast(at, dtypes.promote(at.dtype, x.dtype)) for at in places]
-    stride = flat.shape[0] // max(x.shape[0], 1)
-    part = b.iota((out[0],), 0, int32) if batch is None else batch
-    start = b.broadcast(b.scale(part, stride), out, (0,))
     # For each axis the neighbours: index, weight (None is 1), and whether it is inside.
     neighbours: list[list[tuple[Node, Node | None, Node | None]]] = []
     for at, n in zip(places, space, strict=True):
@@ -61,8 +72,7 @@ def sampled(
             settled, inside = _settled(b.add(index, b.like(index, shift)), n, mode)
             both.append((settled, weight, inside))
         neighbours.append(both)
-    shape = (*out, channels)
-    front = tuple(range(len(out)))
+    front = tuple(range(axis, axis + len(out)))
     total: Node | None = None
     for corner in itertools.product(*neighbours):
         index, step = start, stride
@@ -73,7 +83,7 @@ def sampled(
             index = b.add(index, b.scale(i, step))
             share = w if share is None else share if w is None else b.mul(share, w)
             within = f if within is None else within if f is None else make("and", within, f)
-        value = make("gather", flat, index, axis=0)
+        value = make("gather", flat, index, axis=axis)
         if within is not None:
             other = b.full(shape, fill, value.dtype)
             value = b.select(b.broadcast(within, shape, front), value, other)

@@ -64,7 +64,7 @@ def affine_transform(
 
 
 def _transforms(name: str, transform: Any, batch: int) -> Node:
-    """(batch, 8) numbers."""
+    """(batch, 8) numbers, or (1, 8) for all images."""
     (node,) = common(name, transform, floating=True)
     if len(node.shape) == 1:
         node = b.reshape(node, (1, *node.shape))
@@ -72,18 +72,19 @@ def _transforms(name: str, transform: Any, batch: int) -> Node:
         raise ShapeError(
             f"{name} expected transforms (8,), (1, 8) or ({batch}, 8); received {list(node.shape)}"
         )
-    return b.broadcast(node, (batch, 8), (0, 1))
+    return node
 
 
 def _mapped(numbers: Node, size: Sequence[int]) -> tuple[Node, Node, Node]:
-    """Row, column and divisor k of the place read by each output pixel, all (batch, h, w)."""
-    batch = numbers.shape[0]
-    grid = (batch, *size)
+    """Row, column and divisor k of the place read by each output pixel, all (n, h, w) for n
+    transforms."""
+    count = numbers.shape[0]
+    grid = (count, *size)
     x, y = b.iota(grid, 2, numbers.dtype), b.iota(grid, 1, numbers.dtype)
 
     def number(i: int) -> Node:
-        column = make("slice", numbers, start=(0, i), stop=(batch, i + 1), step=(1, 1))
-        return b.broadcast(b.reshape(column, (batch,)), grid, (0,))
+        column = make("slice", numbers, start=(0, i), stop=(count, i + 1), step=(1, 1))
+        return b.broadcast(b.reshape(column, (count,)), grid, (0,))
 
     def line(i: int) -> Node:
         return b.add(b.mul(number(i), x), b.mul(number(i + 1), y))
@@ -200,7 +201,7 @@ def rotate_with_offset(
     """
     given = Images("rotate_with_offset", image, None)
     x = given.node
-    batch, height, width, channels = x.shape
+    _, height, width, channels = x.shape
     (angle,) = common("rotate_with_offset", radians, floating=True)
     if angle.shape:
         raise ShapeError(
@@ -208,7 +209,7 @@ def rotate_with_offset(
             "affine_transform for an angle of each image"
         )
     shares = (center, center) if isinstance(center, (int, float)) else tuple(center)
-    grid = (batch, height, width)
+    grid = (1, height, width)
 
     def number(v: float) -> Node:
         return b.full(grid, v, angle.dtype)
@@ -229,7 +230,8 @@ def rotate_with_offset(
             f"{fill_value}"
         )
     found = sampled(x, [row, column], 0, "constant", 0)
-    inside = sampled(b.full((*x.shape[:3], 1), 1, dtypes.int32), [row, column], 0, "constant", 0)
+    here = b.full((*grid, 1), 1, dtypes.int32)
+    inside = sampled(here, [row, column], 0, "constant", 0)
     where = b.cast(b.broadcast(inside, found.shape, (0, 1, 2, 3)), dtypes.bool_)
     fill = b.cast(node_of(values), x.dtype)
     return given.restored(b.select(where, found, b.broadcast(fill, found.shape, (3,))))
@@ -291,7 +293,6 @@ def perspective_transform(
     ]  # fmt: skip
     flat = [b.div(matrix[i // 3][i % 3], matrix[2][2]) for i in range(8)]
     numbers = make("concatenate", *[b.reshape(v, (*v.shape, 1)) for v in flat], axis=1)
-    numbers = b.broadcast(numbers, (batch, 8), (0, 1))
     row, column, _ = _mapped(numbers, given.node.shape[1:3])
     out = sampled(given.node, [row, column], ORDERS[interpolation], "constant", fill_value)
     return given.restored(out)
