@@ -62,7 +62,9 @@ def custom_gradient(fn: Function) -> Function:
         result, grad_fn = returned
         if not realize.differentiating():
             return result
-        ys, out_layout = open_up(result)
+        ys, out_layout = open_up(result, static=True)
+        if not ys:
+            return result
         given = [b.input(y.shape, y.dtype) for y in ys if y.dtype.is_float]
         with realize.capture_scope():
             back = _apply(grad_fn, given, ys, out_layout, result)
