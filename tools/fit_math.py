@@ -2,7 +2,8 @@
 
 For each function it prints the coefficients (highest power first, rounded to the precision that the
 kernels use) and the largest weighted error of the rounded polynomial. The coefficient lists in
-`src/tabgrad/targets/wasm/mathlib` and `src/tabgrad/ops/special.py` are these outputs. Remez's exchange algorithm in 80 digits.
+`src/tabgrad/targets/wasm/mathlib` and `src/tabgrad/ops/special.py` are these outputs. Remez's
+exchange algorithm in 80 digits.
 """
 
 from __future__ import annotations
