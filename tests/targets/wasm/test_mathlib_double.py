@@ -87,9 +87,9 @@ UNARY: dict[str, tuple[Callable[[float], Exact], float]] = {
     "tanh": (real(tanh), 4),
     "sigmoid": (real(sigmoid), 4),
     "erf": (real(of_finite(mpmath.erf, -1, 1)), 2),
-    "sin": (real(of_finite(mpmath.sin, NAN, NAN)), 1),
-    "cos": (real(of_finite(mpmath.cos, NAN, NAN)), 1),
-    "tan": (real(of_finite(mpmath.tan, NAN, NAN)), 1),
+    "sin": (real(of_finite(mpmath.sin, NAN, NAN)), 1.25),
+    "cos": (real(of_finite(mpmath.cos, NAN, NAN)), 1.25),
+    "tan": (real(of_finite(mpmath.tan, NAN, NAN)), 1.5),
 }
 
 
