@@ -86,6 +86,7 @@ from tabgrad.ops.pooling import (
     max_pool,
     max_pool_with_argmax,
 )
+from tabgrad.ops.recurrent import basic_lstm_cell, multi_rnn_cell
 from tabgrad.ops.reduction import logsumexp
 from tabgrad.random import dropout
 
@@ -94,6 +95,7 @@ __all__ = [
     "adaptive_average_pool",
     "adaptive_max_pool",
     "average_pool",
+    "basic_lstm_cell",
     "batch_normalization",
     "batch_to_space",
     "binary_crossentropy",
@@ -141,6 +143,7 @@ __all__ = [
     "mish",
     "moments",
     "multi_hot",
+    "multi_rnn_cell",
     "normalize",
     "one_hot",
     "prelu",

@@ -6,6 +6,7 @@ Oracles are the formulas in float64, written here with NumPy.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -455,6 +456,33 @@ def other_floats() -> Iterator[Case]:
             )  # fmt: skip
 
 
+def recurrence() -> Iterator[Case]:
+    def step(w: Array, b: Array, x: Array, c: Array, h: Array) -> list[Array]:
+        enter, new, forget, leave = np.split(np.concatenate([x, h], 1) @ w + b, 4, axis=1)
+        cell = c * special.expit(forget + 0.5) + special.expit(enter) * np.tanh(new)
+        return [cell, np.tanh(cell) * special.expit(leave)]
+
+    def stacked(w: Array, b: Array, x: Array, c: Array, h: Array) -> list[Array]:
+        low = step(w, b, x, c[0], h[0])
+        high = step(w, b, low[1], c[1], h[1])
+        return [low[0], high[0], low[1], high[1]]
+
+    def call(w: Any, b: Any, x: Any, c: Any, h: Any) -> list[Any]:
+        cell = functools.partial(tg.nn.basic_lstm_cell, 0.5, w, b)
+        cells, outputs = tg.nn.multi_rnn_cell([cell, cell], x, [c[0], c[1]], [h[0], h[1]])
+        return [*cells, *outputs]
+
+    weights = random((6, 12), 1, -1, 1), random((12,), 2), random((5, 3), 3)
+    yield Case(
+        "nn.basic_lstm_cell", "", functools.partial(tg.nn.basic_lstm_cell, 0.5), step,
+        (*weights, random((5, 3), 4), random((5, 3), 5)), 16, lambda *xs: [4.0, 4.0],
+    )  # fmt: skip
+    yield Case(
+        "nn.multi_rnn_cell", "", call, stacked,
+        (*weights, random((2, 5, 3), 4), random((2, 5, 3), 5)), 32, lambda *xs: [4.0] * 4,
+    )  # fmt: skip
+
+
 def dropped() -> Iterator[Case]:
     x = np.ones((40, 5), np.float32)
 
@@ -492,7 +520,7 @@ def same_functions(own: list[Case]) -> Iterator[Case]:
 
 CASES = [
     case
-    for part in (activations, codes, normalisation, losses, other_floats, dropped)
+    for part in (activations, codes, normalisation, losses, other_floats, recurrence, dropped)
     for case in part()
 ]  # fmt: skip
 CASES += same_functions(CASES)

@@ -149,6 +149,16 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[TabgradError], str]] = {
     "ctc strategy": (
         lambda: tg.nn.ctc_decode(ones((1, 2, 3)), [2], "best"), ArgumentError, "'greedy'.*'best'"
     ),
+    "lstm kernel": (
+        lambda: tg.nn.basic_lstm_cell(
+            1.0, ones((4, 8)), ones((8,)), ones((2, 3)), ones((2, 2)), ones((2, 2))
+        ),
+        ShapeError, r"inputs \+ units.*\[4, 8\]",
+    ),
+    "states of cells": (
+        lambda: tg.nn.multi_rnn_cell([lambda x, c, h: (c, h)], ones((1,)), [], []), ArgumentError,
+        "each of 1 cells.*0 and 0",
+    ),
     "ctc paths": (
         lambda: tg.nn.ctc_decode(ones((1, 2, 3)), [2], "beam_search", 2, 3), ArgumentError, "3 and"
     ),
