@@ -189,3 +189,84 @@ def test_an_unused_argument_and_an_integer_path() -> None:
     assert [s.tolist() for s in slope] == [[0], [2, 2]]
     through_ints = tg.grad(lambda x: ops.cast(ops.cast(x, "int32"), "float32").sum())
     assert through_ints(tg.tensor([1.5, 2.5])).tolist() == [0, 0]
+
+
+def test_a_pullback_keeps_the_values_it_was_made_with() -> None:
+    """A Variable may change, in place too, between a function and its pullback."""
+    w = tg.Variable([2.0, 3.0])
+
+    @tg.compile
+    def step() -> None:
+        w.assign(w * 10)
+
+    step()  # from here on the Variable has a buffer that Programs write in place
+    x = tg.tensor([1.0, 1.0])
+    y, back = tg.vjp(lambda x: x * x * w, x)
+    push = tg.linearize(lambda x: x * x * w, x)[1]
+    step()
+    assert w.tolist() == [200, 300]
+    assert back(tg.tensor([1.0, 1.0]))[0].tolist() == [40, 60]
+    assert push(tg.tensor([1.0, 2.0])).tolist() == [40, 120]
+    assert y.tolist() == [20, 30]
+
+
+def test_a_pullback_made_inside_a_gradient_and_used_outside() -> None:
+    kept = []
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        y, back = tg.vjp(lambda z: z * z * z, x)
+        kept.append(back)
+        return (y * back(tg.ones_like(x))[0]).sum()  # x³ 3x² = 3x⁵
+
+    assert tg.grad(f)(tg.tensor([2.0])).tolist() == [240]
+    assert kept[0](tg.tensor([1.0]))[0].tolist() == [12]
+
+
+def test_assignments_inside_transformed_functions_happen_once() -> None:
+    calls = tg.Variable(0, dtype="int32")
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        calls.assign(calls + 1)
+        return (x * x).sum()
+
+    x = tg.tensor([1.0, 2.0])
+    for run in (
+        lambda: tg.jvp(f, (x,), (x,)),
+        lambda: tg.hessian(f)(x),
+        lambda: tg.vjp(f, x),
+        lambda: tg.grad(tg.checkpoint(f))(x),
+        lambda: tg.vmap(f)(tg.ones((5, 2))),
+    ):
+        before = int(calls.value)
+        run()
+        assert int(calls.value) == before + 1
+
+
+def test_a_checkpoint_recomputes_with_the_values_of_its_time() -> None:
+    w = tg.Variable([3.0])
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        y = tg.checkpoint(lambda x: x * x * w)(x)
+        w.assign([100.0])
+        return y.sum()
+
+    assert tg.grad(f)(tg.tensor([2.0])).tolist() == [12]
+    w.assign([3.0])
+    assert tg.compile(tg.grad(f))(tg.tensor([2.0])).tolist() == [12]
+    assert w.tolist() == [100]
+
+
+def test_random_numbers_in_a_checkpoint_are_drawn_once() -> None:
+    """What is computed again is computed with the key of the first time."""
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return tg.checkpoint(lambda x: x * tg.random.uniform((4,)))(x).sum()
+
+    x = tg.ones((4,))
+    slope, value = [], []
+    for run in (tg.value_and_grad(f), tg.compile(tg.value_and_grad(f))):
+        v, g = run(x)
+        assert abs(float(v) - float(g.sum())) < 1e-5  # the factors are the slope
+        value.append(float(v))
+        slope.append(g.tolist())
+    assert value[0] != value[1]
