@@ -1,5 +1,6 @@
 """The README is true: its program runs as printed, and it names two set-up commands."""
 
+import doctest
 import re
 import subprocess
 import sys
@@ -21,6 +22,13 @@ def test_the_program_runs_as_printed(tmp_path):
     assert prediction, done.stdout
     assert abs(float(prediction[1]) - 9) < 1.3  # from any initial weight
     assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_the_session_answers_as_printed():
+    (session,) = blocks("pycon")
+    example = doctest.DocTestParser().get_doctest(session, {}, "README", "README.md", 0)
+    assert len(example.examples) > 4
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_there_are_two_set_up_commands():
