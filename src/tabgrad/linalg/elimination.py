@@ -14,17 +14,14 @@ from tabgrad.linalg.matrices import (
     as_diagonal,
     as_type,
     column,
-    conj,
     diagonal_of,
     element,
     identity,
-    imag,
     indices,
     lower,
     magnitude,
     matrix,
     outer_product,
-    real,
     row,
     rows_in,
     same_float,
@@ -34,6 +31,7 @@ from tabgrad.linalg.matrices import (
 from tabgrad.linalg.triangular import solve_with_triangle, substitute, system
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.complex_numbers import conj, imag, real
 from tabgrad.ops.control import scan
 from tabgrad.ops.indexing import take_along_axis
 from tabgrad.ops.linear import matmul

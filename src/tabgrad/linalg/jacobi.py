@@ -13,23 +13,21 @@ and so is what they leave.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabgrad.dtypes import bool_
 from tabgrad.ir import build as b
 from tabgrad.linalg.matrices import (
     adjoint,
-    conj,
     diagonal_of,
     eps,
     identity,
-    imag,
     indices,
-    real,
     squares,
 )
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.complex_numbers import conj, imag, real
 from tabgrad.ops.control import scan, while_loop
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import concatenate, expand_dims, matrix_transpose, pad
@@ -139,61 +137,68 @@ def orthogonalised(x: Tensor) -> Tensor:
     return 1.5 * x - matmul(0.5 * gram, x) if n else x
 
 
-def _angles(p: Tensor, q: Tensor, between: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Cosine, sine and phase of the rotations that diagonalise [[p, between], [conj, q]]; all
-    (..., h). The smaller of both angles, of at most 45 degrees."""
+class Rotation(NamedTuple):
+    """Cosines and sines of plane rotations, and for complex matrices the phases before them."""
+
+    c: Tensor
+    s: Tensor
+    phase: Tensor | None
+
+    def along(self, axis: int) -> Rotation:
+        """With one more axis, of size 1."""
+        phase = None if self.phase is None else expand_dims(self.phase, axis)
+        return Rotation(expand_dims(self.c, axis), expand_dims(self.s, axis), phase)
+
+    def conjugate(self) -> Rotation:
+        """The same for columns."""
+        return self._replace(phase=None if self.phase is None else conj(self.phase))
+
+    def turn(self, top: Tensor, bottom: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotated rows."""
+        if self.phase is not None:
+            bottom = self.phase * bottom
+        return self.c * top - self.s * bottom, self.s * top + self.c * bottom
+
+
+def _rotation(p: Tensor, q: Tensor, between: Tensor) -> Rotation:
+    """The rotations that diagonalise [[p, between], [conj(between), q]]: of both angles that do,
+    the smaller one, of at most 45 degrees."""
     phase = None
     size = between
     if is_complex(between):
         size = e.abs(between)
-        nothing = size == 0
-        phase = e.where(nothing, 1.0, between / e.where(nothing, 1.0, size))
+        phase = e.where(size == 0, 1.0, between / e.where(size == 0, 1.0, size))
     nothing = size == 0
     slope = (q - p) / e.where(nothing, 1.0, 2 * size)
     t = e.where(slope < 0, -1.0, 1.0) / (e.abs(slope) + e.sqrt(1 + e.square(slope)))
     t = e.where(nothing, 0.0, t)
     c = 1 / e.sqrt(1 + e.square(t))
-    return c, t * c, phase
-
-
-def _rotate(
-    top: Tensor, bottom: Tensor, c: Tensor, s: Tensor, phase: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    if phase is not None:
-        bottom = phase * bottom
-    return c * top - s * bottom, s * top + c * bottom
+    return Rotation(c, t * c, phase)
 
 
 def _two_sided(carry: Any, _: Any) -> tuple[Any, None]:
     (tt, tb, bb), (top, bottom) = carry
-    p, q = real(diagonal_of(tt)), real(diagonal_of(bb))
-    c, s, phase = _angles(p, q, diagonal_of(tb))
-    down = [expand_dims(v, -1) for v in (c, s)]
-    down_phase = None if phase is None else expand_dims(phase, -1)
-    across = [expand_dims(v, -2) for v in (c, s)]
-    across_phase = None if phase is None else expand_dims(conj(phase), -2)
-    left_t, left_b = _rotate(tt, adjoint(tb), *down, down_phase)
-    right_t, right_b = _rotate(tb, bb, *down, down_phase)
-    tt, tb = _rotate(left_t, right_t, *across, across_phase)
-    _, bb = _rotate(left_b, right_b, *across, across_phase)
+    found = _rotation(real(diagonal_of(tt)), real(diagonal_of(bb)), diagonal_of(tb))
+    down, across = found.along(-1), found.conjugate().along(-2)
+    left_t, left_b = down.turn(tt, adjoint(tb))
+    right_t, right_b = down.turn(tb, bb)
+    tt, tb = across.turn(left_t, right_t)
+    _, bb = across.turn(left_b, right_b)
     same = expand_dims(indices(tb.shape[-1]), 1) == indices(tb.shape[-1])
     tb = e.where(same, 0.0, tb)
-    bt = adjoint(tb)
-    first = _moved_on(tt, bt, -2), _moved_on(tb, bb, -2)
-    tt, tb = _moved_on(first[0][0], first[1][0], -1)
-    _, bb = _moved_on(first[0][1], first[1][1], -1)
-    rows = _moved_on(*_rotate(top, bottom, *down, down_phase), -2)
-    return ((tt, tb, bb), rows), None
+    left_t, left_b = _moved_on(tt, adjoint(tb), -2)
+    right_t, right_b = _moved_on(tb, bb, -2)
+    tt, tb = _moved_on(left_t, right_t, -1)
+    _, bb = _moved_on(left_b, right_b, -1)
+    return ((tt, tb, bb), _moved_on(*down.turn(top, bottom), -2)), None
 
 
 def _one_sided(carry: Any, _: Any) -> tuple[Any, None]:
     a_top, a_bottom, top, bottom = carry
-    p, q = squares(a_top), squares(a_bottom)
     between = sum_(a_top * conj(a_bottom), -1, True)
-    c, s, phase = _angles(p, q, between)
-    a = _moved_on(*_rotate(a_top, a_bottom, c, s, phase), -2)
-    rows = _moved_on(*_rotate(top, bottom, c, s, phase), -2)
-    return (*a, *rows), None
+    found = _rotation(squares(a_top), squares(a_bottom), between)
+    a = _moved_on(*found.turn(a_top, a_bottom), -2)
+    return (*a, *_moved_on(*found.turn(top, bottom), -2)), None
 
 
 def _moved_on(top: Tensor, bottom: Tensor, axis: int) -> tuple[Tensor, Tensor]:

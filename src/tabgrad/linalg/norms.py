@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from tabgrad.errors import ArgumentError, ShapeError
-from tabgrad.linalg.matrices import as_type, floats, imag, matrix, real
+from tabgrad.linalg.matrices import (
+    as_type,
+    floats,
+    matrix,
+)
 from tabgrad.linalg.singular import svdvals
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import axes_of, axis_of, is_complex
+from tabgrad.ops.complex_numbers import imag, real
 from tabgrad.ops.manipulation import expand_dims, moveaxis
 from tabgrad.ops.reduction import max as max_
 from tabgrad.ops.reduction import min as min_

@@ -14,17 +14,14 @@ from tabgrad.linalg.matrices import (
     adjoint,
     as_type,
     column,
-    conj,
     diagonal_of,
     element,
     floats,
     identity,
-    imag,
     indices,
     lower,
     matrix,
     outer_product,
-    real,
     same_float,
     squares,
     unit_scale,
@@ -34,6 +31,7 @@ from tabgrad.linalg.matrices import (
 from tabgrad.linalg.triangular import solve_with_triangle
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.complex_numbers import conj, imag, real
 from tabgrad.ops.control import scan
 from tabgrad.ops.creation import zeros_like
 from tabgrad.ops.linear import matmul

@@ -16,10 +16,8 @@ from tabgrad.linalg.matrices import (
     eps,
     floats,
     identity,
-    imag,
     inverse_of,
     matrix,
-    real,
     rows_in,
     same_float,
     squares,
@@ -30,6 +28,7 @@ from tabgrad.linalg.orthogonal import completed, reflect
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
 from tabgrad.ops.complex_numbers import complex as complex_
+from tabgrad.ops.complex_numbers import imag, real
 from tabgrad.ops.creation import zeros_like
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import expand_dims, squeeze
@@ -206,7 +205,7 @@ def _counts(s: Tensor, x: Tensor, rtol: Any) -> Tensor:
         rtol = max(x.shape[-2:]) * eps(x.dtype)
     elif not isinstance(rtol, (int, float)):
         rtol = expand_dims(e.convert_to_tensor(rtol), -1)
-    return s > rtol * max_(s, -1, True)
+    return e.greater(s, rtol * max_(s, -1, True))
 
 
 def _pseudo_rule(x: Tensor, inverse: Tensor, g: Tensor) -> Tensor:
@@ -291,5 +290,5 @@ def matrix_rank(x: Any, tol: Any = None, rtol: Any = None) -> Tensor:
     else:
         if not isinstance(tol, (int, float)):
             tol = expand_dims(e.convert_to_tensor(tol), -1)
-        kept = s > tol
+        kept = e.greater(s, tol)
     return sum_(e.cast(kept, "int32"), -1)

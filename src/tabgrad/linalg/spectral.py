@@ -13,12 +13,12 @@ from tabgrad.linalg.matrices import (
     inverse_of,
     lower,
     matrix,
-    real,
     rows_in,
     same_float,
     unit_scale,
     with_rule,
 )
+from tabgrad.ops.complex_numbers import real
 from tabgrad.ops.indexing import take_along_axis
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import expand_dims, squeeze

@@ -15,7 +15,6 @@ from tabgrad.linalg.matrices import (
     as_type,
     broadcast_stacks,
     column,
-    conj,
     element,
     floats,
     identity,
@@ -23,7 +22,6 @@ from tabgrad.linalg.matrices import (
     lower,
     matrix,
     outer_product,
-    real,
     row,
     same_float,
     upper,
@@ -31,6 +29,7 @@ from tabgrad.linalg.matrices import (
 )
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
+from tabgrad.ops.complex_numbers import conj, real
 from tabgrad.ops.control import scan
 from tabgrad.ops.linear import matmul
 from tabgrad.ops.manipulation import expand_dims, matrix_transpose, moveaxis, squeeze

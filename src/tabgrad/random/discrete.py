@@ -8,6 +8,7 @@ from typing import Any
 from tabgrad import ops
 from tabgrad.dtypes import as_dtype, bool_, int32, uint32, uint64
 from tabgrad.errors import ArgumentError, DtypeError, ShapeError
+from tabgrad.ir import build as b
 from tabgrad.random.continuous import gumbel
 from tabgrad.random.keys import shape_of, tensor_constant, unit, words
 from tabgrad.tensor import Tensor
@@ -52,16 +53,15 @@ def randint(
         if width > 2**32:
             wide = (ops.cast(first, uint64) << 32) | ops.cast(second, uint64)
             if width < 2**64:
-                wide = ops.mod(wide, ops.cast(width, uint64))
-            return ops.cast(wide, want) + minval
+                wide = ops.mod(wide, Tensor(b.const(width, uint64)))
+            return ops.add(ops.cast(wide, want), minval)
         offset = first if width == 2**32 else _share(first, second, tensor_constant([width])[0])
-        start = ops.cast(tensor_constant([minval & 0xFFFFFFFF])[0], uint32)
         if want.itemsize == 8:
-            return ops.cast(offset, want) + minval
-        return ops.cast(offset + start, want)
-    low, high = ops.cast(minval, int32), ops.cast(maxval, int32)
-    span = ops.broadcast_to(ops.cast(high - low, uint32), shape_of(shape))
-    return ops.cast(ops.cast(_share(first, second, span), int32) + low, want)
+            return ops.add(ops.cast(offset, want), minval)
+        return ops.cast(offset + tensor_constant([minval & 0xFFFFFFFF])[0], want)
+    start, end = ops.cast(minval, int32), ops.cast(maxval, int32)
+    span = ops.broadcast_to(ops.cast(end - start, uint32), shape_of(shape))
+    return ops.cast(ops.cast(_share(first, second, span), int32) + start, want)
 
 
 def _limits(dtype: Any) -> tuple[int, int]:

@@ -290,11 +290,10 @@ def next_below(value: float, dtype: DType) -> float:
     rounded = b.const(value, dtype).params["value"]
     digits = 24 if dtype is float32 else 11
     low = -126 if dtype is float32 else -14
-    if rounded >= value:
-        exponent = max(math.frexp(rounded)[1] - digits, low + 1 - digits)
-        step = math.ldexp(1.0, exponent)
-        # Just above a power of two the gap below is half as wide.
-        if math.frexp(rounded)[0] == 0.5 and exponent > low + 1 - digits:
-            step /= 2
-        rounded -= step
-    return float(rounded)
+    if rounded < value:
+        return float(rounded)
+    fraction, exponent = math.frexp(rounded)
+    # Just above a power of two the gap below is half as wide; small numbers share the smallest gap.
+    exponent -= digits + (fraction == 0.5)
+    smallest = low + 1 - digits
+    return float(rounded) - math.ldexp(1.0, max(exponent, smallest) if rounded else smallest)

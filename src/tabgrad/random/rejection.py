@@ -61,7 +61,9 @@ def _rounds(
         return number + 1, ops.where(done, value, proposal), ops.logical_or(done, accepted)
 
     first = ops.cast(1, uint32)
-    return ops.while_loop(going, step, (first, start, done), maximum_iterations=ROUNDS)[1]
+    loop = ops.while_loop(going, step, (first, start, done), maximum_iterations=ROUNDS)
+    value: Tensor = loop[1]
+    return value
 
 
 def loggamma(shape: Shape, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor:
