@@ -13,11 +13,10 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from tabgrad import trees
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
 
-# Larger containers are data, not parameters, and are looked at up to here.
+# Larger containers are data, not parameters, and not looked at.
 MAX_LEAVES = 1_000
 _MISSING = object()
 _PLAIN = (bool, int, float, complex, str)
@@ -72,12 +71,32 @@ def _print(value: Any) -> Any:
         return (type(value), repr(value))
     if isinstance(value, (dict, list, tuple)):
         try:
-            leaves, structure = trees.flatten(value, whole=True)
-        except TypeError:  # keys without an order
+            inside = _print_inside(value, [MAX_LEAVES])
+        except (_TooMuch, RecursionError):  # data, or a container that holds itself
             return None
-        kept = [_print(leaf) for leaf in leaves[:MAX_LEAVES]]
-        return None if all(one is None for one in kept) else (structure, tuple(kept))
+        return inside if _says_something(inside) else None
     return None
+
+
+class _TooMuch(Exception):
+    """More leaves than are looked at."""
+
+
+def _print_inside(value: Any, left: list[int]) -> Any:
+    left[0] -= 1
+    if left[0] < 0:
+        raise _TooMuch
+    if isinstance(value, dict):
+        return (dict, tuple(value), tuple([_print_inside(v, left) for v in value.values()]))
+    if isinstance(value, (list, tuple)):
+        return (type(value), None, tuple([_print_inside(v, left) for v in value]))
+    return _print(value)
+
+
+def _says_something(inside: Any) -> bool:
+    if isinstance(inside, tuple) and len(inside) == 3:
+        return any(map(_says_something, inside[2]))
+    return inside is not None
 
 
 class _Same:
@@ -138,13 +157,14 @@ def _attributes(name: str, owner: Any, names: set[str]) -> Iterator[Place]:
 
 def _holds_tensors(value: Any) -> bool:
     """Numbers among attributes are left out: counters and flags that a method changes itself."""
-    if isinstance(value, (dict, list, tuple)):
-        try:
-            leaves = trees.flatten(value, whole=True)[0]
-        except TypeError:
-            return False
-        return any(isinstance(leaf, (Tensor, Variable)) for leaf in leaves[:MAX_LEAVES])
-    return isinstance(value, (Tensor, Variable))
+    stack, left = [value], MAX_LEAVES
+    while stack and left:
+        one, left = stack.pop(), left - 1
+        if isinstance(one, (Tensor, Variable)):
+            return True
+        if isinstance(one, (dict, list, tuple)):
+            stack += list(one.values() if isinstance(one, dict) else one)[:MAX_LEAVES]
+    return False
 
 
 def _names(code: types.CodeType) -> set[str]:

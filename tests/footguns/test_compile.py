@@ -289,6 +289,21 @@ def test_nothing_is_compiled_again_while_nothing_changes() -> None:
     assert captures == 1
 
 
+def test_containers_of_all_kinds_around_a_function() -> None:
+    itself: dict[Any, Any] = {1: "a", "b": 2}
+    itself["itself"] = itself
+    data = list(range(100_000))
+    mixed = {1: tg.tensor([1.0]), "two": (tg.tensor([2.0]), None, object())}
+
+    @tg.compile
+    def f(x: tg.Tensor) -> Any:
+        return x * len(itself) + len(data) + mixed[1] + mixed["two"][0]
+
+    assert f(tg.tensor([0.0])).tolist() == [100_003]
+    mixed["two"] = (tg.tensor([20.0]), None, object())
+    assert f(tg.tensor([0.0])).tolist() == [100_021]
+
+
 def test_assigning_state_to_a_name_is_refused() -> None:
     total = tg.tensor([0.0])
 
