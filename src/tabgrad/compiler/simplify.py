@@ -22,6 +22,7 @@ from tabgrad.compiler.rules.joining import join_equals
 from tabgrad.compiler.rules.matching import constant, is_a
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Graph, Node, layer_scope, make, remake, toposort
+from tabgrad.ir.pruning import pruned
 
 Rule = Callable[[Node], Node | None]
 
@@ -40,7 +41,7 @@ def simplify(roots: Sequence[Node]) -> list[Node]:
         >>> simplify([b.neg(b.neg(b.mul(b.like(x, 1), x)))]) == [x]
         True
     """
-    now = join_equals(roots)
+    now = pruned(join_equals(roots))
     bodies: dict[int, tuple[Graph, Graph]] = {}
     for _ in range(MAX_PASSES):
         before, now = now, _one_pass(now, bodies)
