@@ -197,13 +197,17 @@ def accesses(kernel):
     loads = [e for e in walk(kernel.expressions()) if e.index is not None]
     guards = [c for e in walk(kernel.expressions()) for c in e.conditions]
     found = {}
-    for outer in itertools.product(*(range(v.size) for v in kernel.space)):
-        env = dict(zip(kernel.space, outer, strict=True))
+    # These store at every step of their inner loop.
+    stepping = kernel.inner if kernel.kind in ("cumulative", "sort") else ()
+    loops = (*kernel.space, *stepping)
+    for outer in itertools.product(*(range(v.size) for v in loops)):
+        env = dict(zip(loops, outer, strict=True))
         places = tuple((s.buffer.name, value(s.index, env)) for s in kernel.stores)
         reads = []
-        for inner in itertools.product(*(range(v.size) for v in kernel.inner)):
+        folded = () if stepping else kernel.inner
+        for inner in itertools.product(*(range(v.size) for v in folded)):
             # An epilogue does not depend on the inner loops, and is the same at each point.
-            full = env | dict(zip(kernel.inner, inner, strict=True))
+            full = env | dict(zip(folded, inner, strict=True))
             at = tuple((e.op, str(e.buffer), value(e.index, full)) for e in loads)
             reads.append((at, tuple(holds(c, full) for c in guards)))
         assert places not in found

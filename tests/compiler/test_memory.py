@@ -15,7 +15,7 @@ from tabgrad.dtypes import float32
 from tabgrad.ir import build as b
 from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Buffer, Expr, Kernel, Loop, Store, kernels_of
+from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Loop, Store, While, kernels_of
 from tests.compiler.programs import made, made_of, step_entry
 from tests.compiler.random_graphs import Maker
 
@@ -46,6 +46,13 @@ class Arena:
     def number(self, buffer):
         return self.numbers.setdefault(id(buffer.root), len(self.numbers))
 
+    def check(self, buffers, launch):
+        for buffer in buffers:
+            where = self.bytes_of(buffer)
+            if where is not None:
+                mine = self.owner[where] == self.number(buffer)
+                assert mine.all(), f"{buffer} was overwritten before\n{launch.text()}"
+
     def run(self, launches):
         for launch in launches:
             if isinstance(launch, Loop):
@@ -53,11 +60,22 @@ class Arena:
                     self.turns[id(launch)] = launch.length - 1 - turn if launch.reverse else turn
                     self.run(launch.body)
                 continue
-            for buffer in launch.reads():
-                where = self.bytes_of(buffer)
-                if where is not None:
-                    mine = self.owner[where] == self.number(buffer)
-                    assert mine.all(), f"{buffer} was overwritten before\n{launch.text()}"
+            if isinstance(launch, While):
+                for part in (launch.test, *(launch.body, launch.test) * 2):
+                    self.run(part)
+                    self.check([launch.flag] if part is launch.test else [], launch)
+                continue
+            if isinstance(launch, Branch):
+                self.check([launch.index], launch)
+                before, after = self.owner, []
+                for branch in launch.branches:
+                    self.owner = before.copy()
+                    self.run(branch)
+                    after.append(self.owner)
+                # What the branches leave in different places is nobody's.
+                self.owner = np.where(np.all(np.equal(after, after[0]), axis=0), after[0], -1)
+                continue
+            self.check(launch.reads(), launch)
             for buffer in launch.writes():
                 where = self.bytes_of(buffer)
                 if where is not None:

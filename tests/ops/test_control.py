@@ -19,7 +19,7 @@ from tabgrad.errors import ArgumentError, CaptureError, NotSupportedError, Shape
 from tests.ops.engines import chosen
 
 
-@pytest.fixture(params=["reference", "wasm"], autouse=True)
+@pytest.fixture(params=["wasm", pytest.param("reference", marks=pytest.mark.slow)], autouse=True)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     with chosen(request.param):
         yield request.param

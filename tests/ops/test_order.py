@@ -24,7 +24,7 @@ from tabgrad.errors import (
 from tests.ops.engines import chosen
 
 
-@pytest.fixture(params=["reference", "wasm"], autouse=True)
+@pytest.fixture(params=["wasm", pytest.param("reference", marks=pytest.mark.slow)], autouse=True)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     with chosen(request.param):
         yield request.param

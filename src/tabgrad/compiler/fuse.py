@@ -21,7 +21,7 @@ HEAVY = frozenset(
     conv cumulative""".split()
 )
 UPDATES = frozenset({"scatter", "dynamic_update_slice"})
-CONTROL = frozenset({"scan", "while", "cond"})  # they read what they are given from memory
+CONTROL = frozenset({"scan", "while", "cond"})
 LEAVES = frozenset({"input", "value", "rows"})
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "flip", "pad", "barrier"})
 
@@ -65,6 +65,14 @@ def is_inline(node: Node) -> bool:
     return not any(name in kind for kind in (HEAVY, UPDATES, LEAVES, CONTROL)) and name != "sort"
 
 
+def carry_of(node: Node) -> tuple[int, int]:
+    """Which sources of a loop are its first carry: from, up to. None are for a cond."""
+    if node.prim.name == "cond":
+        return len(node.srcs), len(node.srcs)
+    first = node.params["n_const"]
+    return first, first + node.params["n_carry"] if "n_carry" in node.params else len(node.srcs)
+
+
 def fuse(graph: EntryGraph) -> list[Unit]:
     """The units of a graph, in an order in which they can run."""
     # A state that stays what it is needs no kernel.
@@ -105,7 +113,8 @@ class _Fusion:
                 for operand in node.srcs:
                     self._store_base(operand)
             elif node.prim.name in CONTROL:
-                for operand in node.srcs:
+                # Read from memory in every turn; a first carry is written where the carry lives.
+                for operand in (*node.srcs[: carry_of(node)[0]], *node.srcs[carry_of(node)[1] :]):
                     self.stored.add(id(operand))
 
     def _store_base(self, operand: Node) -> None:

@@ -258,10 +258,11 @@ class _Planner:
         body: Graph = p["body"]
         n_const, n_carry = p["n_const"], p["n_carry"]
         loop = Loop("", p["length"], p["reverse"], node)
-        sources = [self.buffers[id(src)] for src in node.srcs]
         homes = self._homes(unit)
-        carry = self._carry(homes, sources[n_const : n_const + n_carry])
-        inputs = [*sources[:n_const], *(_slice(xs, loop) for xs in sources[n_const + n_carry :])]
+        carry = self._carry(homes, node.srcs[n_const : n_const + n_carry])
+        inputs = [self.buffers[id(src)] for src in node.srcs[:n_const]]
+        xs = [self.buffers[id(src)] for src in node.srcs[n_const + n_carry :]]
+        inputs += [_slice(x, loop) for x in xs]
         kept = [i for i in range(n_carry, len(node.outs)) if i in homes]
         loop.body = self._inner(
             [*body.inputs[:n_const], *body.inputs[n_const + n_carry :]],
@@ -278,14 +279,13 @@ class _Planner:
         node = unit.core
         assert node is not None
         test, body, n_const = node.params["test"], node.params["body"], node.params["n_const"]
-        sources = [self.buffers[id(src)] for src in node.srcs]
-        carry = self._carry(self._homes(unit), sources[n_const:])
+        consts = [self.buffers[id(src)] for src in node.srcs[:n_const]]
+        carry = self._carry(self._homes(unit), node.srcs[n_const:])
         flag = self._temporary(1, bool_)
         loop = While("", node, flag, outputs=[(out, self.buffers[id(out)]) for out in unit.stored])
-        everything = [*sources[:n_const], *carry]
-        loop.test = self._inner(test.inputs, everything, [(test.outputs[0], flag)])
+        loop.test = self._inner(test.inputs, [*consts, *carry], [(test.outputs[0], flag)])
         loop.body = self._inner(
-            body.inputs[:n_const], sources[:n_const], [], body.inputs[n_const:], carry, body.outputs
+            body.inputs[:n_const], consts, [], body.inputs[n_const:], carry, body.outputs
         )
         self.done.append(loop)
 
@@ -303,12 +303,19 @@ class _Planner:
             choice.branches.append(self._inner(graph.inputs, sources, results))
         self.done.append(choice)
 
-    def _carry(self, homes: Mapping[int, Buffer], sources: Sequence[Buffer]) -> list[Buffer]:
+    def _carry(self, homes: Mapping[int, Buffer], first: Sequence[Node]) -> list[Buffer]:
         """Buffers with the first carry of a loop."""
         carry = []
-        for i, source in enumerate(sources):
-            own = homes.get(i) or self._temporary(source.size, source.dtype)
-            self._add(self._copy(source, own))
+        for i, node in enumerate(first):
+            own = homes.get(i) or self._temporary(node.size, node.dtype)
+            self.low.restart_names()
+            space = self.low.loops(node.shape, "i")
+            at = tuple([Index.of(v) for v in space])
+            value = self.low.element(node, at)
+            store = Store(own, flatten(at, node.shape), value)
+            kernel = Kernel("map", space, [store], nodes=(node,))
+            kernel.flops = node.size * _arithmetic([value])
+            self._add(kernel)
             carry.append(own)
         return carry
 
