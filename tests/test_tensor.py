@@ -88,6 +88,13 @@ def test_a_handle_can_be_assigned_to_and_shares_nothing():
         tg.Variable([1.0])[0] = 2.0
 
 
+def test_a_tensor_is_iterated_along_its_first_axis():
+    assert [row.tolist() for row in tg.tensor([[1, 2], [3, 4]])] == [[1, 2], [3, 4]]
+    assert list(tg.zeros((0, 3))) == []
+    with pytest.raises(TypeError, match="0-d"):
+        list(tg.tensor(1))
+
+
 def test_at_gives_a_new_tensor():
     x = tg.tensor([1.0, 2.0, 3.0])
     assert x.at[1].set(5).tolist() == [1, 5, 3]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from tabgrad.errors import ShapeError
+from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ops import (
     activation,
     complex_numbers,
@@ -102,6 +102,13 @@ def _matrix_transpose(self: Any) -> Tensor:
     return manipulation.matrix_transpose(self)
 
 
+def _iterate(self: Any) -> Iterator[Tensor]:
+    if not self.shape:
+        # Without this, an index error would end the loop before it began.
+        raise DtypeError("expected a tensor with at least one axis to iterate over; received 0-d")
+    return (indexing.getitem(self, i) for i in range(self.shape[0]))
+
+
 def _at(self: Any) -> updates.At:
     return updates.At(self)
 
@@ -125,6 +132,7 @@ def install(cls: type) -> None:
     cls.mT = property(_matrix_transpose)  # type: ignore[attr-defined]
     cls.real = property(complex_numbers.real)  # type: ignore[attr-defined]
     cls.imag = property(complex_numbers.imag)  # type: ignore[attr-defined]
+    cls.__iter__ = _iterate  # type: ignore[attr-defined]
     cls.at = property(_at)  # type: ignore[attr-defined]
     # NumPy must ask us instead of looping over elements.
     cls.__array_priority__ = 1000  # type: ignore[attr-defined]
