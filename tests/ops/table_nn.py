@@ -341,6 +341,12 @@ def losses() -> Iterator[Case]:
         "sparse_categorical_crossentropy", "probabilities", tg.ops.sparse_categorical_crossentropy,
         lambda y, p: -np.log((p / p.sum(-1, keepdims=True))[np.arange(5), y]), (digits, p), **loose,
     )  # fmt: skip
+    masked = np.where(np.eye(3, dtype=bool)[[1, 0, 2, 2, 1]], np.float32(-np.inf), logits)
+    yield Case(
+        "sparse_categorical_crossentropy", "classes that cannot be",
+        lambda y, x: tg.ops.sparse_categorical_crossentropy(y, x, from_logits=True),
+        lambda y, x: -_log_softmax(x)[np.arange(5), y], (digits, masked), **loose,
+    )  # fmt: skip
     yield Case(
         "sparse_categorical_crossentropy", "axis 1",
         lambda y, x: tg.ops.sparse_categorical_crossentropy(y, x, from_logits=True, axis=1),

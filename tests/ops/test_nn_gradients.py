@@ -352,6 +352,19 @@ def test_ctc_slope_of_what_cannot_be_is_0(engine: str) -> None:
     assert np.allclose(slope[1].sum(-1), 0, atol=1e-6)
 
 
+def test_a_class_that_cannot_be_has_no_slope(engine: str) -> None:
+    scores = tg.tensor(np.float32([[0, 1, -np.inf], [-np.inf, 2, 2]]))
+    slope = np.asarray(
+        tg.grad(
+            lambda x: tg.ops.sum(
+                tg.nn.sparse_categorical_crossentropy(np.int32([1, 2]), x, from_logits=True)
+            )
+        )(scores)
+    )
+    half = 1 / (1 + np.e)
+    np.testing.assert_allclose(slope, [[half, -half, 0], [0, 0.5, -0.5]], atol=1e-6)
+
+
 def test_sparsemax_slope(engine: str) -> None:
     x = np.float32([1.0, 0.8, -3.0, 0.7])
     rows = [

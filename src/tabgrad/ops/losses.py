@@ -119,8 +119,9 @@ def sparse_categorical_crossentropy(
             f"{list(wanted)}; received {list(labels.shape)}. One-hot labels go to "
             "categorical_crossentropy"
         )
-    codes = one_hot(labels, guess.shape[at], at, guess.dtype)
-    return -r.sum(codes * _log_probabilities(guess, from_logits, at), at)
+    mine = one_hot(labels, guess.shape[at], at, "bool")
+    # Chosen, not multiplied by 0: a class with a score of -inf is none that costs.
+    return -r.sum(e.where(mine, _log_probabilities(guess, from_logits, at), 0.0), at)
 
 
 def psnr(x1: Any, x2: Any, max_val: Any) -> Tensor:
