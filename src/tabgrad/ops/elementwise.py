@@ -14,7 +14,16 @@ from tabgrad.dtypes import as_dtype, bool_
 from tabgrad.errors import DtypeError, NotSupportedError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import aligned, also_complex, common, node_of, on_parts, parts_of
+from tabgrad.ops.arguments import (
+    aligned,
+    also_complex,
+    broadcast_shapes,
+    common,
+    node_of,
+    on_parts,
+    parts_of,
+    spread,
+)
 from tabgrad.ops.dtype_functions import result_type as result_type
 from tabgrad.tensor import Tensor, converted
 
@@ -277,8 +286,6 @@ def where(condition: Any, x1: Any, x2: Any) -> Tensor:
     """x1 where `condition` holds, x2 elsewhere."""
     x, y = common("where", x1, x2)
     cond = b.cast(node_of(condition), bool_)
-    from tabgrad.ops.arguments import broadcast_shapes, spread
-
     shape = broadcast_shapes("where", cond.shape, x.shape, y.shape)
     return Tensor(make("select", spread(cond, shape), spread(x, shape), spread(y, shape)))
 
