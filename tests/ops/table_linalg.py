@@ -399,7 +399,38 @@ def views() -> Iterator[Case]:
                (integers((2, 4, 3)),))  # fmt: skip
 
 
-PARTS = (triangular, elimination, orthogonal, spectral, singular, norms, functions, products, views)
+def doubles() -> Iterator[Case]:
+    """float64, to its own precision."""
+    x, y = (random((4, 4), seed).astype(np.float64) / 3 for seed in (1, 2))
+    x = x + 2 * np.eye(4)
+    for op, oracle, inputs in (
+        ("cholesky", lambda a: np.linalg.cholesky(a), (x @ x.T,)),
+        ("solve", np.linalg.solve, (x, y)),
+        ("inv", np.linalg.inv, (x,)),
+        ("det", np.linalg.det, (x,)),
+        ("qr", lambda a: list(np.linalg.qr(a)), (x,)),
+        ("lu", scipy.linalg.lu, (x,)),
+        ("svdvals", lambda a: np.linalg.svd(a, compute_uv=False), (x,)),
+        ("eigvalsh", np.linalg.eigvalsh, (x + x.T,)),
+        ("pinv", np.linalg.pinv, (x[:, :3],)),
+        ("expm", scipy.linalg.expm, (x,)),
+        ("norm", np.linalg.norm, (x,)),
+    ):
+        yield close(f"linalg.{op}", "float64", oracle, *inputs, ulp=60, dtype="float64")
+
+
+PARTS = (
+    triangular,
+    elimination,
+    orthogonal,
+    spectral,
+    singular,
+    norms,
+    functions,
+    products,
+    views,
+    doubles,
+)
 CASES = [case for part in PARTS for case in part()]
 # keras.ops has these names without `linalg`, too; the function is the same.
 KERAS = (
