@@ -456,7 +456,7 @@ def other_floats() -> Iterator[Case]:
             # Keras computes in float32.
             loose = op == "conv" and dtype == "float64"
             yield Case(
-                op, f"{dtype} {label}".strip(), call, oracle,
+                op, f"in {dtype} {label}".strip(), call, oracle,
                 tuple(x.astype(dtype) for x in inputs), 2.0**33 if loose else ulp,
                 lambda *xs, n=1 + (op == "moments"): [8.0] * n, dtype=dtype,
             )  # fmt: skip
