@@ -32,7 +32,10 @@ READS: dict[str, Callable[[tg.Tensor], Any]] = {
     "of an assigned Variable": lambda x: [LEVEL.assign(x.sum()), float(LEVEL.value)],
     "in a gradient": lambda x: tg.grad(lambda y: (y * float(y.sum())).sum())(x),
     "in a scan": lambda x: ops.scan(lambda c, r: (c + r, float(r)), tg.tensor(0.0), x),
+    "in a cond": lambda x: ops.cond(x.sum() > 0, lambda: float(x.sum()), lambda: 0.0),
+    "in a while_loop": lambda x: ops.while_loop(lambda v: float(v.sum()) > 1, lambda v: v / 2, x),
 }
+CAPTURED = ("in a scan", "in a cond", "in a while_loop")  # with or without tg.compile
 LEVEL = tg.Variable(1.0, name="level")
 
 
@@ -53,7 +56,7 @@ def test_reading_a_value_raises(name: str) -> None:
     # Nothing is left behind: neither half an assignment, nor capturing.
     assert (LEVEL.version, float(LEVEL.value)) == (version, level)
     assert x.tolist() == [3, 4]
-    if "Variable" not in name and name not in ("in a scan",):
+    if "Variable" not in name and name not in CAPTURED:
         READS[name](x)  # outside it is no problem
 
 

@@ -115,6 +115,15 @@ def counted() -> Iterator[Case]:
         lambda m: tg.ops.fori_loop(0, 4, lambda i, p: p @ m, m),
         lambda m: np.linalg.matrix_power(m, 5), (np.float32(integers((5, 5), 1, -1, 2)),),
     )  # fmt: skip
+    yield Case(
+        "while_loop",
+        "a large contraction in its body",
+        lambda m: tg.ops.while_loop(lambda i, p: i < 3, lambda i, p: (i + 1, (p @ m) % 7), (0, m))[
+            1
+        ],
+        lambda m: ((((m @ m) % 7) @ m % 7) @ m) % 7,
+        (np.float32(integers((70, 70), 1, 0, 4)),),
+    )
 
 
 def maps() -> Iterator[Case]:
