@@ -344,7 +344,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, device: Any
     check_device(device)
     shape = _shape((N, N if M is None else M))
     row, column = b.iota(shape, 0, int32), b.iota(shape, 1, int32)
-    on = b.eq(b.add(row, b.like(row, k)), column)
+    on = b.eq(b.add(row, b.like(row, _offset(shape, k))), column)
     return converted(Tensor(on), as_dtype(dtype or float32))
 
 
@@ -362,7 +362,12 @@ def _below(shape: tuple[int, ...], k: int) -> Node:
     """Where in matrices of this shape an element is on or below the k-th diagonal."""
     rank = len(shape)
     row, column = b.iota(shape, rank - 2, int32), b.iota(shape, rank - 1, int32)
-    return b.lt(column, b.add(row, b.like(row, k + 1)))
+    return b.lt(column, b.add(row, b.like(row, _offset(shape, k) + 1)))
+
+
+def _offset(shape: tuple[int, ...], k: int) -> int:
+    """A diagonal's number, which may be any: far outside the matrix one is like the next."""
+    return max(-shape[-2] - 1, min(k, shape[-1] + 1))
 
 
 @on_parts()

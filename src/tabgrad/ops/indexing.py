@@ -189,7 +189,8 @@ def _places(mask: Node, shape: Sequence[int]) -> list[Any]:
     flat = unpack([realize.read(mask)], mask.dtype)
     if not mask.shape:
         return [bool(flat[0])]
-    if tuple(shape) != mask.shape:
+    # An axis of size 0 picks nothing from an axis of any size, as in NumPy.
+    if any(m not in (n, 0) for m, n in zip(mask.shape, shape, strict=True)):
         raise RangeError(
             f"expected a mask of the shape of the axes it stands for, {list(shape)}; received "
             f"{list(mask.shape)}"

@@ -52,13 +52,6 @@ def _sigmoid64(x: Array) -> Array:
     return np.where(x >= 0, 1.0 / (1.0 + small), small / (1.0 + small))
 
 
-def _sign(x: Array) -> Array:
-    # Written out because NumPy's sign has no bool and drops the sign of -0.
-    if x.dtype.kind != "f":
-        return np.sign(x)
-    return np.where(x > 0, x.dtype.type(1), np.where(x < 0, x.dtype.type(-1), x))
-
-
 def _not(x: Array) -> Array:
     return np.logical_not(x) if x.dtype.kind == "b" else np.bitwise_not(x)
 
@@ -154,7 +147,7 @@ def _threefry(params: Any, out: Any, *xs: Array) -> tuple[Array, Array]:
 RULES: dict[str, Callable[..., Any]] = {
     "neg": direct(np.negative),
     "abs": direct(np.abs),
-    "sign": direct(_sign),
+    "sign": direct(np.sign),
     "floor": direct(np.floor),
     "ceil": direct(np.ceil),
     "round": direct(np.rint),
