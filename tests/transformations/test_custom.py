@@ -1,11 +1,14 @@
 """`custom_gradient` and `checkpoint`, against JAX and against what they must not do."""
 
+import gc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import tabgrad as tg
+from tabgrad import realize
 from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError
 from tests.transformations.functions import close
 
@@ -289,3 +292,41 @@ def test_recomputation_is_not_merged_with_the_forward_pass():
     # Eight products forward, eight back to x; the three inner ones of each segment again.
     assert count["plain"] == 16
     assert count["saving"] >= 16 + 6
+
+
+# Loops -------------------------------------------------------------------------------------------
+
+
+CLIPPED = tg.custom_gradient(lambda x: (tg.exp(x), lambda g: g * 2))
+AGAIN = tg.checkpoint(lambda x: tg.sin(x) * x)
+LOOPS = {
+    "grad": lambda x: tg.grad(lambda x: (tg.sin(x) * x).sum())(x),
+    "checkpoint": lambda x: tg.grad(lambda x: AGAIN(x).sum())(x),
+    "custom_gradient": lambda x: tg.grad(lambda x: CLIPPED(x).sum())(x),
+    "vmap of grad": lambda x: tg.vmap(tg.grad(lambda x: tg.sin(x) * x))(x),
+    "hessian": lambda x: tg.hessian(lambda x: (tg.sin(x) * x).sum())(x),
+    "jvp": lambda x: tg.jvp(tg.sin, (x,), (x,))[1],
+    "vjp": lambda x: tg.vjp(tg.sin, x)[1](x)[0],
+    "scan": lambda x: tg.grad(lambda x: tg.scan(lambda c, y: (c * y, None), x[0], x)[0])(x),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_eager_loops_compile_once_and_hold_nothing(name):
+    from tabgrad.ir import graph
+
+    x = tg.tensor([0.5, 1.0, 1.5])
+    compiled, run = [], LOOPS[name]
+    with pytest.MonkeyPatch.context() as patch:
+        load = realize.load
+        patch.setattr(realize, "load", lambda graphs: compiled.append(1) or load(graphs))
+        for _ in range(3):
+            run(x).tolist()
+        gc.collect()
+        nodes = len(graph._table)
+        compiled.clear()
+        for _ in range(10):
+            run(x).tolist()
+    assert not compiled
+    gc.collect()
+    assert len(graph._table) <= nodes + 5

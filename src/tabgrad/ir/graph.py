@@ -194,6 +194,19 @@ _plain_origins: dict[str, Origin] = {}  # without a line there is one for each l
 _PACKAGE = __name__.partition(".")[0]
 
 
+_recordings: list[list[Node]] = []
+
+
+@contextmanager
+def recording() -> Iterator[list[Node]]:
+    """Collects the nodes that are made inside, which are those that did not exist before."""
+    _recordings.append([])
+    try:
+        yield _recordings[-1]
+    finally:
+        _recordings.pop()
+
+
 @contextmanager
 def layer_scope(name: str) -> Iterator[None]:
     """Nodes made inside carry this layer name (below the names of the scopes around it)."""
@@ -253,6 +266,9 @@ def make(name: str, *srcs: Node, **params: Any) -> Node:
     node.origin = _origin()
     reference = _table[key] = _Reference(node, _forget)
     reference.key = key
+    if _recordings:
+        for made in _recordings:
+            made.append(node)
     return node
 
 
@@ -324,7 +340,8 @@ def structure(
     roots: Sequence[Node], stop: Callable[[Node], bool] | None = None
 ) -> tuple[tuple[Any, ...], list[Node]]:
     """A hashable description of the graph in which leaves are numbered by first appearance, and
-    those leaves: equal descriptions are the same computation on different leaves."""
+    those leaves: equal descriptions are the same computation on different leaves. A `tag` is what
+    it stands for, or no two gradients would be the same computation."""
     position: dict[int, int] = {}
     leaves: list[Node] = []
     lines: list[Any] = []
@@ -344,7 +361,10 @@ def structure(
                 stack += below
                 continue
         stack.pop()
-        position[id(node)] = len(position)
+        if name == "tag" and not leaf:
+            position[id(node)] = position[id(node.srcs[0])]
+            continue
+        position[id(node)] = len(lines)
         if leaf:
             leaves.append(node)
             lines.append((len(leaves), *[(shape, dtype.name) for shape, dtype in node.outs]))
