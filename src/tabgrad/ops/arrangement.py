@@ -18,12 +18,24 @@ from tabgrad.tensor import Tensor
 
 
 def fliplr(x: Any) -> Tensor:
-    """Reversed along the second axis."""
+    """Reversed along the second axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.fliplr([[1, 2], [3, 4]]).tolist()
+        [[2, 1], [4, 3]]
+    """
     return flip(x, 1)
 
 
 def flipud(x: Any) -> Tensor:
-    """Reversed along the first axis."""
+    """Reversed along the first axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.flipud([[1, 2], [3, 4]]).tolist()
+        [[3, 4], [1, 2]]
+    """
     return flip(x, 0)
 
 

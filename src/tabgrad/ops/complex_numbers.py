@@ -49,18 +49,36 @@ def complex(real: Any, imag: Any) -> Tensor:
 
 
 def real(x: Any) -> Tensor:
-    """The real part; x itself where x is real."""
+    """The real part; x itself where x is real.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.real(tg.tensor([1 + 2j])).tolist()
+        [1.0]
+    """
     return Tensor(parts_of(x)[0])
 
 
 def imag(x: Any) -> Tensor:
-    """The imaginary part; zeros where x is real."""
+    """The imaginary part; zeros where x is real.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.imag(tg.tensor([1 + 2j])).tolist()
+        [2.0]
+    """
     node, imaginary = parts_of(x)
     return Tensor(b.like(node, 0) if imaginary is None else imaginary)
 
 
 def conj(x: Any) -> Tensor:
-    """x with the sign of its imaginary part changed; x itself where x is real."""
+    """x with the sign of its imaginary part changed; x itself where x is real.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.conj(tg.tensor([1 + 2j])).tolist()
+        [(1-2j)]
+    """
     node, imaginary = parts_of(x)
     return Tensor(node) if imaginary is None else Tensor(node, b.neg(imaginary))
 
@@ -69,7 +87,13 @@ conjugate = conj
 
 
 def angle(x: Any) -> Tensor:
-    """The argument of x in radians, from -pi to pi: 0 or pi for real numbers."""
+    """The argument of x in radians, from -pi to pi: 0 or pi for real numbers.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.angle(tg.tensor([1 + 0j, -1.0])).shape
+        (2,)
+    """
     if is_complex(x):
         return e.arctan2(imag(x), real(x))
     (node,) = common("angle", x, floating=True)
@@ -115,7 +139,13 @@ def view_as_complex(x: Any) -> Tensor:
 
 
 def view_as_real(x: Any) -> Tensor:
-    """The parts of complex numbers along a new last axis of size 2."""
+    """The parts of complex numbers along a new last axis of size 2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.view_as_real(tg.tensor([1 + 2j])).tolist()
+        [[1.0, 2.0]]
+    """
     return manipulation.stack([Tensor(part) for part in complex_parts(x)], -1)
 
 

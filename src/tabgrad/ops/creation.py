@@ -104,26 +104,50 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 
 
 def zeros(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
-    """All 0, float32 by default."""
+    """All 0, float32 by default.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.zeros((1, 2)).tolist()
+        [[0.0, 0.0]]
+    """
     check_device(device)
     return _filled(_shape(shape), 0, as_dtype(dtype or float32))
 
 
 def ones(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
-    """All 1, float32 by default."""
+    """All 1, float32 by default.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ones((1, 2)).tolist()
+        [[1.0, 1.0]]
+    """
     check_device(device)
     return _filled(_shape(shape), 1, as_dtype(dtype or float32))
 
 
 def empty(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
-    """The same as zeros: nothing here is ever uninitialised."""
+    """The same as zeros: nothing here is ever uninitialised.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.empty(2).shape
+        (2,)
+    """
     return zeros(shape, dtype, device)
 
 
 def full(
     shape: int | Sequence[int], fill_value: Any, dtype: Any = None, device: Any = None
 ) -> Tensor:
-    """All `fill_value`, by default of its own dtype; an array broadcasts to the shape."""
+    """All `fill_value`, by default of its own dtype; an array broadcasts to the shape.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.full((2,), 7).tolist()
+        [7, 7]
+    """
     check_device(device)
     if isinstance(fill_value, (bool, int, float, complex)):
         return _filled(_shape(shape), fill_value, as_dtype(dtype or type(fill_value)))
@@ -149,24 +173,48 @@ def _like(x: Any, value: Any, dtype: Any) -> Tensor:
 
 
 def zeros_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """0 in the shape (and dtype) of x."""
+    """0 in the shape (and dtype) of x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.zeros_like([1, 2]).tolist()
+        [0, 0]
+    """
     check_device(device)
     return _like(x, 0, dtype)
 
 
 def ones_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """1 in the shape (and dtype) of x."""
+    """1 in the shape (and dtype) of x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ones_like([1, 2]).tolist()
+        [1, 1]
+    """
     check_device(device)
     return _like(x, 1, dtype)
 
 
 def empty_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """The same as zeros_like."""
+    """The same as zeros_like.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.empty_like([1, 2]).shape
+        (2,)
+    """
     return zeros_like(x, dtype, device)
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """`fill_value` in the shape (and dtype) of x."""
+    """`fill_value` in the shape (and dtype) of x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.full_like([1, 2], 7).tolist()
+        [7, 7]
+    """
     check_device(device)
     if isinstance(fill_value, (bool, int, float, complex)):
         return _like(x, fill_value, dtype)
@@ -185,6 +233,11 @@ def arange(
 
     Raises:
         ArgumentError: a step of 0.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.arange(2, 8, 3).tolist()
+        [2, 5]
     """
     check_device(device)
     if stop is None:
@@ -340,7 +393,13 @@ def _spaced(start: float, stop: float, num: int, endpoint: bool, work: DType) ->
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
-    """1 on the k-th diagonal of an (N, M) matrix."""
+    """1 on the k-th diagonal of an (N, M) matrix.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.eye(2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
     check_device(device)
     shape = _shape((N, N if M is None else M))
     row, column = b.iota(shape, 0, int32), b.iota(shape, 1, int32)
@@ -349,12 +408,24 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, device: Any
 
 
 def identity(n: int, dtype: Any = None) -> Tensor:
-    """1 on the diagonal of an (n, n) matrix."""
+    """1 on the diagonal of an (n, n) matrix.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.identity(2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
     return eye(n, dtype=dtype)
 
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
-    """1 on and below the k-th diagonal of an (N, M) matrix."""
+    """1 on and below the k-th diagonal of an (N, M) matrix.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.tri(2).tolist()
+        [[1.0, 0.0], [1.0, 1.0]]
+    """
     return converted(Tensor(_below((N, N if M is None else M), k)), as_dtype(dtype or float32))
 
 

@@ -191,5 +191,11 @@ class NamespaceInfo:
 
 
 def __array_namespace_info__() -> NamespaceInfo:
-    """What this Array API namespace can do (2024.12, "Inspection")."""
+    """What this Array API namespace can do (2024.12, "Inspection").
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.__array_namespace_info__().devices()
+        ['cpu']
+    """
     return NamespaceInfo()

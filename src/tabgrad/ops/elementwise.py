@@ -29,7 +29,13 @@ from tabgrad.tensor import Tensor, converted
 
 
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None) -> Tensor:
-    """Anything array-like as a Tensor, converted to `dtype` if given. There are no sparse ones."""
+    """Anything array-like as a Tensor, converted to `dtype` if given. There are no sparse ones.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.convert_to_tensor([1, 2]).dtype
+        int32
+    """
     if sparse:
         raise NotSupportedError(
             "expected sparse=None: tensors are dense; received True. See tg.sparse_to_dense"
@@ -43,7 +49,13 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None) -> 
 def cast(x: Any, dtype: Any) -> Tensor:
     """x converted to `dtype`: floats truncate and saturate, integers wrap, non-zero is True.
 
-    A complex x becomes complex or bool; for anything else take `tg.real` or `tg.abs` first."""
+    A complex x becomes complex or bool; for anything else take `tg.real` or `tg.abs` first.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.cast([1.7, -1.7], "int32").tolist()
+        [1, -1]
+    """
     return converted(Tensor(*parts_of(x)), as_dtype(dtype))
 
 
@@ -64,25 +76,49 @@ def _numeric(name: str, *xs: Any) -> list[Node]:
 
 @also_complex
 def add(x1: Any, x2: Any) -> Tensor:
-    """x1 + x2."""
+    """x1 + x2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.add([1, 2], 3).tolist()
+        [4, 5]
+    """
     return Tensor(make("add", *_numeric("add", x1, x2)))
 
 
 @also_complex
 def subtract(x1: Any, x2: Any) -> Tensor:
-    """x1 - x2."""
+    """x1 - x2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.subtract([1, 2], 3).tolist()
+        [-2, -1]
+    """
     return Tensor(make("sub", *_numeric("subtract", x1, x2)))
 
 
 @also_complex
 def multiply(x1: Any, x2: Any) -> Tensor:
-    """x1 * x2."""
+    """x1 * x2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.multiply([1, 2], 3).tolist()
+        [3, 6]
+    """
     return Tensor(make("mul", *_numeric("multiply", x1, x2)))
 
 
 @also_complex
 def divide(x1: Any, x2: Any) -> Tensor:
-    """x1 / x2, always floating point."""
+    """x1 / x2, always floating point.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.divide([1, 2], 4).tolist()
+        [0.25, 0.5]
+    """
     return Tensor(make("div", *aligned("divide", x1, x2, floating=True)))
 
 
@@ -90,12 +126,24 @@ true_divide = divide
 
 
 def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """floor(x1 / x2); an integer divided by 0 gives 0."""
+    """floor(x1 / x2); an integer divided by 0 gives 0.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.floor_divide([7, -7], 2).tolist()
+        [3, -4]
+    """
     return Tensor(make("floordiv", *_numeric("floor_divide", x1, x2)))
 
 
 def mod(x1: Any, x2: Any) -> Tensor:
-    """x1 - x2*floor(x1/x2), with the sign of x2; integers modulo 0 give 0."""
+    """x1 - x2*floor(x1/x2), with the sign of x2; integers modulo 0 give 0.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.mod([7, -7], 3).tolist()
+        [1, 2]
+    """
     return Tensor(make("mod", *_numeric("mod", x1, x2)))
 
 
@@ -104,7 +152,13 @@ remainder = mod
 
 @also_complex
 def power(x1: Any, x2: Any) -> Tensor:
-    """x1**x2; small constant integer exponents become products."""
+    """x1**x2; small constant integer exponents become products.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.power([2, 3], 2).tolist()
+        [4, 9]
+    """
     if isinstance(x2, (int, float)) and not isinstance(x2, bool):
         if isinstance(x2, float):  # an integer array takes the exponent's type
             x1 = Tensor(common("power", x1, x2)[0])
@@ -122,40 +176,82 @@ def power(x1: Any, x2: Any) -> Tensor:
 
 
 def maximum(x1: Any, x2: Any) -> Tensor:
-    """The larger of each pair; NaN if either is."""
+    """The larger of each pair; NaN if either is.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.maximum([1, 5], 3).tolist()
+        [3, 5]
+    """
     return Tensor(make("max", *aligned("maximum", x1, x2)))
 
 
 def minimum(x1: Any, x2: Any) -> Tensor:
-    """The smaller of each pair; NaN if either is."""
+    """The smaller of each pair; NaN if either is.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.minimum([1, 5], 3).tolist()
+        [1, 3]
+    """
     return Tensor(make("min", *aligned("minimum", x1, x2)))
 
 
 def arctan2(x1: Any, x2: Any) -> Tensor:
-    """The angle of the point (x2, x1), in radians from -pi to pi."""
+    """The angle of the point (x2, x1), in radians from -pi to pi.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.arctan2([0.0], [1.0]).tolist()
+        [0.0]
+    """
     return Tensor(make("atan2", *aligned("arctan2", x1, x2, floating=True)))
 
 
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
-    """x limited to [x_min, x_max]."""
+    """x limited to [x_min, x_max].
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.clip([-5, 0, 5], -1, 1).tolist()
+        [-1, 0, 1]
+    """
     return minimum(maximum(x, x_min), x_max)
 
 
 @also_complex
 def negative(x: Any) -> Tensor:
-    """-x."""
+    """-x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.negative([1, -2]).tolist()
+        [-1, 2]
+    """
     return Tensor(make("neg", *_numeric("negative", x)))
 
 
 @also_complex
 def positive(x: Any) -> Tensor:
-    """x itself, of a numeric dtype."""
+    """x itself, of a numeric dtype.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.positive([1, -2]).tolist()
+        [1, -2]
+    """
     return Tensor(*_numeric("positive", x))
 
 
 @also_complex
 def abs(x: Any) -> Tensor:
-    """|x|."""
+    """|x|.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.abs(tg.tensor([-3.0, 3 + 4j])).tolist()
+        [3.0, 5.0]
+    """
     node = node_of(x)
     return Tensor(node if node.dtype.kind in "bu" else make("abs", node))
 
@@ -165,7 +261,13 @@ absolute = abs
 
 @also_complex
 def sign(x: Any) -> Tensor:
-    """-1, 0 or 1; NaN stays NaN."""
+    """-1, 0 or 1; NaN stays NaN.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.sign([-3.0, 0.0]).tolist()
+        [-1.0, 0.0]
+    """
     return Tensor(make("sign", *_numeric("sign", x)))
 
 
@@ -175,23 +277,47 @@ def _rounding(name: str, x: Any) -> Tensor:
 
 
 def floor(x: Any) -> Tensor:
-    """Largest integer not above x."""
+    """Largest integer not above x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.floor([1.5, -1.5]).tolist()
+        [1.0, -2.0]
+    """
     return _rounding("floor", x)
 
 
 def ceil(x: Any) -> Tensor:
-    """Smallest integer not below x."""
+    """Smallest integer not below x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ceil([1.5, -1.5]).tolist()
+        [2.0, -1.0]
+    """
     return _rounding("ceil", x)
 
 
 def trunc(x: Any) -> Tensor:
-    """x without its fraction."""
+    """x without its fraction.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.trunc([1.5, -1.5]).tolist()
+        [1.0, -1.0]
+    """
     return _rounding("trunc", x)
 
 
 @on_parts()
 def round(x: Any, decimals: int = 0) -> Tensor:
-    """Nearest integer, halves to even; with `decimals` digits after the point."""
+    """Nearest integer, halves to even; with `decimals` digits after the point.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.round([0.5, 1.5]).tolist()
+        [0.0, 2.0]
+    """
     if decimals == 0:
         return _rounding("round", x)
     scale = 10.0**decimals
@@ -200,90 +326,180 @@ def round(x: Any, decimals: int = 0) -> Tensor:
 
 @also_complex
 def sqrt(x: Any) -> Tensor:
-    """Square root; NaN below 0."""
+    """Square root; NaN below 0.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.sqrt([4.0, 9.0]).tolist()
+        [2.0, 3.0]
+    """
     return _real("sqrt", x)
 
 
 def rsqrt(x: Any) -> Tensor:
-    """1 / sqrt(x)."""
+    """1 / sqrt(x).
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.rsqrt([4.0]).tolist()
+        [0.5]
+    """
     return reciprocal(sqrt(x))
 
 
 @also_complex
 def reciprocal(x: Any) -> Tensor:
-    """1 / x."""
+    """1 / x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.reciprocal([4.0]).tolist()
+        [0.25]
+    """
     (node,) = common("reciprocal", x, floating=True)
     return Tensor(b.div(b.like(node, 1), node))
 
 
 @also_complex
 def square(x: Any) -> Tensor:
-    """x * x."""
+    """x * x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.square([3, -4]).tolist()
+        [9, 16]
+    """
     (node,) = _numeric("square", x)
     return Tensor(b.mul(node, node))
 
 
 @also_complex
 def exp(x: Any) -> Tensor:
-    """e**x."""
+    """e**x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.exp([0.0]).tolist()
+        [1.0]
+    """
     return _real("exp", x)
 
 
 @also_complex
 def expm1(x: Any) -> Tensor:
-    """e**x - 1, accurate near 0."""
+    """e**x - 1, accurate near 0.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.expm1([0.0]).tolist()
+        [0.0]
+    """
     return _real("expm1", x)
 
 
 @also_complex
 def log(x: Any) -> Tensor:
-    """Natural logarithm; -inf at 0, NaN below."""
+    """Natural logarithm; -inf at 0, NaN below.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.log([1.0, 0.0]).tolist()
+        [0.0, -inf]
+    """
     return _real("log", x)
 
 
 @also_complex
 def log1p(x: Any) -> Tensor:
-    """log(1 + x), accurate near 0."""
+    """log(1 + x), accurate near 0.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.log1p([0.0]).tolist()
+        [0.0]
+    """
     return _real("log1p", x)
 
 
 @also_complex
 def sin(x: Any) -> Tensor:
-    """Sine of x in radians."""
+    """Sine of x in radians.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.sin([0.0]).tolist()
+        [0.0]
+    """
     return _real("sin", x)
 
 
 @also_complex
 def cos(x: Any) -> Tensor:
-    """Cosine of x in radians."""
+    """Cosine of x in radians.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.cos([0.0]).tolist()
+        [1.0]
+    """
     return _real("cos", x)
 
 
 @also_complex
 def tan(x: Any) -> Tensor:
-    """Tangent of x in radians."""
+    """Tangent of x in radians.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.tan([0.0]).tolist()
+        [0.0]
+    """
     return _real("tan", x)
 
 
 @also_complex
 def tanh(x: Any) -> Tensor:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.tanh([0.0]).tolist()
+        [0.0]
+    """
     return _real("tanh", x)
 
 
 def sigmoid(x: Any) -> Tensor:
-    """1 / (1 + e**-x)."""
+    """1 / (1 + e**-x).
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.sigmoid([0.0]).tolist()
+        [0.5]
+    """
     return _real("sigmoid", x)
 
 
 def erf(x: Any) -> Tensor:
-    """Error function (Abramowitz and Stegun 7.1.1)."""
+    """Error function (Abramowitz and Stegun 7.1.1).
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.erf([0.0]).tolist()
+        [0.0]
+    """
     return _real("erf", x)
 
 
 @on_parts("x1", "x2")
 def where(condition: Any, x1: Any, x2: Any) -> Tensor:
-    """x1 where `condition` holds, x2 elsewhere."""
+    """x1 where `condition` holds, x2 elsewhere.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.where([True, False], 1, [2, 3]).tolist()
+        [1, 3]
+    """
     x, y = common("where", x1, x2)
     cond = b.cast(node_of(condition), bool_)
     shape = broadcast_shapes("where", cond.shape, x.shape, y.shape)
@@ -292,46 +508,94 @@ def where(condition: Any, x1: Any, x2: Any) -> Tensor:
 
 @also_complex
 def equal(x1: Any, x2: Any) -> Tensor:
-    """x1 == x2; False for NaN."""
+    """x1 == x2; False for NaN.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.equal([1, 2], 2).tolist()
+        [False, True]
+    """
     return Tensor(make("eq", *aligned("equal", x1, x2)))
 
 
 @also_complex
 def not_equal(x1: Any, x2: Any) -> Tensor:
-    """x1 != x2; True for NaN."""
+    """x1 != x2; True for NaN.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.not_equal([1, 2], 2).tolist()
+        [True, False]
+    """
     return Tensor(make("ne", *aligned("not_equal", x1, x2)))
 
 
 def less(x1: Any, x2: Any) -> Tensor:
-    """x1 < x2."""
+    """x1 < x2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.less([1, 2], 2).tolist()
+        [True, False]
+    """
     return Tensor(make("lt", *aligned("less", x1, x2)))
 
 
 def less_equal(x1: Any, x2: Any) -> Tensor:
-    """x1 <= x2."""
+    """x1 <= x2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.less_equal([1, 2], 2).tolist()
+        [True, True]
+    """
     return Tensor(make("le", *aligned("less_equal", x1, x2)))
 
 
 def greater(x1: Any, x2: Any) -> Tensor:
-    """x1 > x2."""
+    """x1 > x2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.greater([2, 3], 2).tolist()
+        [False, True]
+    """
     return less(x2, x1)
 
 
 def greater_equal(x1: Any, x2: Any) -> Tensor:
-    """x1 >= x2."""
+    """x1 >= x2.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.greater_equal([1, 2], 2).tolist()
+        [False, True]
+    """
     return less_equal(x2, x1)
 
 
 @also_complex
 def isnan(x: Any) -> Tensor:
-    """True where x is NaN."""
+    """True where x is NaN.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.isnan([1.0, float("nan")]).tolist()
+        [False, True]
+    """
     node = node_of(x)
     return Tensor(make("ne", node, node))
 
 
 @also_complex
 def isfinite(x: Any) -> Tensor:
-    """True where x is neither infinite nor NaN."""
+    """True where x is neither infinite nor NaN.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.isfinite([1.0, float("inf")]).tolist()
+        [True, False]
+    """
     node = node_of(x)
     if not node.dtype.is_float:
         return Tensor(b.full(node.shape, True, bool_))
@@ -340,7 +604,13 @@ def isfinite(x: Any) -> Tensor:
 
 @also_complex
 def isinf(x: Any) -> Tensor:
-    """True where x is infinite."""
+    """True where x is infinite.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.isinf([1.0, float("inf")]).tolist()
+        [False, True]
+    """
     node = node_of(x)
     if not node.dtype.is_float:
         return Tensor(b.full(node.shape, False, bool_))
@@ -353,22 +623,46 @@ def _logical(name: str, primitive: str, *xs: Any) -> Tensor:
 
 
 def logical_and(x1: Any, x2: Any) -> Tensor:
-    """True where both are non-zero."""
+    """True where both are non-zero.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.logical_and([True, True], [True, False]).tolist()
+        [True, False]
+    """
     return _logical("logical_and", "and", x1, x2)
 
 
 def logical_or(x1: Any, x2: Any) -> Tensor:
-    """True where either is non-zero."""
+    """True where either is non-zero.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.logical_or([True, False], False).tolist()
+        [True, False]
+    """
     return _logical("logical_or", "or", x1, x2)
 
 
 def logical_xor(x1: Any, x2: Any) -> Tensor:
-    """True where exactly one is non-zero."""
+    """True where exactly one is non-zero.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.logical_xor([True, False], True).tolist()
+        [False, True]
+    """
     return _logical("logical_xor", "xor", x1, x2)
 
 
 def logical_not(x: Any) -> Tensor:
-    """True where x is zero."""
+    """True where x is zero.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.logical_not([True, False]).tolist()
+        [False, True]
+    """
     return _logical("logical_not", "not", x)
 
 
@@ -380,22 +674,46 @@ def _bitwise(name: str, primitive: str, *xs: Any) -> Tensor:
 
 
 def bitwise_and(x: Any, y: Any) -> Tensor:
-    """x & y."""
+    """x & y.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.bitwise_and([6], 3).tolist()
+        [2]
+    """
     return _bitwise("bitwise_and", "and", x, y)
 
 
 def bitwise_or(x: Any, y: Any) -> Tensor:
-    """x | y."""
+    """x | y.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.bitwise_or([6], 3).tolist()
+        [7]
+    """
     return _bitwise("bitwise_or", "or", x, y)
 
 
 def bitwise_xor(x: Any, y: Any) -> Tensor:
-    """x ^ y."""
+    """x ^ y.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.bitwise_xor([6], 3).tolist()
+        [5]
+    """
     return _bitwise("bitwise_xor", "xor", x, y)
 
 
 def bitwise_invert(x: Any) -> Tensor:
-    """~x."""
+    """~x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.bitwise_invert([0]).tolist()
+        [-1]
+    """
     return _bitwise("bitwise_invert", "not", x)
 
 
@@ -403,12 +721,24 @@ bitwise_not = bitwise_invert
 
 
 def bitwise_left_shift(x: Any, y: Any) -> Tensor:
-    """x << y; 0 when y is out of range."""
+    """x << y; 0 when y is out of range.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.bitwise_left_shift([1], 4).tolist()
+        [16]
+    """
     return _bitwise("bitwise_left_shift", "shl", x, y)
 
 
 def bitwise_right_shift(x: Any, y: Any) -> Tensor:
-    """x >> y, keeping the sign of signed integers."""
+    """x >> y, keeping the sign of signed integers.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.bitwise_right_shift([-8], 1).tolist()
+        [-4]
+    """
     return _bitwise("bitwise_right_shift", "shr", x, y)
 
 
@@ -427,12 +757,24 @@ def view(x: Any, dtype: Any = None) -> Tensor:
 
 
 def bitcast(x: Any, dtype: Any) -> Tensor:
-    """The same bits read as another dtype of the same size."""
+    """The same bits read as another dtype of the same size.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.bitcast(tg.tensor([1.0]), "int32").tolist()
+        [1065353216]
+    """
     node, want = node_of(x), as_dtype(dtype)
     return Tensor(node if node.dtype is want else make("bitcast", node, dtype=want))
 
 
 @on_parts()
 def stop_gradient(x: Any) -> Tensor:
-    """x, through which no gradient flows."""
+    """x, through which no gradient flows.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.grad(lambda x: x * tg.stop_gradient(x))(tg.tensor(3.0)).item()
+        3.0
+    """
     return Tensor(make("stop", node_of(x)))

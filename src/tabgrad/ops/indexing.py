@@ -271,7 +271,13 @@ def _product(sizes: Sequence[int]) -> int:
 
 @on_parts()
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """Elements at `indices` along an axis (of the flattened x when it is None)."""
+    """Elements at `indices` along an axis (of the flattened x when it is None).
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.take([10, 20, 30], [2, 0]).tolist()
+        [30, 10]
+    """
     node = node_of(x)
     if axis is None:
         node, axis = b.reshape(node, (node.size,)), 0
@@ -285,7 +291,13 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
 @on_parts()
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """For each place, the element whose index along `axis` stands there in `indices`."""
+    """For each place, the element whose index along `axis` stands there in `indices`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.take_along_axis([[3, 4, 5]], [[2, 0]], 1).tolist()
+        [[5, 3]]
+    """
     node = node_of(x)
     idx = node_of(indices)
     if axis is None:
@@ -316,7 +328,13 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
 @on_parts()
 def slice_(inputs: Any, start_indices: Sequence[Any], shape: Sequence[int]) -> Tensor:
-    """The window of `shape` at `start_indices`, which may be tensors; clamped so that it fits."""
+    """The window of `shape` at `start_indices`, which may be tensors; clamped so that it fits.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.slice([1, 2, 3, 4], (1,), (2,)).tolist()
+        [2, 3]
+    """
     node = node_of(inputs)
     starts = [b.cast(node_of(s, int32), int32) for s in start_indices]
     return Tensor(make("dynamic_slice", node, *starts, sizes=tuple(shape)))

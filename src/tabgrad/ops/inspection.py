@@ -23,22 +23,46 @@ def shape(x: Any) -> tuple[int, ...]:
 
 
 def size(x: Any) -> int:
-    """The number of elements."""
+    """The number of elements.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.size([[1, 2]])
+        2
+    """
     return Tensor(*parts_of(x)).size
 
 
 def ndim(x: Any) -> int:
-    """The number of axes."""
+    """The number of axes.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.ndim([[1, 2]])
+        2
+    """
     return Tensor(*parts_of(x)).ndim
 
 
 def dtype(x: Any) -> str:
-    """The name of the dtype, as Keras gives it."""
+    """The name of the dtype, as Keras gives it.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.dtype([[1, 2]])
+        'int32'
+    """
     return Tensor(*parts_of(x)).dtype.name
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether x is a tensor (or a Variable), not just something that can become one."""
+    """Whether x is a tensor (or a Variable), not just something that can become one.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.is_tensor(tg.ones(2)), tg.ops.is_tensor([1, 2])
+        (True, False)
+    """
     return isinstance(x, (Tensor, Variable))
 
 
@@ -48,15 +72,33 @@ def convert_to_numpy(x: Any) -> Any:
 
 
 def array(x: Any, dtype: Any = None) -> Tensor:
-    """Anything array-like as a tensor, `convert_to_tensor` under NumPy's name."""
+    """Anything array-like as a tensor, `convert_to_tensor` under NumPy's name.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.array([1, 2]).dtype
+        int32
+    """
     return convert_to_tensor(x, dtype)
 
 
 def copy(x: Any) -> Tensor:
-    """A tensor of its own with the values of x."""
+    """A tensor of its own with the values of x.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.copy([1, 2]).tolist()
+        [1, 2]
+    """
     return Tensor(*parts_of(x))
 
 
 def get_item(x: Any, key: Any) -> Tensor:
-    """x[key]."""
+    """x[key].
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.get_item([1, 2, 3], slice(1, None)).tolist()
+        [2, 3]
+    """
     return getitem(x, key)

@@ -27,7 +27,13 @@ MAX_PARTS = 16
 
 @on_parts()
 def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
-    """x under another shape; one size may be -1, to be computed."""
+    """x under another shape; one size may be -1, to be computed.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
+        [[1, 2], [3, 4]]
+    """
     node = node_of(x)
     shape = [newshape] if isinstance(newshape, int) else [int(n) for n in newshape]
     if shape.count(-1) > 1:
@@ -44,7 +50,13 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
 
 @on_parts()
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
-    """Axes in another order, by default reversed."""
+    """Axes in another order, by default reversed.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.transpose([[1, 2], [3, 4]]).tolist()
+        [[1, 3], [2, 4]]
+    """
     node = node_of(x)
     rank = len(node.shape)
     order = (
@@ -54,18 +66,36 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 
 
 def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
-    """Axes in the order `axes`."""
+    """Axes in the order `axes`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.permute_dims(tg.ones((2, 3, 4)), (2, 0, 1)).shape
+        (4, 2, 3)
+    """
     return transpose(x, axes)
 
 
 def matrix_transpose(x: Any) -> Tensor:
-    """The last two axes exchanged."""
+    """The last two axes exchanged.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.matrix_transpose(tg.ones((2, 3, 4))).shape
+        (2, 4, 3)
+    """
     return swapaxes(x, -1, -2)
 
 
 @on_parts()
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
-    """Two axes exchanged."""
+    """Two axes exchanged.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.swapaxes(tg.ones((2, 3, 4)), 0, 2).shape
+        (4, 3, 2)
+    """
     node = node_of(x)
     order = list(range(len(node.shape)))
     i, j = (axis_of("swapaxes", a, len(order)) for a in (axis1, axis2))
@@ -75,7 +105,13 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 
 @on_parts()
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Axes moved to other places, the others staying in order."""
+    """Axes moved to other places, the others staying in order.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.moveaxis(tg.ones((2, 3, 4)), 0, -1).shape
+        (3, 4, 2)
+    """
     node = node_of(x)
     rank = len(node.shape)
     src = [axis_of("moveaxis", a, rank) for a in ([source] if isinstance(source, int) else source)]
@@ -95,7 +131,13 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 @on_parts()
 def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Tensor:
-    """New axes of size 1 at `axis` of the result."""
+    """New axes of size 1 at `axis` of the result.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.expand_dims([1, 2], axis=1).tolist()
+        [[1], [2]]
+    """
     node = node_of(x)
     given = (axis,) if isinstance(axis, int) else tuple(axis)
     rank = len(node.shape) + len(given)
@@ -106,7 +148,13 @@ def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Tensor:
 
 @on_parts()
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Axes of size 1 removed, by default all of them."""
+    """Axes of size 1 removed, by default all of them.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.squeeze([[1, 2]]).tolist()
+        [1, 2]
+    """
     node = node_of(x)
     if axis is None:
         where: tuple[int, ...] = tuple(d for d, n in enumerate(node.shape) if n == 1)
@@ -121,13 +169,25 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 
 @on_parts()
 def ravel(x: Any) -> Tensor:
-    """x as one axis."""
+    """x as one axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ravel([[1, 2], [3, 4]]).tolist()
+        [1, 2, 3, 4]
+    """
     return reshape(x, (-1,)) if node_of(x).size else reshape(x, (0,))
 
 
 @on_parts()
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
-    """x repeated to `shape` by NumPy's rule."""
+    """x repeated to `shape` by NumPy's rule.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.broadcast_to([1, 2], (2, 2)).tolist()
+        [[1, 2], [1, 2]]
+    """
     node = node_of(x)
     want = tuple(shape)
     if broadcast_shapes("broadcast_to", node.shape, want) != want:
@@ -137,7 +197,13 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
 
 @on_parts()
 def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
-    """Arrays joined along an axis (flattened first when it is None)."""
+    """Arrays joined along an axis (flattened first when it is None).
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.concatenate([[1, 2], [3]]).tolist()
+        [1, 2, 3]
+    """
     if not xs:
         raise ArgumentError("concatenate expected at least one array; received none")
     nodes = common("concatenate", *[convert(x) for x in xs])
@@ -161,13 +227,25 @@ def convert(x: Any) -> Tensor:
 
 @on_parts()
 def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
-    """Arrays of one shape joined along a new axis."""
+    """Arrays of one shape joined along a new axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.stack([[1, 2], [3, 4]], axis=1).tolist()
+        [[1, 3], [2, 4]]
+    """
     return concatenate([expand_dims(item, axis) for item in x], axis)
 
 
 @on_parts()
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """Equal parts, or parts between the given indices."""
+    """Equal parts, or parts between the given indices.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> [part.tolist() for part in tg.split([1, 2, 3, 4], [1, 3])]
+        [[1], [2, 3], [4]]
+    """
     node = node_of(x)
     where = axis_of("split", axis, len(node.shape))
     n = node.shape[where]
@@ -193,7 +271,13 @@ def cut(node: Node, axis: int, start: int, stop: int) -> Node:
 
 @on_parts()
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Reversed along `axis`, by default along all."""
+    """Reversed along `axis`, by default along all.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.flip([1, 2, 3]).tolist()
+        [3, 2, 1]
+    """
     node = node_of(x)
     axes = axes_of("flip", axis, len(node.shape))
     return Tensor(make("flip", node, axes=axes) if axes else node)
@@ -204,6 +288,11 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     """x surrounded by a constant (0 by default), its edge or its reflection.
 
     `pad_width` is a number, (before, after), or one such pair for each axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.pad([1, 2], (1, 2)).tolist()
+        [0, 1, 2, 0, 0]
     """
     node = node_of(x)
     rank = len(node.shape)
@@ -269,6 +358,11 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
     Raises:
         ShapeError: another number of repeats than elements, or a negative one.
         CaptureError: repeats computed while capturing, whose sum would be a size.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.repeat([1, 2], 2).tolist()
+        [1, 1, 2, 2]
     """
     node = node_of(x)
     if axis is None:
@@ -297,7 +391,13 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
 
 @on_parts()
 def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
-    """x laid side by side `repeats` times on each axis."""
+    """x laid side by side `repeats` times on each axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.tile([1, 2], 2).tolist()
+        [1, 2, 1, 2]
+    """
     node = node_of(x)
     counts = [repeats] if isinstance(repeats, int) else list(repeats)
     rank = max(len(counts), len(node.shape))
@@ -315,6 +415,11 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
 
     Without an axis, x is flattened and restored afterwards. Several axes take several shifts, or
     one for all.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.roll([1, 2, 3], 1).tolist()
+        [3, 1, 2]
     """
     node = node_of(x)
     if axis is None:
@@ -415,7 +520,13 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 @on_parts("x")
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
-    """Coordinate arrays of the grid spanned by 1-d arrays."""
+    """Coordinate arrays of the grid spanned by 1-d arrays.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> [x.tolist() for x in tg.meshgrid([1, 2], [3, 4])]
+        [[[1, 2], [1, 2]], [[3, 3], [4, 4]]]
+    """
     nodes = [b.reshape(node, (node.size,)) for node in map(node_of, x)]
     if indexing not in ("xy", "ij"):
         raise ArgumentError(f"meshgrid expected indexing 'xy' or 'ij'; received {indexing!r}")

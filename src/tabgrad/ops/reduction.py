@@ -36,7 +36,13 @@ def _countable(x: Any) -> Node:
 
 @also_complex
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
-    """Sum; bools and small integers add up in 32 bits, unless `dtype` says otherwise."""
+    """Sum; bools and small integers add up in 32 bits, unless `dtype` says otherwise.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.sum([[1, 2], [3, 4]], axis=0).tolist()
+        [4, 6]
+    """
     if dtype is not None and as_dtype(dtype).is_complex:
         return sum(e.cast(x, dtype), axis, keepdims)
     node = _countable(x) if dtype is None else node_of(e.cast(x, dtype))
@@ -45,7 +51,13 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) ->
 
 @also_complex
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
-    """Product; bools and small integers multiply in 32 bits, unless `dtype` says otherwise."""
+    """Product; bools and small integers multiply in 32 bits, unless `dtype` says otherwise.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.prod([2, 3, 4]).item()
+        24
+    """
     if dtype is not None and as_dtype(dtype).is_complex:
         return prod(e.cast(x, dtype), axis, keepdims)
     node = _countable(x) if dtype is None else node_of(e.cast(x, dtype))
@@ -53,12 +65,24 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
-    """Largest element; NaN if any is. With `initial` at least that, also where there is none."""
+    """Largest element; NaN if any is. With `initial` at least that, also where there is none.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.max([1, 5, 3]).item()
+        5
+    """
     return _extremum("reduce_max", x, axis, keepdims, initial, e.maximum)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
-    """Smallest element; NaN if any is. With `initial` at most that, also where there is none."""
+    """Smallest element; NaN if any is. With `initial` at most that, also where there is none.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.min([4, 5, 3]).item()
+        3
+    """
     return _extremum("reduce_min", x, axis, keepdims, initial, e.minimum)
 
 
@@ -84,12 +108,24 @@ amax, amin = max, min
 
 
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """True where any element is non-zero."""
+    """True where any element is non-zero.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.any([0, 2]).item()
+        True
+    """
     return _logical("reduce_max", x, axis, keepdims)
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """True where every element is non-zero."""
+    """True where every element is non-zero.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.all([0, 2]).item()
+        False
+    """
     return _logical("reduce_min", x, axis, keepdims)
 
 
@@ -102,6 +138,11 @@ def count(x: Any, axis: Axis = None) -> Tensor:
 
     Where a batch axis is among them this is the true number of rows at run time, which an exported
     page may make smaller than the batch size it was compiled for.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.count(tg.ones((2, 3)), axis=0).item()
+        2
     """
     node = node_of(x)
     return Tensor(make("size", node, axes=axes_of("count", axis, len(node.shape))))
@@ -109,7 +150,13 @@ def count(x: Any, axis: Axis = None) -> Tensor:
 
 @on_parts()
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean, always floating point."""
+    """Arithmetic mean, always floating point.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.mean([1, 2, 6]).item()
+        3.0
+    """
     (node,) = common("mean", x, floating=True)
     total = sum(Tensor(node), axis, keepdims)
     return e.divide(total, e.cast(count(Tensor(node), axis), node.dtype))
@@ -117,7 +164,13 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
     """Sum of squared distances from the mean, divided by the number of elements less `correction`
-    (0: population variance, 1: unbiased sample variance)."""
+    (0: population variance, 1: unbiased sample variance).
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.var([1.0, 3.0]).item()
+        1.0
+    """
     (node,) = common("var", x, floating=True)
     squares = e.square(e.subtract(Tensor(node), mean(Tensor(node), axis, True)))
     if correction == 0:
@@ -127,7 +180,13 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0
 
 
 def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
-    """Square root of the variance."""
+    """Square root of the variance.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.std([1.0, 3.0]).item()
+        1.0
+    """
     return e.sqrt(var(x, axis, keepdims, correction))
 
 
@@ -145,17 +204,35 @@ def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the first largest element (of the first NaN if any), int32; flat without axis."""
+    """Index of the first largest element (of the first NaN if any), int32; flat without axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.argmax([1, 5, 3]).item()
+        1
+    """
     return _arg("argmax", x, axis, keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the first smallest element (of the first NaN if any), int32; flat without axis."""
+    """Index of the first smallest element (of the first NaN if any), int32; flat without axis.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.argmin([4, 5, 3]).item()
+        2
+    """
     return _arg("argmin", x, axis, keepdims)
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) without overflow."""
+    """log(sum(exp(x))) without overflow.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.logsumexp([1000.0]).item()
+        1000.0
+    """
     (node,) = common("logsumexp", x, floating=True)
     t = Tensor(node)
     peak = max(t, axis, True)
@@ -170,10 +247,22 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Euclidean norm."""
+    """Euclidean norm.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.norm([3.0, 4.0]).item()
+        5.0
+    """
     return e.sqrt(sum(e.square(x), axis, keepdims))
 
 
 def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Number of non-zero elements, int32."""
+    """Number of non-zero elements, int32.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.count_nonzero([0, 2, 3]).item()
+        2
+    """
     return sum(e.cast(x, bool_), axis, keepdims)

@@ -162,7 +162,13 @@ def setitem(x: Any, index: Any, value: Any) -> None:
 
 @on_parts("inputs", "updates")
 def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> Tensor:
-    """`inputs` with the window at `start_indices` replaced by `updates`."""
+    """`inputs` with the window at `start_indices` replaced by `updates`.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.slice_update([1, 2, 3, 4], (1,), [7, 8]).tolist()
+        [1, 7, 8, 4]
+    """
     node, new = common("slice_update", inputs, updates)
     starts = [b.cast(node_of(s, int32), int32) for s in start_indices]
     return Tensor(make("dynamic_update_slice", node, new, *starts))
@@ -176,6 +182,11 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
 
     Raises:
         ArgumentError: another reduction.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.scatter_update([1, 2, 3], [[0], [2]], [7, 8]).tolist()
+        [7, 2, 8]
     """
     ops = {None: "set", "add": "add", "max": "max", "min": "min"}
     if reduction == "mul":
@@ -205,7 +216,13 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
 
 @on_parts("inputs", "updates")
 def scatter_add(inputs: Any, indices: Any, updates: Any) -> Tensor:
-    """`inputs` with `updates` added at `indices` (n, k); repeated indices add up in order."""
+    """`inputs` with `updates` added at `indices` (n, k); repeated indices add up in order.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.scatter_add([1, 2, 3], [[0], [0]], [7, 8]).tolist()
+        [16, 2, 3]
+    """
     return _scatter("scatter_add", inputs, indices, updates, "add")
 
 
