@@ -85,6 +85,24 @@ def test_a_sum_and_what_follows_it_are_stores_of_one_kernel():
     assert len(result.kernels[0].stores) == 2
 
 
+def test_a_permutation_after_a_fold_is_where_its_results_go():
+    """Unless it moves the last axis, or somebody wants the results where they were."""
+
+    def turned(x, w):
+        return ops.reshape(ops.transpose(ops.relu(x @ w), (1, 0, 2)), (30, 100))
+
+    specs = ((5, 30, 40), F), ((5, 40, 20), F)
+    assert made(turned, *specs).kinds == ["contract"]
+    last = made(lambda x, w: ops.transpose(ops.relu(x @ w), (1, 2, 0)), *specs)
+    assert last.kinds == ["contract", "map"]
+    both = made(lambda x, w: (x @ w, ops.transpose(x @ w, (1, 0, 2))), *specs)
+    assert both.kinds == ["contract", "map"]
+    x = np.arange(5 * 30 * 40, dtype=np.float32).reshape(5, 30, 40) % 7 - 3
+    w = np.arange(5 * 40 * 20, dtype=np.float32).reshape(5, 40, 20) % 5 - 2
+    expected = np.maximum(x @ w, 0).transpose(1, 0, 2).reshape(30, 100)
+    np.testing.assert_array_equal(tg.compile(turned)(tg.tensor(x), tg.tensor(w)), expected)
+
+
 def test_two_folds_of_one_epilogue_meet_in_one_of_them():
     def ratio(x, y):
         return ops.sum(x, axis=1) / ops.sum(y, axis=1)

@@ -46,8 +46,9 @@ HEADS = (2, 8, 64, 64)
         (lambda x: ops.logsumexp(x, axis=-1), [(64, 1000)], 2),
         (layer_norm, [(64, 1000), (1000,), (1000,)], 2),
         (attention, [HEADS, HEADS, HEADS], 4),
+        (ops.dot_product_attention, [(2, 64, 8, 64)] * 3, 4),
     ],
-    ids=["softmax", "softmax of columns", "log_softmax", "logsumexp", "layer_norm", "attention"],
+    ids="softmax columns log_softmax logsumexp layer_norm einsums attention".split(),
 )
 def test_launches(fn, shapes, most):
     assert launches_of(fn, *shapes) <= most

@@ -220,7 +220,7 @@ class _Fusion:
                 epilogue = self._epilogue(node, taken)
                 sink = epilogue[-1] if epilogue else node
                 if epilogue:
-                    self.stored.discard(id(node))
+                    self.stored.difference_update(map(id, (node, *epilogue)))
                     self.stored.add(id(sink))
                     # All of it, or another fold could end in the middle of this epilogue.
                     taken.update(map(id, epilogue))
@@ -258,7 +258,24 @@ class _Fusion:
             if id(node) in self.stored:
                 break
             waiting |= set(map(id, self.users[id(node)]))
-        return region[:best]
+        return self._turned(core, region[:best], taken)
+
+    def _turned(self, core: Node, epilogue: list[Node], taken: set[int]) -> list[Node]:
+        """An epilogue with a permutation (and reshapes) at its end, where nobody reads what is
+        permuted: results go to their new places at once. The last axis stays the last, so that
+        vectors stay whole."""
+        sink = epilogue[-1] if epilogue else core
+        turned: list[Node] = []
+        while id(sink) not in self.roots and len(self.users[id(sink)]) == 1:
+            (sink,) = self.users[id(sink)]
+            if sink.prim.name != ("reshape" if turned else "permute") or id(sink) in taken:
+                break
+            if not turned and sink.params["axes"][-1] != len(sink.shape) - 1:
+                break
+            turned.append(sink)
+            if id(sink) in self.stored:
+                return [*epilogue, *turned]
+        return epilogue
 
     def _maps(self, taken: set[int]) -> list[Unit]:
         groups: list[Unit] = []

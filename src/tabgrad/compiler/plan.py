@@ -171,7 +171,14 @@ class _Planner:
         acc = Expr("acc", core.dtype)
         self.low.at_hand[id(core)] = lambda _: acc
         where = flatten(at, core.shape)
-        expr = self.low.element(sink, unflatten(where, sink.shape)) if sink is not core else acc
+        turned = sink  # an epilogue may end with a permutation, and reshapes after it
+        while turned.prim.name == "reshape":
+            turned = turned.srcs[0]
+        last = turned.srcs[0] if turned.prim.name == "permute" else sink
+        place = unflatten(where, last.shape)
+        expr = self.low.element(last, place) if last is not core else acc
+        if last is not sink:
+            where = flatten(tuple([place[axis] for axis in turned.params["axes"]]), turned.shape)
         places = self._places(sink)
         kernel.stores = [Store(buffer, where, expr) for buffer in places]
         kernel.nodes = (sink,) * len(places)
