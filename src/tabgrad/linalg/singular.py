@@ -151,14 +151,14 @@ def _rule(xs: Any, result: Any, g_u: Tensor, g_s: Tensor, g_v: Tensor) -> tuple[
     return (matmul(left, adjoint(v)) + matmul(u, adjoint(outside)),)
 
 
-def pinv(x: Any, rtol: Any = None, rcond: Any = None) -> Tensor:
+def pinv(x: Any, rcond: Any = None, rtol: Any = None) -> Tensor:
     """The Moore-Penrose pseudo-inverse.
 
     Args:
         x: (..., m, n), float or complex.
-        rtol: singular values up to `rtol` times the largest count as 0: a number, or one for each
-            matrix of the stack; max(m, n) times the machine epsilon by default.
-        rcond: the same under NumPy's and Keras's name.
+        rcond: singular values up to `rcond` times the largest count as 0: a number, or one for
+            each matrix of the stack; max(m, n) times the machine epsilon by default.
+        rtol: the same under the Array API's name.
 
     Returns:
         (..., n, m). The gradient is that at constant rank.

@@ -225,11 +225,13 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, device: Any = None) ->
 def arange(
     start: float,
     stop: float | None = None,
-    step: float = 1,
+    step: float | None = None,
     dtype: Any = None,
     device: Any = None,
 ) -> Tensor:
     """start, start + step, ... below stop; int32 where all three are ints, else float32.
+
+    The step is 1 unless it is given.
 
     Raises:
         ArgumentError: a step of 0.
@@ -240,6 +242,7 @@ def arange(
         [2, 5]
     """
     check_device(device)
+    step = 1 if step is None else step
     if stop is None:
         start, stop = 0, start
     if step == 0:

@@ -483,10 +483,10 @@ def broadcast_arrays(*arrays: Any) -> list[Tensor]:
 
 
 @on_parts("x", "prepend", "append")
-def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     """Differences of neighbours along an axis, `n` times.
 
-    `prepend` and `append` are arrays joined to x before.
+    `prepend` and `append` are arrays joined to it before.
 
     Raises:
         ArgumentError: a negative n.
@@ -498,7 +498,7 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """
     if n < 0:
         raise ArgumentError(f"diff expected n of at least 0; received {n}")
-    (node,) = common("diff", x)
+    (node,) = common("diff", a)
     where = axis_of("diff", axis, len(node.shape))
     around = [Tensor(node_of(v)) for v in (prepend, append) if v is not None]
     if around:
