@@ -139,14 +139,15 @@ def expected_of(case: Case) -> list[Array]:
         return [np.asarray(y) for y in flatten(case.oracle(*inputs))]
 
 
-def check(case: Case, got: Sequence[Array], expected: Sequence[Array]) -> None:
-    """Raise AssertionError where a result is not what it should be."""
+def check(case: Case, got: Sequence[Array], expected: Sequence[Array]) -> float:
+    """The largest error in units of the last place; AssertionError where it is too large."""
     assert len(got) == len(expected), (len(got), len(expected))
     scales: Sequence[Any] = [None] * len(got)
     if case.scale is not None:
         with np.errstate(all="ignore"):
             wide = (x.astype(WIDE.get(x.dtype.kind, np.float64)) for x in case.inputs)
             scales = flatten(case.scale(*wide))
+    worst = 0.0
     for mine, theirs, scale in zip(got, expected, scales, strict=True):
         assert mine.shape == theirs.shape, f"shape {mine.shape}, expected {theirs.shape}"
         if case.ulp is None:
@@ -159,13 +160,15 @@ def check(case: Case, got: Sequence[Array], expected: Sequence[Array]) -> None:
                 with np.errstate(all="ignore"):
                     size = np.abs(theirs) if scale is None else scale
                     size = np.where(np.isfinite(size), size, 0)
-                _check_ulp(case, mine.real, theirs.real.astype(np.float64), size)
-                _check_ulp(case, mine.imag, theirs.imag.astype(np.float64), size)
+                parts = [(mine.real, theirs.real, size), (mine.imag, theirs.imag, size)]
             else:
-                _check_ulp(case, mine, theirs.astype(np.float64), scale)
+                parts = [(mine, theirs, scale)]
+            for got_part, part, unit in parts:
+                worst = max(worst, _check_ulp(case, got_part, part.astype(np.float64), unit))
+    return worst
 
 
-def _check_ulp(case: Case, got: Array, expected: Array, scale: Any) -> None:
+def _check_ulp(case: Case, got: Array, expected: Array, scale: Any) -> float:
     info = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
         rounded = expected.astype(got.dtype)
@@ -191,3 +194,4 @@ def _check_ulp(case: Case, got: Array, expected: Array, scale: Any) -> None:
             f"of arguments {arguments}: {got[worst]!r}, expected {expected[worst]!r} "
             f"({error[worst]:.3g} units, allowed {case.ulp})"
         )
+    return float(np.max(error, initial=0.0, where=~same & ~near_the_edge))

@@ -47,11 +47,12 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-def run(case: Case) -> None:
+def run(case: Case) -> float:
+    """Raises where a result is wrong; the largest error otherwise, as `check` gives it."""
     results = flatten(case.call(*map(VIEWS[case.view], case.inputs)))
     # One Program for all results of the call, as a compiled function would have.
     realize.realize([node for result in results for node in result.parts if node is not None])
-    check(case, [np.asarray(result) for result in results], expected_of(case))
+    return check(case, [np.asarray(result) for result in results], expected_of(case))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.slow], ids=str)
