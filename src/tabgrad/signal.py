@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from tabgrad import ops
@@ -269,18 +270,26 @@ def linear_to_mel_weight_matrix(
             f"the sample rate; received {lower_edge_hertz} and {upper_edge_hertz}"
         )
 
-    def mel(hertz: float) -> float:
-        return MEL_HIGH * math.log1p(hertz / MEL_BREAK)
+    rows = _bands(num_mel_bins, num_spectrogram_bins, nyquist, lower_edge_hertz, upper_edge_hertz)
+    return constant(rows, (num_spectrogram_bins, num_mel_bins), want)
 
-    low, high = mel(lower_edge_hertz), mel(upper_edge_hertz)
-    edges = [low + (high - low) * i / (num_mel_bins + 1) for i in range(num_mel_bins + 2)]
-    rows: list[float] = [0.0] * num_mel_bins  # the constant part of a signal is in no band
-    for i in range(1, num_spectrogram_bins):
-        at = mel(nyquist * i / (num_spectrogram_bins - 1))
+
+def _mel(hertz: float) -> float:
+    return MEL_HIGH * math.log1p(hertz / MEL_BREAK)
+
+
+@lru_cache(maxsize=16)
+def _bands(bands: int, frequencies: int, nyquist: float, low: float, high: float) -> list[float]:
+    """The weights of all bands for each frequency."""
+    first, last = _mel(low), _mel(high)
+    edges = [first + (last - first) * i / (bands + 1) for i in range(bands + 2)]
+    rows = [0.0] * bands  # the constant part of a signal is in no band
+    for i in range(1, frequencies):
+        at = _mel(nyquist * i / (frequencies - 1))
         for left, centre, right in zip(edges, edges[1:], edges[2:], strict=False):
             rise, fall = (at - left) / (centre - left), (right - at) / (right - centre)
             rows.append(max(0.0, min(rise, fall)))
-    return constant(rows, (num_spectrogram_bins, num_mel_bins), want)
+    return rows
 
 
 def mel_spectrogram(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tabgrad import dtypes
@@ -150,21 +151,30 @@ def _along(
     n = x.shape[axis]
     if n == size:
         return x  # in every mode pixel i is then taken from i
+    return _summed(x, axis, _rows(n, size, interpolation, antialias, corners, half))
+
+
+@lru_cache(maxsize=64)
+def _rows(
+    n: int, size: int, interpolation: str, antialias: bool, corners: bool, half: bool
+) -> list[list[tuple[int, float]]]:
+    """For each new pixel of an axis the old ones it is made of, with their weights."""
+    if interpolation == "nearest":
+        if corners:  # halves count as the next pixel
+            gaps = max(size - 1, 1)
+            nearest = [(2 * i * (n - 1) + gaps) // (2 * gaps) for i in range(size)]
+        else:
+            nearest = [(2 * i + half) * n // (2 * size) for i in range(size)]
+        return [[(i, 1.0)] for i in nearest]
     if corners:
-        scale = (n - 1) / (size - 1) if size > 1 else 0.0
-        places = [i * scale for i in range(size)]
+        places = [i * (n - 1) / max(size - 1, 1) for i in range(size)]
     elif half:
         places = [(i + 0.5) * n / size - 0.5 for i in range(size)]
     else:
         places = [i * n / size for i in range(size)]
-    if interpolation == "nearest":
-        # Between two centres, at the corners half a pixel counts as the next one.
-        shift = 0.5 if corners or half else 0.0
-        rows = [[(min(max(math.floor(p + shift + 1e-9), 0), n - 1), 1.0)] for p in places]
-        return _summed(x, axis, rows)
     kernel, reach = KERNELS[interpolation]
     wider = max(n / size, 1.0) if antialias else 1.0
-    return _summed(x, axis, [_weights(p, n, kernel, reach, wider) for p in places])
+    return [_weights(place, n, kernel, reach, wider) for place in places]
 
 
 def _weights(
