@@ -178,11 +178,46 @@ def test_only_one_branch_runs(engine: str) -> None:
     """The other would not end."""
 
     def f(x: Any) -> Any:
-        endless = lambda: ops.while_loop(lambda y: y < 1, lambda y: y * 0, x)  # noqa: E731
+        endless = lambda: ops.while_loop(lambda y: y > 0, lambda y: y * 1, x)  # noqa: E731
         return ops.cond(x > 5, lambda: x + 1, endless)
 
     assert float(f(tg.tensor(9.0))) == 10
     assert float(tg.compile(f)(tg.tensor(9.0))) == 10
+
+
+def test_branches_keep_what_they_compute_for_themselves() -> None:
+    """Also what depends on the surroundings alone; what those need as well is computed once."""
+    from tabgrad import jit
+    from tabgrad.compiler.driver import simplified
+    from tabgrad.compiler.plan import plan
+    from tabgrad.ir.kernel import Branch, Kernel, kernels_of
+
+    def f(p: Any, x: Any) -> Any:
+        shared = ops.cumsum(x)
+        y = ops.cond(p, lambda: ops.sort(x) + shared, lambda: ops.sort(shared))
+        return y, shared
+
+    traced = jit.trace(f, [((), "bool", False), ((9,), "float32", False)])
+    made = plan(simplified(traced.graph)).launches
+    (branch,) = [launch for launch in made if isinstance(launch, Branch)]
+    outside = [launch.kind for launch in made if isinstance(launch, Kernel)]
+    assert "sort" not in outside
+    assert outside.count("cumulative") == 1
+    assert [
+        [kernel.kind for kernel in kernels_of(body)].count("sort") for body in branch.branches
+    ] == [1, 1]
+
+
+def test_a_gradient_reaches_a_variable_first_read_in_a_branch() -> None:
+    v = tg.Variable([1.0, 2.0], name="read_in_a_branch")
+
+    def loss(x: Any) -> Any:
+        return ops.cond(x > 0, lambda: (v * v * x).sum(), lambda: (v * x).sum())
+
+    for value, expected in ((3.0, [6, 12]), (-3.0, [-3, -3])):
+        slopes = tg.grad(loss, variables=[v])
+        close(slopes(tg.tensor(value))[0], expected)
+        close(tg.compile(slopes)(tg.tensor(value))[0], expected)
 
 
 def test_everything_nested_in_everything() -> None:

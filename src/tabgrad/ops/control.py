@@ -18,7 +18,7 @@ from tabgrad.ir import build as b
 from tabgrad.ir.closing import close, depending
 from tabgrad.ir.control import cond as cond_node
 from tabgrad.ir.control import projections
-from tabgrad.ir.graph import Graph, Node, make
+from tabgrad.ir.graph import Graph, Node, make, recording
 from tabgrad.ops.arguments import axis_of, node_of
 from tabgrad.ops.manipulation import concatenate, flip
 from tabgrad.tensor import Tensor
@@ -426,12 +426,13 @@ def _inputs(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _closed(
-    lists: Sequence[Sequence[Node]], inputs: Sequence[Node]
+    lists: Sequence[Sequence[Node]], inputs: Sequence[Node], own: Sequence[Node] = ()
 ) -> tuple[list[list[Node]], list[Node], list[Node]]:
     """Lists of outputs over `inputs` alone and over inputs that stand for what else they use; that,
-    and those inputs."""
+    and those inputs. `own` nodes are not taken from outside, whatever they depend on."""
     flat = [node for nodes in lists for node in nodes]
-    outs, captured, stand_ins = close(flat, {node: node for node in inputs})
+    cuts = {node: node for node in inputs}
+    outs, captured, stand_ins = close(flat, cuts, {id(node) for node in own})
     rest = iter(outs)
     return [[next(rest) for _ in nodes] for nodes in lists], captured, stand_ins
 
@@ -463,8 +464,12 @@ def _branch(
     inputs = _inputs(nodes)
     results: list[list[Node]] = []
     first: Layout | None = None
+    # What a branch makes for itself belongs to it, even where it needs none of the operands.
+    own: list[Node] = []
     for f in functions:
-        found = _capture(name, lambda f=f: f(*layout.fill(inputs)), inputs)  # type: ignore[misc]
+        with recording() as made:
+            found = _capture(name, lambda f=f: f(*layout.fill(inputs)), inputs)  # type: ignore[misc]
+        own += made
         outs, its_layout = _open(found)
         if first is None:
             first = its_layout
@@ -478,7 +483,7 @@ def _branch(
     results = _of_one_dtype(results)
     if not results[0]:
         return first.fill([])
-    lists, consts, const_in = _closed(results, inputs)
+    lists, consts, const_in = _closed(results, inputs, own)
     graphs = [Graph([*const_in, *inputs], outs) for outs in lists]
     return first.fill(projections(cond_node(index, [*consts, *nodes], graphs)))
 

@@ -35,7 +35,7 @@ APPROXIMATE: Mapping[str, float] = {
     "mod": 3.0,
     "floordiv": 3.0,
 }
-# Units for whatever happens inside a closed graph, which is not looked into.
+# Units of the largest element for whatever happens inside a closed graph, which is not looked into.
 CLOSED = 256.0
 ROUNDED = frozenset({"add", "sub", "mul", "div", "sqrt", "cast"})
 SUMS = frozenset({"reduce_sum", "window_reduce", "dot", "conv", "scatter"})
@@ -111,8 +111,11 @@ def _rounding(node: Node, sources: list[Array], value: Array, uncertain: bool) -
     info = np.finfo(value.dtype)
     unit, name = float(info.eps), node.prim.name
     with np.errstate(all="ignore"):
-        if name == "proj" and node.srcs[0].prim.family == "control":
-            return unit * CLOSED * np.abs(value.astype(np.float64))
+        if (node.srcs[0] if name == "proj" else node).prim.family == "control":
+            sizes = np.abs(value.astype(np.float64))
+            return np.full_like(
+                sizes, unit * CLOSED * np.max(sizes, initial=0, where=sizes < np.inf)
+            )
         if name == "cumulative" and node.params["op"] in ("sum", "prod"):
             length = node.shape[node.params["axis"]]
             moving = node.params["op"] == "sum"
