@@ -88,6 +88,19 @@ def test_a_handle_can_be_assigned_to_and_shares_nothing():
         tg.Variable([1.0])[0] = 2.0
 
 
+def test_assignments_stay_inside_functions():
+    def doubled(x):
+        out = tg.zeros(3)
+        x[0] = 7.0
+        out[1:] = x[:2] * 2
+        return out
+
+    given = tg.tensor([1.0, 2.0, 3.0])
+    assert tg.compile(doubled)(given).tolist() == [0, 14, 4]
+    assert tg.grad(lambda x: doubled(x).sum())(given).tolist() == [0, 2, 0]
+    assert given.tolist() == [1, 2, 3]
+
+
 def test_a_tensor_is_iterated_along_its_first_axis():
     assert [row.tolist() for row in tg.tensor([[1, 2], [3, 4]])] == [[1, 2], [3, 4]]
     assert list(tg.zeros((0, 3))) == []
