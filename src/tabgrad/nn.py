@@ -45,6 +45,7 @@ from tabgrad.ops.blocks import (
     space_to_batch,
     space_to_depth,
 )
+from tabgrad.ops.complex_numbers import polar
 from tabgrad.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from tabgrad.ops.ctc import ctc_decode, ctc_loss
 from tabgrad.ops.elementwise import sigmoid, tanh
@@ -146,6 +147,7 @@ __all__ = [
     "multi_rnn_cell",
     "normalize",
     "one_hot",
+    "polar",
     "prelu",
     "psnr",
     "relu",

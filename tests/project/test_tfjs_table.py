@@ -1,4 +1,4 @@
-"""docs/tfjs-operations.md is what its tool writes, and the Python in it can be called as written."""
+"""docs/tfjs-operations.md is what its tool writes; the Python in it can be called as written."""
 
 import ast
 import inspect

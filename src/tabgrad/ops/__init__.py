@@ -1,6 +1,10 @@
 """All functions on tensors, under the names of `keras.ops`; the Array API's names are the same."""
 
+import sys
+
 from tabgrad import image as image
+from tabgrad import linalg as linalg
+from tabgrad import nn as nn
 from tabgrad.linalg import (
     cholesky,
     cholesky_inverse,
@@ -13,6 +17,7 @@ from tabgrad.linalg import (
     norm,
     pinv,
     qr,
+    slogdet,
     solve,
     solve_triangular,
     svd,
@@ -117,6 +122,7 @@ from tabgrad.ops.cumulative import (
     nancumprod,
     nancumsum,
 )  # fmt: skip
+from tabgrad.ops.determinants import logdet
 from tabgrad.ops.dtype_functions import result_type
 from tabgrad.ops.einstein import einsum
 from tabgrad.ops.elementwise import (
@@ -378,7 +384,13 @@ from tabgrad.ops.statistics import (
     quantile,
 )  # fmt: skip
 from tabgrad.ops.updates import scatter, scatter_add, scatter_update, slice_update
+from tabgrad.ops.vectorize import vectorize
 from tabgrad.ops.windows import bartlett, blackman, hamming, hanning, kaiser
+from tabgrad.transformations.custom import custom_gradient
+from tabgrad.transformations.forward import jvp
+
+numpy = sys.modules[__name__]
+"""Keras has the functions that NumPy has under this name, too."""
 
 __all__ = [
     "abs",
@@ -467,6 +479,7 @@ __all__ = [
     "cumsum",
     "cumulative_prod",
     "cumulative_sum",
+    "custom_gradient",
     "deg2rad",
     "depth_to_space",
     "depthwise_conv",
@@ -552,6 +565,7 @@ __all__ = [
     "isposinf",
     "isreal",
     "istft",
+    "jvp",
     "kaiser",
     "kron",
     "layer_normalization",
@@ -572,6 +586,7 @@ __all__ = [
     "logaddexp",
     "logaddexp2",
     "logcumsumexp",
+    "logdet",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -678,6 +693,7 @@ __all__ = [
     "size",
     "slice",
     "slice_update",
+    "slogdet",
     "soft_shrink",
     "softmax",
     "softplus",
@@ -734,6 +750,7 @@ __all__ = [
     "var",
     "vdot",
     "vecdot",
+    "vectorize",
     "vectorized_map",
     "view",
     "view_as_complex",

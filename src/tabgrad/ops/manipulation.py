@@ -482,7 +482,7 @@ def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     return [broadcast_to(x, shape) for x in given]
 
 
-@on_parts("x", "prepend", "append")
+@on_parts("a", "prepend", "append")
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     """Differences of neighbours along an axis, `n` times.
 
