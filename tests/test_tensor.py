@@ -101,6 +101,14 @@ def test_assignments_stay_inside_functions():
     assert given.tolist() == [1, 2, 3]
 
 
+def test_indices_that_int32_cannot_count_are_refused():
+    x = tg.broadcast_to(tg.tensor(1, dtype="int8"), (2**16, 2**16))
+    assert x[-1, -1].item() == 1
+    for call in (lambda: x[[1], [1]], lambda: x.at[0].set(2)):
+        with pytest.raises(NotImplementedError, match="one axis after the other"):
+            call()
+
+
 def test_a_tensor_is_iterated_along_its_first_axis():
     assert [row.tolist() for row in tg.tensor([[1, 2], [3, 4]])] == [[1, 2], [3, 4]]
     assert list(tg.zeros((0, 3))) == []

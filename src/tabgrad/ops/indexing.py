@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tabgrad import dtypes, realize
 from tabgrad.dtypes import int32
-from tabgrad.errors import CaptureError, DtypeError, RangeError, ShapeError
+from tabgrad.errors import CaptureError, DtypeError, NotSupportedError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops.arguments import axis_of, broadcast_shapes, node_of, on_parts, spread
@@ -245,6 +245,7 @@ def apply(node: Node, how: Plan, outside: int | None = None) -> Node:
     )
     if 0 in result:
         return b.full(result, 0, node.dtype)
+    check_countable(_product(sizes))
     # One gather on all indexed axes seen as one.
     node = b.permute(node, (*rest[:place], *how.axes, *rest[place:]))
     flat, inside = b.full(shape, 0, int32), b.full(shape, True, dtypes.bool_)
@@ -260,6 +261,15 @@ def apply(node: Node, how: Plan, outside: int | None = None) -> Node:
         return found
     dims = range(place, place + len(shape))
     return b.select(b.broadcast(inside, found.shape, dims), found, b.like(found, outside))
+
+
+def check_countable(places: int) -> None:
+    """Raise NotSupportedError where the places of an index do not fit int32."""
+    if places > 2**31 - 1:
+        raise NotSupportedError(
+            f"expected an index into at most 2**31 - 1 places, which int32 counts; received "
+            f"{places}. Index one axis after the other"
+        )
 
 
 def _product(sizes: Sequence[int]) -> int:

@@ -139,7 +139,9 @@ def _update(x: Any, values: Any, index: Any, op: str) -> Tensor:
 
 def _positions(shape: tuple[int, ...], how: Plan) -> Node:
     """For each element the index reads, where it lies in the flattened array; -1 for nowhere."""
-    return indexing.apply(b.flat_iota(shape, int32), how, outside=-1)
+    places = b.flat_iota(shape, int32)
+    indexing.check_countable(places.size)
+    return indexing.apply(places, how, outside=-1)
 
 
 def setitem(x: Any, index: Any, value: Any) -> None:
