@@ -8,11 +8,11 @@ real numbers become float32. Accuracy of float32 results: within 2 ULP (sigmoid 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from tabgrad import dtypes
 from tabgrad.dtypes import as_dtype, bool_
-from tabgrad.errors import NotSupportedError
+from tabgrad.errors import ArgumentError, NotSupportedError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops.arguments import (
@@ -49,17 +49,23 @@ from tabgrad.ops.logic import not_equal as not_equal
 from tabgrad.tensor import Tensor, converted
 
 
-def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None) -> Tensor:
-    """Anything array-like as a Tensor, converted to `dtype` if given. There are no sparse ones.
+def convert_to_tensor(
+    x: Any, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None
+) -> Tensor:
+    """Anything array-like as a Tensor, converted to `dtype` if given. All tensors are dense.
+
+    Raises:
+        NotSupportedError: sparse or ragged.
 
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.convert_to_tensor([1, 2]).dtype
         int32
     """
-    if sparse:
+    if sparse or ragged:
         raise NotSupportedError(
-            "expected sparse=None: tensors are dense; received True. See tg.sparse_to_dense"
+            "expected sparse=None and ragged=None: tensors are dense; received True. See "
+            "tg.segment.sparse_to_dense and tg.segment.ragged_tensor_to_tensor"
         )
     if dtype is None:
         return Tensor(*parts_of(x))
@@ -512,15 +518,28 @@ def erf(x: Any) -> Tensor:
     return _real("erf", x)
 
 
+@overload
+def where(condition: Any) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Any, x1: Any, x2: Any) -> Tensor: ...
 @on_parts("x1", "x2")
-def where(condition: Any, x1: Any, x2: Any) -> Tensor:
-    """x1 where `condition` holds, x2 elsewhere.
+def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
+    """x1 where `condition` holds, x2 elsewhere; without both, `nonzero(condition)`.
+
+    Raises:
+        ArgumentError: one of x1 and x2 without the other.
 
     Example:
         >>> import tabgrad as tg
         >>> tg.where([True, False], 1, [2, 3]).tolist()
         [1, 3]
     """
+    if x1 is None and x2 is None:
+        from tabgrad.ops.sets import nonzero  # which needs this file
+
+        return nonzero(condition)
+    if x1 is None or x2 is None:
+        raise ArgumentError("where expected both x1 and x2, or none of them; received one")
     x, y = common("where", x1, x2)
     cond = b.cast(node_of(condition), bool_)
     shape = broadcast_shapes("where", cond.shape, x.shape, y.shape)
@@ -554,12 +573,12 @@ def bitcast(x: Any, dtype: Any) -> Tensor:
 
 
 @on_parts()
-def stop_gradient(x: Any) -> Tensor:
-    """x, through which no gradient flows.
+def stop_gradient(variable: Any) -> Tensor:
+    """A tensor or Variable, through which no gradient flows.
 
     Example:
         >>> import tabgrad as tg
         >>> tg.grad(lambda x: x * tg.stop_gradient(x))(tg.tensor(3.0)).item()
         3.0
     """
-    return Tensor(make("stop", node_of(x)))
+    return Tensor(make("stop", node_of(variable)))
