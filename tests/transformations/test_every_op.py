@@ -43,6 +43,9 @@ def one_of_each() -> list[Case]:
 
 
 EACH = one_of_each()
+SMOOTH = [
+    case for case in EACH if any(x.dtype.kind == "f" and x.dtype.itemsize >= 4 for x in case.inputs)
+]
 
 
 def values(results: Any) -> list[np.ndarray]:
@@ -68,17 +71,16 @@ def test_mapped_is_looped(case: Case) -> None:
     try:
         got = values(tg.vmap(call)(*many))
     except CaptureError as error:
-        pytest.skip(str(error).partition(".")[0])
+        assert "depend" in str(error) or "decides" in str(error)
+        return
     assert len(got) == count
     for k, example in enumerate(examples):
         for mine, theirs in zip(got, values(call(*map(given, example))), strict=True):
             np.testing.assert_allclose(mine[k], theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", EACH, ids=lambda case: case.op)
+@pytest.mark.parametrize("case", SMOOTH, ids=lambda case: case.op)
 def test_forward_is_the_transpose_of_backward(case: Case) -> None:
-    if not any(x.dtype.kind == "f" and x.dtype.itemsize >= 4 for x in case.inputs):
-        pytest.skip("takes no float32 or float64")
     rng = np.random.default_rng(0)
     movable = [i for i, x in enumerate(case.inputs) if x.dtype.kind in "fc"]
     xs = [given(np.nan_to_num(x, posinf=1, neginf=1)) for x in case.inputs]
