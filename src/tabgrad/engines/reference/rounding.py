@@ -112,10 +112,9 @@ def _rounding(node: Node, sources: list[Array], value: Array, uncertain: bool) -
     unit, name = float(info.eps), node.prim.name
     with np.errstate(all="ignore"):
         if (node.srcs[0] if name == "proj" else node).prim.family == "control":
-            sizes = np.abs(value.astype(np.float64))
-            return np.full_like(
-                sizes, unit * CLOSED * np.max(sizes, initial=0, where=sizes < np.inf)
-            )
+            sizes: Array = np.abs(value.astype(np.float64))
+            largest = float(np.max(sizes, initial=0, where=sizes < np.inf))
+            return np.zeros(sizes.shape) + unit * CLOSED * largest
         if name == "cumulative" and node.params["op"] in ("sum", "prod"):
             length = node.shape[node.params["axis"]]
             moving = node.params["op"] == "sum"
