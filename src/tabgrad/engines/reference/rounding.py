@@ -118,8 +118,9 @@ def _rounding(node: Node, sources: list[Array], value: Array, uncertain: bool) -
         if name == "cumulative" and node.params["op"] in ("sum", "prod"):
             length = node.shape[node.params["axis"]]
             moving = node.params["op"] == "sum"
-            size = _magnitude(node, sources) if moving else np.abs(value.astype(np.float64))
-            return unit * length * size
+            size: Array = np.abs(value.astype(np.float64))
+            bound: Array = _magnitude(node, sources) if moving else size
+            return bound * (unit * length)
         if name in SUMS and node.params.get("op", "sum") in ("sum", "add"):
             terms = _terms(node, sources)
             # Sequential sums err by up to a unit a term; long ones are made in blocks.
