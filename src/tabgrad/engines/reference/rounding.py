@@ -116,11 +116,10 @@ def _rounding(node: Node, sources: list[Array], value: Array, uncertain: bool) -
             largest = float(np.max(sizes, initial=0, where=sizes < np.inf))
             return np.zeros(sizes.shape) + unit * CLOSED * largest
         if name == "cumulative" and node.params["op"] in ("sum", "prod"):
-            length = node.shape[node.params["axis"]]
-            moving = node.params["op"] == "sum"
-            size: Array = np.abs(value.astype(np.float64))
-            bound: Array = _magnitude(node, sources) if moving else size
-            return bound * (unit * length)
+            length: int = node.shape[node.params["axis"]]
+            of_sums = node.params["op"] == "sum"
+            size = _magnitude(node, sources) if of_sums else np.abs(value.astype(np.float64))
+            return np.asarray(unit * length * size)
         if name in SUMS and node.params.get("op", "sum") in ("sum", "add"):
             terms = _terms(node, sources)
             # Sequential sums err by up to a unit a term; long ones are made in blocks.
