@@ -15,8 +15,9 @@ from tabgrad.ir.index import Index, Var
 from tabgrad.ir.kernel import Buffer, Expr, Kernel, Store, run_time_indices, walk
 
 
-def absorb(order: Dependence) -> None:
-    """Merge such maps into their reductions."""
+def absorb(order: Dependence, outside: frozenset[int] = frozenset()) -> None:
+    """Merge such maps into their reductions. Buffers (by the id of their root) of `outside` are
+    read by other launches than these, too."""
     grown = []
     for i in list(order.launches):
         kernel = order.launches.get(i)
@@ -33,6 +34,7 @@ def absorb(order: Dependence) -> None:
                 grown.append(kernel)
     if grown:
         read = {id(b.root) for launch in order.launches.values() for b in launch.reads()}
+        read |= outside
         for kernel in grown:
             _forget_unread(kernel, read)
 

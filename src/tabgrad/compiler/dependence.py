@@ -19,6 +19,9 @@ class Dependence:
         self.launches = dict(enumerate(launches))
         self.needs: dict[int, set[int]] = {i: set() for i in self.launches}
         self.after: dict[int, set[int]] = {i: set() for i in self.launches}
+        # The highest number that a launch up to each number has taken in: beyond it numbers are an
+        # order that works.
+        self._tops = list(self.launches)
         writer: dict[int, int] = {}
         readers: dict[int, list[int]] = {}
         for i, launch in self.launches.items():
@@ -40,13 +43,15 @@ class Dependence:
         """Whether one of `goals` comes after `start` in every order; True also when that would take
         long to find out."""
         last = max(goals, default=-1)
+        while last >= 0 and self._tops[last] > last:
+            last = self._tops[last]
         seen, stack = {start}, [start]
         while stack:
             for j in self.after[stack.pop()]:
                 if j in goals:
                     return True
-                # Numbers are an order that works: what comes later cannot lead back.
-                if j not in seen and j < last:
+                # What comes later than all that was taken in before `last` cannot lead back.
+                if j not in seen and j <= last:
                     seen.add(j)
                     stack.append(j)
             if len(seen) > FARTHEST:
@@ -56,6 +61,10 @@ class Dependence:
     def merge(self, i: int, j: int) -> None:
         """Launch j has become part of launch i."""
         del self.launches[j]
+        for n in range(i, j):
+            if self._tops[n] >= j:
+                break
+            self._tops[n] = j
         for k in self.needs.pop(j):
             self.after[k].discard(j)
             if k != i:

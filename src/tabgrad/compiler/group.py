@@ -27,7 +27,7 @@ from tabgrad.compiler.absorb import absorb
 from tabgrad.compiler.collapse import index_levels
 from tabgrad.compiler.dependence import Dependence
 from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Buffer, Group, Kernel, Launch, walk
+from tabgrad.ir.kernel import Buffer, Group, Kernel, Launch, While, walk
 
 SMALL = 1 << 14  # points of kernels that one thread does sooner than several could begin
 AHEAD = 1 << 11  # points of kernels that every thread may do for itself
@@ -36,12 +36,18 @@ MOST_BY_ROWS = 8  # of such a group: all that its members write is in memory at 
 LOOKAHEAD = 24  # kernels looked at for one that can join
 
 
-def group(launches: Sequence[Launch]) -> list[Launch]:
-    """The launches with groups noted, in an order that makes them long."""
+def group(launches: Sequence[Launch], outside: frozenset[int] = frozenset()) -> list[Launch]:
+    """The launches with groups noted, in an order that makes them long. Buffers (by the id of their
+    root) of `outside` are read by launches around these."""
     for launch in launches:
-        for body in launch.bodies():
-            body[:] = group(body)
-    return _Grouping(launches).ordered()
+        bodies = launch.bodies()
+        for body in bodies:
+            around = [other for other in launches if other is not launch]
+            around += [other for one in bodies if one is not body for other in one]
+            own = [launch.flag] if isinstance(launch, While) else []
+            own += [buffer for other in around for buffer in other.reads()]
+            body[:] = group(body, outside | {id(buffer.root) for buffer in own})
+    return _Grouping(launches, outside).ordered()
 
 
 @dataclass
@@ -109,9 +115,9 @@ class _Open:
 
 
 class _Grouping:
-    def __init__(self, launches: Sequence[Launch]) -> None:
+    def __init__(self, launches: Sequence[Launch], outside: frozenset[int]) -> None:
         order = Dependence(launches)
-        absorb(order)
+        absorb(order, outside)
         self.launches, self.needs, self.after = order.launches, order.needs, order.after
         self.position = {id(launch): i for i, launch in self.launches.items()}
         self.members = {i: self._member(launch) for i, launch in self.launches.items()}
@@ -147,6 +153,7 @@ class _Grouping:
                 if waiting[j] == 0:
                     heapq.heappush(ready, self._rank(j))
         self._close(group)
+        assert len(result) == len(self.launches), "internal: launches that need each other"
         return result
 
     def _rank(self, i: int) -> tuple[bool, int]:
