@@ -3,11 +3,12 @@
 VENV_PYTHON := .venv/bin/python
 SETUP := @$(SHELL) tools/setup.sh
 
-.PHONY: help demo test lint bench bench-laptop array-api
+.PHONY: help demo test test-all lint bench bench-laptop array-api
 
 help:
 	@echo "make demo    train on this machine and in a browser page, side by side"
 	@echo "make test    every test (ARGS='-k name' to choose)"
+	@echo "make test-all   the whole table of operations on every engine; goes on where it stopped"
 	@echo "make lint    ruff, mypy and tsc"
 	@echo "make bench   seed page and training against TensorFlow.js"
 	@echo "make bench-laptop   what compiling and eager operations cost here"
@@ -19,7 +20,12 @@ demo:
 
 test:
 	$(SETUP) test
-	@$(VENV_PYTHON) -m pytest --quiet --numprocesses 2 --dist loadfile $(ARGS)
+	@$(VENV_PYTHON) -m pytest --quiet --numprocesses 2 --dist loadfile -m "not exhaustive" $(ARGS)
+
+test-all:
+	$(SETUP) test
+	@$(VENV_PYTHON) -m pytest --quiet --numprocesses 2 --dist loadfile -m exhaustive
+	@$(VENV_PYTHON) -m tests.ops.results $(ARGS)
 
 lint:
 	$(SETUP) lint

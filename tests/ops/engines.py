@@ -14,7 +14,7 @@ from tests.compiler.kernel_engine import KernelEngine
 ENGINES = (
     "reference",
     "wasm",
-    pytest.param("kernels", marks=pytest.mark.slow),
+    pytest.param("kernels", marks=pytest.mark.exhaustive),
 )
 """Names for `tg.set_engine`, and "kernels": the compiler's kernels run by NumPy, which tells an
 error of the compiler from one of the emitter."""

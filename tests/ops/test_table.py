@@ -1,7 +1,7 @@
 """Every public op on every engine, against NumPy, SciPy, Keras and JAX.
 
-A new op needs a row in one of the tables, or a test here fails. `pytest -m "not slow"` leaves out
-the full product of sizes and views.
+A new op needs a row in one of the tables, or a test here fails. The slow rows, which are the full
+product of sizes and views, are run by `make test-all` (results.py).
 """
 
 from __future__ import annotations
@@ -58,19 +58,6 @@ def run(case: Case) -> float:
 @pytest.mark.parametrize("case", [case for case in CASES if not case.slow], ids=str)
 def test_op(engine: str, case: Case) -> None:
     run(case)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("op", sorted({case.op for case in CASES if case.slow}))
-def test_op_in_all_sizes_and_views(engine: str, op: str) -> None:
-    failed = []
-    for case in CASES:
-        if case.op == op and case.slow:
-            try:
-                run(case)
-            except (AssertionError, tg.TabgradError) as error:
-                failed.append(f"{case}: {error}")
-    assert not failed, "\n".join(failed)
 
 
 def test_every_public_op_is_in_the_table() -> None:
