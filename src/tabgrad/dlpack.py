@@ -84,17 +84,18 @@ _exported: dict[int, tuple[Any, ...]] = {}
 """Memory others may still read, by the address of its managed structure."""
 
 
-@_Deleter
-def _delete(address: int) -> None:
+def _forget(address: int) -> None:
     _exported.pop(address, None)
 
 
-@_Destructor
-def _drop(capsule: int) -> None:
+def _drop_unused(capsule: int) -> None:
     # Whoever consumes a capsule renames it and calls the deleter; nobody has consumed this one.
     for name in _KINDS:
         if _is_valid(capsule, name):
             _exported.pop(_pointer(capsule, name), None)
+
+
+_delete, _drop = _Deleter(_forget), _Destructor(_drop_unused)
 
 
 def export(

@@ -67,7 +67,7 @@ class CaptureError(TabgradError, RuntimeError):
     """
 
     def __init__(self, message: str = "", *, code: str | None = None) -> None:
-        line = python_line()
+        line = "" if message.endswith(")") and " (at " in message else python_line()  # a copy's
         super().__init__(f"{message} (at {line})" if line else message, code=code)
 
 
