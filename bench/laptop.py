@@ -2,8 +2,8 @@
 
 `make bench-laptop` prints the figures and writes bench/LAPTOP.md. Compiling is timed on two kinds
 of graphs whose nodes are all different: a long chain of elementwise steps and means, and the
-gradient of a deep network. Eager operations are each forced on their own with their kernels cached, a
-thousand at a time, with one read at the end.
+gradient of a deep network. Eager operations are each forced on their own with their kernels cached,
+a thousand at a time, with one read at the end.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from tabgrad import jit, losses, metrics, ops, optimizers, realize
 from tabgrad.data import arrays
 from tabgrad.dtypes import DType, float32, int32
 from tabgrad.errors import ArgumentError, NotSupportedError, TabgradError
-from tabgrad.transformations.reverse import value_and_grad
 from tabgrad.losses import Loss
 from tabgrad.metrics import Metric
 from tabgrad.optimizers import Optimizer
 from tabgrad.run import Run
 from tabgrad.tensor import Tensor, layer_scope
+from tabgrad.transformations.reverse import value_and_grad
 from tabgrad.variable import Variable
 
 DEFAULT_BATCH_SIZE = 32

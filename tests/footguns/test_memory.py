@@ -1,4 +1,4 @@
-"""Memory that is held, and given back: by tensors, by loops, by engines that are current no more."""
+"""Memory that is held and given back: by tensors, by loops, by engines no longer current."""
 
 from __future__ import annotations
 

@@ -188,7 +188,9 @@ def folds() -> Iterator[Case]:
                     op, f"{dtype} {list(shape)} axis {axis}",
                     lambda x, op=op, axis=axis: getattr(tg.ops, op)(x, axis=axis),
                     lambda x, oracle=oracle, axis=axis: oracle(x, axis=axis),
-                    (numbers(shape, 1, dtype, low, high),), 300 if op == "prod" else 16, dtype=dtype,
+                    (numbers(shape, 1, dtype, low, high),),
+                    300 if op == "prod" else 16,
+                    dtype=dtype,
                 )  # fmt: skip
     for dtype in (*FLOATS, *LONG):
         for op, oracle in (("max", np.max), ("min", np.min)):

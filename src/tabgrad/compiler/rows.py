@@ -63,7 +63,7 @@ def mask_rows(graph: EntryGraph) -> Masked:
     """
     if graph.rows is None:
         return Masked(graph, False, [False] * len(graph.results))
-    graph = _without_custom(graph)
+    count, graph = graph.rows, _without_custom(graph)
     order = toposort([*graph.outputs, *(node for _, node in graph.updates)])
     try:
         where = _follow(graph, order)
@@ -73,9 +73,9 @@ def mask_rows(graph: EntryGraph) -> Masked:
                 raise RowsMixedError(f"the new value of {state.variable} holds rows of the batch")
     except RowsMixedError as error:
         # All rows are true then; which outputs hold them only matters for joining batches.
-        shaped = [result.node.shape[:1] == (graph.rows,) for result in graph.results]
-        return Masked(graph, graph.rows > 1, shaped, str(error))
-    if graph.rows == 1:
+        shaped = [result.node.shape[:1] == (count,) for result in graph.results]
+        return Masked(graph, count > 1, shaped, str(error))
+    if count == 1:
         return Masked(graph, False, flags)
     new = _Masking(where).rebuild(order)
     masked = dataclasses.replace(
@@ -101,7 +101,8 @@ def _without_custom(graph: EntryGraph) -> EntryGraph:
         if old.prim.name == "custom" and len(old.outs) == 1:
             return srcs[0]
         if old.prim.name == "proj" and srcs[0].prim.name == "custom":
-            return srcs[0].srcs[old.params["index"]]
+            index: int = old.params["index"]
+            return srcs[0].srcs[index]
         return remake(old, srcs)
 
     rest = iter(rewrite(roots, rule))

@@ -93,8 +93,10 @@ def _bluestein(re: Node, im: Node | None, inverse: bool, real: bool) -> Pair:
             b.add(b.mul(x, sin), b.mul(y, cos)),
         )
 
-    x, y = dft(*(resized(part, size) for part in turned(re, im)))
-    h, g = dft(*(_constant(data, (size,), re.dtype) for data in filters))
+    first, second = turned(re, im)
+    x, y = dft(resized(first, size), resized(second, size))
+    rising, falling = (_constant(data, (size,), re.dtype) for data in filters)
+    h, g = dft(rising, falling)
     assert y is not None and g is not None
     h, g = (b.broadcast(v, x.shape, (len(x.shape) - 1,)) for v in (h, g))
     x, y = b.sub(b.mul(x, h), b.mul(y, g)), b.add(b.mul(x, g), b.mul(y, h))

@@ -170,7 +170,7 @@ def ragged_tensor_to_tensor(
     name = "ragged_tensor_to_tensor"
     x, default = common(name, values, default_value)
     kinds = list(row_partition_types)
-    parts = [
+    parts: list[Any] = [
         read_integers(f"{name} (row_partition_tensors)", part, _INSTEAD)
         if isinstance(part, (list, tuple)) or node_of(part).shape
         else int(Tensor(node_of(part)))

@@ -51,7 +51,8 @@ def _sampled(name: str, length: Any, shape: Shape, periodic: bool, dtype: Any = 
 
 def _cosines(*weights: float) -> Shape:
     def shape(at: float) -> float:
-        return sum((-1) ** k * w * math.cos(2 * math.pi * k * at) for k, w in enumerate(weights))
+        terms = [w * math.cos(2 * math.pi * k * at) for k, w in enumerate(weights)]
+        return sum(terms[::2]) - sum(terms[1::2])
 
     return shape
 

@@ -178,7 +178,8 @@ class _Emission:
         rows_begin: list[I32] = []  # of the group by rows that is being written, if any
 
         def scratch_of_thread() -> I32:
-            return I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES)
+            own: I32 = I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES)
+            return own
 
         def address(buffer: Buffer) -> I32:
             if buffer.role == "temp":
