@@ -27,8 +27,8 @@ class Buffer:
 
     `role` is "input", "state", "output", "constant", "temp", "window", "rows" or "slice"; `slot`
     its place in the entry's list of that role; `offset` its place in the arena for temporaries. A
-    slice is the part of `parent` that belongs to the present turn of `loop`; a window is a temporary of
-    which only the rows at hand are kept, at `offset` in a thread's scratch memory.
+    slice is the part of `parent` that belongs to the present turn of `loop`; a window is a
+    temporary of which only the rows at hand are kept, at `offset` in a thread's scratch memory.
     """
 
     name: str
