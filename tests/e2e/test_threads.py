@@ -222,3 +222,24 @@ def test_a_transposed_update_in_place(node: str) -> None:
 
     traced = jit.trace(update, [], name="update")
     check(node, {"transposed": image(traced.graph, [table.numpy()], steps=5)})
+
+
+def test_short_kernels_ahead_of_one_that_overwrites_what_they_read(node: str) -> None:
+    """Every thread does the short ones for itself, so none may overwrite what others still read."""
+    table = tg.Variable(_normal(300_000), name="table")
+
+    def update() -> None:
+        table.assign(table.value * 0.5 + ops.sum(ops.cos(table.value[:1500])))
+
+    def turns(x: tg.Tensor) -> tg.Tensor:
+        return ops.fori_loop(0, 30, lambda i, v: v * 0.5 + ops.sum(ops.cos(v[:1500])), x)
+
+    states = jit.trace(update, [], name="update").graph
+    carries = jit.trace(turns, [((300_000,), "float32", False)], name="turns").graph
+    check(
+        node,
+        {
+            "state": image(states, [table.numpy()], steps=20),
+            "carry": image(carries, [_normal(300_000)], steps=3),
+        },
+    )

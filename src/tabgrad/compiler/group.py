@@ -227,11 +227,16 @@ class _Grouping:
         members = [self.position[id(kernel)] for kernel in group.members]
         if group.points > AHEAD or not self.needs[i] & set(members):
             return False
+        read: set[int] = set()
         for kernel in group.members:
-            read = {id(buffer.root) for buffer in kernel.reads()}
+            read |= {id(buffer.root) for buffer in kernel.reads()}
             for buffer in kernel.writes():
                 if buffer.role != "temp" or id(buffer.root) in read or kernel.kind == "scatter":
                     return False
+        # A thread that is ahead of the others must leave them what they have yet to read.
+        touched = read | {id(b.root) for kernel in group.members for b in kernel.writes()}
+        if touched & {id(buffer.root) for buffer in self.launches[i].writes()}:
+            return False
         return True
 
     def _by_rows(
