@@ -243,6 +243,42 @@ def spectral() -> Iterator[Case]:
                 ulp=60, allowance=1.0)  # fmt: skip
 
 
+def _residuals(x: tg.Tensor) -> list[tg.Tensor]:
+    """What the eigenvectors leave of x V - V diag(w), and their lengths; how far the sum of the
+    eigenvalues is from the trace."""
+    w, v = L.eig(x)
+    left = tg.matmul(x, v) - v * tg.expand_dims(w, -2)
+    length = tg.sum(tg.square(tg.abs(v)), -2)
+    return [tg.abs(left), length, tg.abs(tg.sum(w, -1) - L.trace(x))]
+
+
+def _no_residuals(x: Array) -> list[Array]:
+    lead, n = x.shape[:-2], x.shape[-1]
+    return [np.zeros(x.shape), np.ones((*lead, n)), np.zeros(lead)]
+
+
+def general() -> Iterator[Case]:
+    for shape in (*SQUARE, (40, 40)):
+        yield close("linalg.eig", "", _no_residuals, random(shape), call=_residuals, ulp=60,
+                    allowance=float(3 * max(shape[-1], 1) ** 0.5))  # fmt: skip
+    for name, x in STRANGE.items():
+        n = min(x.shape)
+        yield close("linalg.eig", name, _no_residuals, x[:n, :n], call=_residuals, ulp=30,
+                    allowance=float(max(np.abs(x).max(), 1)))  # fmt: skip
+    jordan = np.eye(4, k=1, dtype=np.float32)
+    yield close("linalg.eig", "defective", _no_residuals, jordan, call=_residuals,
+                allowance=1.0)  # fmt: skip
+    yield close("linalg.eig", "cyclic", _no_residuals, np.roll(np.eye(6, dtype=np.float32), 1, 0),
+                call=_residuals, ulp=30, allowance=1.0)  # fmt: skip
+    yield close("linalg.eig", "complex", lambda x, y: _no_residuals(x + 1j * y), random((2, 5, 5)),
+                random((2, 5, 5), 1), call=lambda x, y: _residuals(tg.complex(x, y)), ulp=60,
+                allowance=9.0)  # fmt: skip
+    # Those of a real matrix come in pairs, in no order: their magnitudes are compared.
+    yield close("linalg.eigvals", "", lambda x: np.sort(np.abs(np.linalg.eigvals(x)), -1),
+                random((2, 5, 5)), call=lambda x: tg.ops.sort(tg.abs(L.eigvals(x))),
+                ulp=200)  # fmt: skip
+
+
 def _together_svd(full: bool) -> Callable[[tg.Tensor], list[tg.Tensor]]:
     def call(x: tg.Tensor) -> list[tg.Tensor]:
         u, s, vh = L.svd(x, full_matrices=full)
@@ -424,6 +460,7 @@ PARTS = (
     elimination,
     orthogonal,
     spectral,
+    general,
     singular,
     norms,
     functions,
@@ -434,8 +471,8 @@ PARTS = (
 CASES = [case for part in PARTS for case in part()]
 # keras.ops has these names without `linalg`, too; the function is the same.
 KERAS = (
-    "cholesky", "cholesky_inverse", "det", "eigh", "inv", "lstsq", "lu_factor", "matrix_rank",
-    "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
+    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "lstsq", "lu_factor",
+    "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
 )  # fmt: skip
 CASES += [
     dataclasses.replace(next(case for case in CASES if case.op == f"linalg.{name}"), op=name)

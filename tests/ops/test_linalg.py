@@ -45,6 +45,7 @@ FUNCTIONS: dict[str, Callable[[tg.Tensor], Any]] = {
     "solve_triangular": lambda x: L.solve_triangular(x, x[:, 0]),
     "svd": lambda x: tg.abs(L.svd(x).U),
     "svdvals": L.svdvals,
+    "eig": lambda x: tg.abs(L.eig(x).eigenvectors),
     "einsum": lambda x: tg.einsum("ij,jk,ki->i", x, x, x),
     "kron": lambda x: tg.ops.kron(x, x),
 }

@@ -74,6 +74,8 @@ FUNCTIONS: dict[str, tuple[Function, list[tuple[int, ...]]]] = {
     "gram_schmidt": (L.gram_schmidt, [(2, 3)]),
     "eigh": (lambda x: _squares_of(L.eigh(_symmetric(x))), [(3, 3)]),
     "eigvalsh": (lambda x: L.eigvalsh(_symmetric(x)), [(2, 3, 3)]),
+    "eig": (lambda x: [tg.abs(y) for y in L.eig(x)], [(3, 3)]),
+    "eigvals": (lambda x: tg.real(L.eigvals(x) * L.eigvals(x)), [(2, 2, 2)]),
     "svdvals": (L.svdvals, [(3, 2)]),
     "svd": (lambda x: _squares_of(L.svd(x, full_matrices=False)), [(3, 3)]),
     "svd tall": (lambda x: _squares_of(L.svd(x, full_matrices=False)), [(4, 2)]),

@@ -8,6 +8,7 @@ that a program for 500 rows is as small as one for 5.
 
 from tabgrad.linalg.elimination import det, inv, lu, lu_factor, slogdet, solve
 from tabgrad.linalg.functions import cross, expm, matrix_power, multi_dot
+from tabgrad.linalg.general import eig, eigvals
 from tabgrad.linalg.norms import cond, matrix_norm, norm, vector_norm
 from tabgrad.linalg.orthogonal import gram_schmidt, qr
 from tabgrad.linalg.singular import lstsq, matrix_rank, pinv, svd, svdvals
@@ -25,7 +26,9 @@ __all__ = [
     "cross",
     "det",
     "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
     "expm",
     "gram_schmidt",
