@@ -77,7 +77,7 @@ split | tg.split(x, parts, axis) | a list says where to cut, not how long the pa
 stack | tg.stack(tensors, axis)
 tile | tg.tile(x, reps)
 unstack | tg.unstack(x, axis=axis)
-gatherND | x[tg.unstack(indices, axis=-1)]
+gatherND | x[tuple(tg.unstack(indices, axis=-1))]
 scatterND | tg.ops.scatter(indices, updates, shape)
 tensorScatterUpdate | tg.scatter_update(tensor, indices, updates)
 stridedSlice | x[begin:end:stride] | Python's index: None is a new axis, an integer drops one, ... stands for the rest
