@@ -316,7 +316,7 @@ def det(x: Any) -> Tensor:
 
     Example:
         >>> import tabgrad as tg
-        >>> float(tg.linalg.det([[1.0, 2.0], [3.0, 4.0]]))
+        >>> round(float(tg.linalg.det([[1.0, 2.0], [3.0, 4.0]])), 5)
         -2.0
     """
     value = matrix("det", x, square=True)

@@ -64,7 +64,7 @@ def qr(x: Any, mode: str = "reduced") -> QRResult:
     Example:
         >>> import tabgrad as tg
         >>> q, r = tg.linalg.qr([[3.0, 1.0], [4.0, 2.0]])
-        >>> tg.round(r, 4).tolist()
+        >>> [[round(y, 4) for y in row] for row in r.tolist()]
         [[-5.0, -2.2], [0.0, 0.4]]
     """
     if mode not in ("reduced", "complete"):

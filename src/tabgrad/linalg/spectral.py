@@ -50,7 +50,8 @@ def eigh(x: Any) -> EighResult:
 
     Example:
         >>> import tabgrad as tg
-        >>> tg.linalg.eigh([[2.0, 1.0], [1.0, 2.0]]).eigenvalues.tolist()
+        >>> w = tg.linalg.eigh([[2.0, 1.0], [1.0, 2.0]]).eigenvalues
+        >>> [round(y, 5) for y in w.tolist()]
         [1.0, 3.0]
     """
     value = matrix("eigh", x, square=True)
@@ -92,7 +93,7 @@ def eigvalsh(x: Any) -> Tensor:
 
     Example:
         >>> import tabgrad as tg
-        >>> tg.linalg.eigvalsh([[2.0, 1.0], [1.0, 2.0]]).tolist()
+        >>> [round(y, 5) for y in tg.linalg.eigvalsh([[2.0, 1.0], [1.0, 2.0]]).tolist()]
         [1.0, 3.0]
     """
     return eigh(matrix("eigvalsh", x, square=True)).eigenvalues
