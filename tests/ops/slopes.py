@@ -33,6 +33,9 @@ WIDEST = (np.dtype(np.float64), np.dtype(np.complex128))
 
 # Ops whose derivative along a random direction is no difference quotient, and why.
 ELSEWHERE = {
+    "cholesky": "reads one triangle: test_linalg_gradients.py",
+    "linalg.cholesky": "reads one triangle: test_linalg_gradients.py",
+    "custom_gradient": "what its user says",
     "stop_gradient": "none, on purpose",
     "bitcast": "none: it reads bits",
     "view": "none: it reads bits",
@@ -56,7 +59,7 @@ def candidates(cases: Sequence[Case]) -> list[Case]:
     found = [
         case
         for case in floats
-        if all(np.isfinite(x).all() for x in case.inputs if x.dtype.kind in "fc")
+        if all(_steady(x).all() for x in case.inputs if x.dtype.kind in "fc")
     ]
     if not found:
         found = [_ordinary(case) for case in floats]
@@ -66,7 +69,14 @@ def candidates(cases: Sequence[Case]) -> list[Case]:
             for case in small
             if all(x.dtype == np.int32 for x in case.inputs)
         ]
-    return sorted(found, key=lambda case: case.slow)[:TRIES]
+    # A fold of one element is a special case of its own.
+    return sorted(found, key=lambda c: (c.slow, sum(x.size for x in c.inputs) < 2))[:TRIES]
+
+
+def _steady(x: Array) -> Array:
+    """Where a step of a fixed size is small beside the number, or the number is 0."""
+    size = np.abs(x)
+    return (size == 0) | ((size > 1e-3) & (size < 1e4))
 
 
 def _ordinary(case: Case) -> Case:
@@ -220,6 +230,11 @@ def _order(case: Case, aside: float) -> tuple[int, str]:
     if all(weight is None for weight in path.weights):
         floats = any(y.dtype.kind in "fc" for y in here)
         return 0, "not in float64" if floats else "gives no floats"
+    if aside and not all(np.isfinite(y).all() for y in here):
+        raise Corner
+    for beside in (path.at(STEP), path.at(-STEP)):
+        if any((np.isfinite(y) != np.isfinite(z)).any() for y, z in zip(here, beside)):
+            raise Corner  # the end of what the function is defined for
     noise = 1.0 + sum(float(np.abs(y).sum()) for y in here if y.dtype.kind in "fc")
     first = float(path.slope(0.0))
     problem = _compared(lambda t: float(path.total(*path.tensors(t))), first, noise)
