@@ -31,10 +31,25 @@ def pack(data: Any, dtype: DType | None) -> tuple[bytes, Shape, DType]:
     return parts[0], shape, found
 
 
+def check_fits(values: Sequence[Any], dtype: DType) -> None:
+    """Raise DtypeError for Python integers beyond an integer dtype that nobody asked for."""
+    if dtype.kind not in "iu":
+        return
+    low, high = dtypes.limits(dtype)
+    for value in values:
+        if isinstance(value, int) and not low <= value <= high:
+            raise DtypeError(
+                f"expected integers that fit {dtype.name}; received {value}. Pass dtype= to choose "
+                'another, for instance "int64"'
+            )
+
+
 def pack_parts(data: Any, dtype: DType | None) -> tuple[Parts, Shape, DType]:
     """Raw bytes (two runs for complex values), shape and dtype of any array-like value."""
     if isinstance(data, (bool, int, float, complex)):
         chosen = dtype or dtypes.as_dtype(type(data))
+        if dtype is None:
+            check_fits([data], chosen)
         return _pack_flat([data], chosen), (), chosen
     if getattr(data, "__array_interface__", None) or hasattr(data, "__array__"):
         return _pack_numpy(data, dtype)
@@ -124,8 +139,7 @@ def _pack_nested(data: Sequence[Any], dtype: DType | None) -> tuple[Parts, Shape
             else dtypes.int32 if int in kinds
             else dtypes.bool_
         )  # fmt: skip
-        if dtype is dtypes.int32 and any(not -(2**31) <= v < 2**31 for v in scalars):
-            raise DtypeError("expected integers that fit int32; pass dtype= to choose another")
+        check_fits(scalars, dtype)
     return _pack_flat(scalars, dtype), tuple(shape), dtype
 
 

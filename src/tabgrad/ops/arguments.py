@@ -22,6 +22,7 @@ from tabgrad.dtypes import DType
 from tabgrad.errors import DtypeError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node
+from tabgrad.packing import check_fits
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
 
@@ -36,7 +37,10 @@ def node_of(x: Any, dtype: DType | None = None) -> Node:
     if isinstance(x, Variable):
         return x.node()
     if isinstance(x, Scalar):
-        return scalar(x, dtype or dtypes.as_dtype(type(x)))
+        if dtype is None:
+            dtype = dtypes.as_dtype(type(x))
+            check_fits([x], dtype)
+        return scalar(x, dtype)
     return tensor(x, dtype=dtype).node
 
 

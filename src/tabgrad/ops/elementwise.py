@@ -23,6 +23,7 @@ from tabgrad.ops.arguments import (
     node_of,
     on_parts,
     parts_of,
+    scalar,
     spread,
 )
 from tabgrad.ops.dtype_functions import result_type as result_type
@@ -83,7 +84,10 @@ def cast(x: Any, dtype: Any) -> Tensor:
         >>> tg.cast([1.7, -1.7], "int32").tolist()
         [1, -1]
     """
-    return converted(Tensor(*parts_of(x)), as_dtype(dtype))
+    want = as_dtype(dtype)
+    if type(x) is int and not want.is_complex:
+        return Tensor(scalar(x, want))  # which may not fit the default integer dtype
+    return converted(Tensor(*parts_of(x)), want)
 
 
 astype = cast
