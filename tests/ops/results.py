@@ -73,7 +73,8 @@ def _digest(paths: Iterable[Path]) -> str:
 
 
 def states() -> dict[str, str]:
-    """For each operation, the state of everything that its results depend on."""
+    """For each operation, the state of everything that its results depend on; and of its check of
+    derivatives, under `GRADIENT`."""
     package = ROOT / "src" / "tabgrad"
     common = [
         path
@@ -81,16 +82,21 @@ def states() -> dict[str, str]:
         if path.relative_to(package).parts[0] not in ABOVE
     ]
     here = Path(__file__).parent
-    common += [here / name for name in ("comparing.py", "engines.py", "slopes.py")]
+    common += [here / name for name in ("comparing.py", "engines.py")]
     common.append(ROOT / "tests" / "compiler" / "kernel_engine.py")
     shared = _digest(common)
-    tables: dict[str, list[str]] = {}
+    tables: dict[str, list[str]] = {GRADIENT: [_digest([here / "slopes.py"])]}
     for name in TABLES:
         module = sys.modules[f"tests.ops.{name}"]
         text = _digest([here / f"{name}.py"])
         for op in {case.op for case in module.CASES}:
             tables.setdefault(op, [shared]).append(text)
     return {op: "-".join(texts) for op, texts in tables.items()}
+
+
+def key(job: Job, keys: dict[str, str]) -> str:
+    """The state under which the result of a job is kept."""
+    return f"{keys[job.op]}-{keys[GRADIENT]}" if job.engine == GRADIENT else keys[job.op]
 
 
 def cases_of(op: str) -> list[Case]:
@@ -127,7 +133,7 @@ def run_all(jobs: list[Job], keys: dict[str, str], processes: int) -> dict[str, 
     results = {
         str(job): kept[str(job)]
         for job in jobs
-        if str(job) in kept and kept[str(job)]["state"] == keys[job.op]
+        if str(job) in kept and kept[str(job)]["state"] == key(job, keys)
     }
     missing = [job for job in jobs if str(job) not in results]
     print(f"{len(jobs)} jobs, {len(missing)} of them to run", flush=True)
@@ -137,7 +143,7 @@ def run_all(jobs: list[Job], keys: dict[str, str], processes: int) -> dict[str, 
         running = {pool.submit(do, job): job for job in missing}
         for count, future in enumerate(as_completed(running), 1):
             job = running[future]
-            results[str(job)] = kept[str(job)] = {"state": keys[job.op], **future.result()}
+            results[str(job)] = kept[str(job)] = {"state": key(job, keys), **future.result()}
             for line in results[str(job)]["wrong"]:
                 print(f"{job}: {line}", flush=True)
             if count % 20 == 0 or count == len(missing):

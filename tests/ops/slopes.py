@@ -230,8 +230,8 @@ def _order(case: Case, aside: float) -> tuple[int, str]:
     if all(weight is None for weight in path.weights):
         floats = any(y.dtype.kind in "fc" for y in here)
         return 0, "not in float64" if floats else "gives no floats"
-    if aside and not all(np.isfinite(y).all() for y in here):
-        raise Corner
+    if any(np.isnan(y).any() for y in here):
+        raise Corner  # outside of what the function is defined for
     for beside in (path.at(STEP), path.at(-STEP)):
         if any((np.isfinite(y) != np.isfinite(z)).any() for y, z in zip(here, beside)):
             raise Corner  # the end of what the function is defined for
