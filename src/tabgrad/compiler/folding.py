@@ -84,7 +84,9 @@ def _whole(function: Callable[[float], int]) -> Callable[[float], float]:
 
 
 def _sign(x: Any) -> Any:
-    return type(x)(1) if x > 0 else type(x)(-1) if x < 0 else x
+    if x != x:
+        return x
+    return type(x)((x > 0) - (x < 0))  # 0 for -0, as in NumPy
 
 
 def _int_pow(x: int, y: int) -> int | None:
