@@ -12,7 +12,10 @@ import tabgrad as tg
 
 PACKAGES = ("ops", "image", "linalg", "random")
 MODULES = [
-    *(f"tabgrad.{name}" for name in ("fft", "nn", "printing", "realize", "segment", "signal", "tensor")),
+    *(
+        f"tabgrad.{name}"
+        for name in ("fft", "nn", "printing", "realize", "segment", "signal", "tensor")
+    ),
     *(
         f"tabgrad.{package}.{part.name}"
         for package in PACKAGES
