@@ -27,6 +27,7 @@ from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
 
 Scalar = (bool, int, float)
+_WITHIN = 3e38  # finite as float32
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -150,7 +151,11 @@ def _apart(
 
 def _any_complex(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     for x in args:
-        if is_complex(x):
+        kind = type(x)
+        if kind is Tensor:  # asked here already: every operation passes
+            if x.parts[1] is not None:
+                return True
+        elif kind is not float and is_complex(x):
             return True
     return bool(kwargs) and any(map(is_complex, kwargs.values()))
 
@@ -211,7 +216,10 @@ def scalar(value: bool | int | float, dtype: DType) -> Node:
     """A 0-d node for a Python scalar: an input when computing eagerly, else a constant."""
     if realize.capturing() or (dtype.itemsize < 4 and not dtype.is_float):
         return b.const(value, dtype)
-    raw = struct.pack("<" + dtype.format, dtypes.wrap(value, dtype))
+    if dtype is dtypes.float32 and -_WITHIN < value < _WITHIN:
+        raw = struct.pack("<f", value)  # rounds as `wrap` does
+    else:
+        raw = struct.pack("<" + dtype.format, dtypes.wrap(value, dtype))
     return realize.upload(raw, (), dtype)
 
 
@@ -271,7 +279,10 @@ def aligned(name: str, *xs: Any, floating: bool = False) -> list[Node]:
     elif len(xs) == 2 and type(xs[0]) is Tensor and type(xs[1]) is float:
         one = xs[0].node
         if one.dtype.is_float:
-            return [one, spread(scalar(xs[1], one.dtype), one.shape)]
+            other = scalar(xs[1], one.dtype)
+            if one.outs[0][0]:
+                other = b.make("broadcast", other, shape=one.outs[0][0], dims=())
+            return [one, other]
     nodes = common(name, *xs, floating=floating)
     shape = broadcast_shapes(name, *(node.shape for node in nodes))
     return [spread(node, shape) for node in nodes]
