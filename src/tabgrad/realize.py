@@ -316,22 +316,26 @@ def realize(nodes: Sequence[Node]) -> None:
         pending = list({id(n): n for n in pending}.values())
     current = engine()
     key, leaves = structure(pending, _has_value)
+    scalars: list[bool] = []
+    keep_alive: list[Buffer] = []
+    args: list[int] = []
     for leaf in leaves:
-        if leaf.buffer is None:
+        buffer = leaf.buffer
+        if buffer is None:
             raise CaptureError(
                 f"a tensor of shape {list(pending[0].shape)} was read {_where_values_are_missing()}"
                 ". Return it and read it outside, or choose with tg.where"
             )
-    scalars = tuple(isinstance(leaf.buffer, Scalar) for leaf in leaves)
-    _, loaded = _compiled((current, key, scalars), pending, leaves, scalars)
-    keep_alive: list[Buffer] = []
-    args: list[int] = []
-    for leaf, scalar in zip(leaves, scalars, strict=True):
+        scalar = type(buffer) is Scalar
+        scalars.append(scalar)
         if scalar:
-            args.append(leaf.buffer.bits)
-        else:
-            keep_alive.append(handle_of(leaf))
-            args.append(keep_alive[-1].handle)
+            args.append(buffer.bits)
+            continue
+        if buffer.engine is not current:
+            buffer = handle_of(leaf)
+        keep_alive.append(buffer)
+        args.append(buffer.handle)
+    _, loaded = _compiled((current, key, tuple(scalars)), pending, leaves, scalars)
     results = [Buffer(current, node.nbytes) for node in pending]
     args += [buffer.handle for buffer in results]
     current.run(loaded, 0, args, 0)

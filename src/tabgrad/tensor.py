@@ -127,7 +127,8 @@ class Tensor:
 
     def realize(self) -> Tensor:
         """Compute the value now and return this tensor."""
-        realize.realize(self._nodes())
+        if self._imag is not None or self._node.buffer is None:
+            realize.realize(self._nodes())
         return self
 
     def _rebind(self, value: Tensor) -> None:
