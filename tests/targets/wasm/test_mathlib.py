@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import wasmtime
 
 from tabgrad.targets.wasm import mathlib
-from tabgrad.targets.wasm.builder import I32, F32x4, I32x4, Module, U32x4
-from tests.targets.wasm.machine import PAGE, Machine
+from tabgrad.targets.wasm.builder import F32x4, Function, I32x4, Module, U32x4
+from tests.sweeping import assert_same, check_plain, check_temporaries, evaluate
 
 INF, NAN = math.inf, math.nan
 VARIANTS = pytest.mark.parametrize("fma", [False, True], ids=["plain", "fma"])
@@ -33,31 +32,6 @@ def sweep(count: int) -> Any:
     mantissas = np.concatenate([np.broadcast_to(edges, (512, len(edges))), mantissas], axis=1)
     heads = (np.arange(512, dtype=np.uint32) << 23)[:, None]
     return (heads | mantissas).ravel().view(np.float32)
-
-
-DTYPES = {F32x4: np.float32, I32x4: np.int32, U32x4: np.uint32}
-
-
-def evaluate(emit: Callable[..., Any], kind: Any, *arrays: Any) -> Any:
-    """The function over whole arrays in one loop; an array, or a list where it gives a tuple."""
-    count = len(arrays[0])
-    room = -(-4 * (count + 4) // PAGE) * PAGE
-    module = Module()
-    f = module.function("run", export=True)
-    with f.loop_range(0, 4 * count, 16) as i:
-        operands = [f.let(kind.load(i + PAGE + room * n)) for n in range(len(arrays))]
-        results = emit(f, *operands)
-        kinds = [type(r) for r in (results if isinstance(results, tuple) else [results])]
-        for n, result in enumerate(results if isinstance(results, tuple) else [results]):
-            f.store(i + PAGE + room * (len(arrays) + n), result)
-    machine = Machine(module, pages=1 + room * (len(arrays) + len(kinds)) // PAGE)
-    for n, array in enumerate(arrays):
-        machine.write(PAGE + room * n, array)
-    machine.call("run")
-    stored = [
-        machine.read(PAGE + room * (len(arrays) + n), count, DTYPES[k]) for n, k in enumerate(kinds)
-    ]
-    return stored if isinstance(results, tuple) else stored[0]
 
 
 def ulps(got: Any, want: Any) -> Any:
@@ -146,13 +120,6 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "cos": [(0.0, 1), (-0.0, 1), (INF, NAN), (-INF, NAN), (NAN, NAN)],
     "tan": [(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (NAN, NAN)],
 }
-
-
-def assert_same(got: Any, want: Any) -> None:
-    """Equal numbers, NaN in the same places, zeros of the same sign."""
-    np.testing.assert_array_equal(got, want)
-    zero = np.asarray(want) == 0
-    np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
 
 
 @VARIANTS
@@ -282,30 +249,12 @@ def test_threefry_known_answers() -> None:
 
 
 def test_functions_give_their_temporaries_back() -> None:
-    f = Module().function("f", [I32])
-    (p,) = f.params
-    x = f.let(F32x4.load(p))
-    for name in UNARY:
-        getattr(mathlib, name)(f, x, True)
-        before = len(f.local_types)
-        getattr(mathlib, name)(f, x, True)
-        assert len(f.local_types) <= before + 1
+    check_temporaries(F32x4, [getattr(mathlib, name) for name in UNARY])
 
 
 def test_the_plain_variant_needs_no_relaxed_instructions() -> None:
-    module = Module()
-    for fma in (False, True):
-        f = module.function(f"f{fma}")
-        x = f.let(F32x4.load(0))
-        for name in UNARY:
-            f.store(0, getattr(mathlib, name)(f, x, fma))
-        for binary in (mathlib.power, mathlib.atan2):
-            f.store(0, binary(f, x, x, fma))
-        config = wasmtime.Config()
-        config.wasm_relaxed_simd = False
-        engine = wasmtime.Engine(config)
-        if not fma:
-            wasmtime.Module(engine, module.encode())
-        else:
-            with pytest.raises(wasmtime.WasmtimeError, match="relaxed SIMD"):
-                wasmtime.Module(engine, module.encode())
+    def emit(f: Function, x: F32x4, fma: bool) -> Iterator[F32x4]:
+        yield from (getattr(mathlib, name)(f, x, fma) for name in UNARY)
+        yield from (binary(f, x, x, fma) for binary in (mathlib.power, mathlib.atan2))
+
+    check_plain(F32x4, emit)

@@ -10,16 +10,25 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-import wasmtime
 
-from tabgrad.targets.wasm.builder import I32, F64x2, I64x2, Module, U64x2
+from tabgrad.targets.wasm.builder import F64x2, Function, I64x2, Module, U64x2
 from tabgrad.targets.wasm.mathlib import double
-from tests.sweeping import Exact, check_worst, of_finite, real, split, sweep
-from tests.targets.wasm.machine import PAGE, Machine
+from tests.sweeping import (
+    DTYPES,
+    Exact,
+    assert_same,
+    check_plain,
+    check_temporaries,
+    check_worst,
+    evaluate,
+    of_finite,
+    real,
+    split,
+    sweep,
+)
 
 INF, NAN = math.inf, math.nan
 VARIANTS = pytest.mark.parametrize("fma", [False, True], ids=["plain", "fma"])
-DTYPES = {F64x2: np.float64, I64x2: np.int64, U64x2: np.uint64}
 
 
 @pytest.fixture(autouse=True)
@@ -34,23 +43,6 @@ def _precision() -> Iterator[None]:
     """Enough digits that the references' own errors do not matter."""
     with mpmath.workprec(150):
         yield
-
-
-def evaluate(emit: Callable[..., Any], *arrays: Any, kind: Any = F64x2) -> Any:
-    """The function over whole arrays in one loop."""
-    count = len(arrays[0])
-    room = -(-8 * (count + 2) // PAGE) * PAGE
-    module = Module()
-    f = module.function("run", export=True)
-    with f.loop_range(0, 8 * count, 16) as i:
-        operands = [f.let(kind.load(i + PAGE + room * n)) for n in range(len(arrays))]
-        result = emit(f, *operands)
-        f.store(i + PAGE + room * len(arrays), result)
-    machine = Machine(module, pages=1 + room * (len(arrays) + 1) // PAGE)
-    for n, array in enumerate(arrays):
-        machine.write(PAGE + room * n, array)
-    machine.call("run")
-    return machine.read(PAGE + room * len(arrays), count, DTYPES[type(result)])
 
 
 def exp(x: Any) -> Any:
@@ -97,7 +89,7 @@ def _check_unary(name: str, x: Any) -> None:
     reference, bound = UNARY[name]
     want = [reference(v) for v in x.tolist()]
     for fma in (False, True):
-        got = evaluate(lambda f, v, fma=fma: getattr(double, name)(f, v, fma), x)
+        got = evaluate(lambda f, v, fma=fma: getattr(double, name)(f, v, fma), F64x2, x)
         check_worst(got, want, bound, x)
 
 
@@ -151,7 +143,7 @@ def test_reduction_next_to_multiples_of_half_pi() -> None:
     assert nearest < 2.0**-55
     for name, values in want.items():
         for fma in (False, True):
-            got = evaluate(lambda f, v, n=name, fma=fma: getattr(double, n)(f, v, fma), x)
+            got = evaluate(lambda f, v, n=name, fma=fma: getattr(double, n)(f, v, fma), F64x2, x)
             check_worst(got, values, UNARY[name][1], x)
 
 
@@ -181,19 +173,12 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
 }  # fmt: skip
 
 
-def assert_same(got: Any, want: Any) -> None:
-    """Equal numbers, NaN in the same places, zeros of the same sign."""
-    np.testing.assert_array_equal(got, want)
-    zero = np.asarray(want) == 0
-    np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
-
-
 @VARIANTS
 @pytest.mark.parametrize("name", SPECIAL)
 def test_special_values(name: str, fma: bool) -> None:
     x, want = np.array(SPECIAL[name], np.float64).T
     options = () if name == "sign" else (fma,)
-    assert_same(evaluate(lambda f, v: getattr(double, name)(f, v, *options), x), want)
+    assert_same(evaluate(lambda f, v: getattr(double, name)(f, v, *options), F64x2, x), want)
 
 
 EDGES = np.array(
@@ -239,7 +224,7 @@ def _check_power(count: int) -> None:
     y = np.concatenate([y, exponent, large, whole])
     want = [_power(a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
     for fma in (False, True):
-        got = evaluate(lambda f, a, b, fma=fma: double.power(f, a, b, fma), x, y)
+        got = evaluate(lambda f, a, b, fma=fma: double.power(f, a, b, fma), F64x2, x, y)
         check_worst(got, want, 1.5, x, y)
         zero = np.array([high == 0 for high, _ in want])
         sign = np.array([math.copysign(1, high) for high, _ in want]) < 0
@@ -265,7 +250,7 @@ def _check_atan2(count: int) -> None:
             want.append(split(mpmath.mpf(math.atan2(a, b))))
     signs = np.signbit(np.arctan2(y, x))
     for fma in (False, True):
-        got = evaluate(lambda f, a, b, fma=fma: double.atan2(f, a, b, fma), y, x)
+        got = evaluate(lambda f, a, b, fma=fma: double.atan2(f, a, b, fma), F64x2, y, x)
         check_worst(got, want, 2, y, x)
         known = ~np.isnan(got)
         np.testing.assert_array_equal(np.signbit(got[known]), signs[known])
@@ -282,7 +267,7 @@ def test_atan2_at_many_points() -> None:
 
 def test_floor_mod_is_numpys() -> None:
     x, y = pairs(3)
-    assert_same(evaluate(double.floor_mod, x, y), np.mod(x, y))
+    assert_same(evaluate(double.floor_mod, F64x2, x, y), np.mod(x, y))
 
 
 def test_floor_divide_floors_the_exact_quotient() -> None:
@@ -296,7 +281,7 @@ def test_floor_divide_floors_the_exact_quotient() -> None:
     dividends = [multiple, np.nextafter(multiple, 0), np.nextafter(multiple, INF)]
     x = np.concatenate([x, *dividends])
     y = np.concatenate([y, divisor, divisor, divisor])
-    got = evaluate(double.floor_divide, x, y)
+    got = evaluate(double.floor_divide, F64x2, x, y)
     for a, b, result in zip(x.tolist(), y.tolist(), got.tolist(), strict=True):
         if not math.isfinite(a) or math.isnan(b) or (a == 0 and b == 0):
             assert math.isnan(result), (a, b, result)
@@ -314,9 +299,9 @@ def test_floor_divide_floors_the_exact_quotient() -> None:
 
 def test_sign_maximum_and_minimum() -> None:
     x, y = pairs(1)
-    assert_same(evaluate(double.sign, x), np.sign(x) + 0.0)
-    assert_same(evaluate(double.maximum, x, y), _extreme(x, y, np.maximum))
-    assert_same(evaluate(double.minimum, x, y), _extreme(x, y, np.minimum))
+    assert_same(evaluate(double.sign, F64x2, x), np.sign(x) + 0.0)
+    assert_same(evaluate(double.maximum, F64x2, x, y), _extreme(x, y, np.maximum))
+    assert_same(evaluate(double.minimum, F64x2, x, y), _extreme(x, y, np.minimum))
 
 
 def _extreme(x: Any, y: Any, function: Callable[..., Any]) -> Any:
@@ -333,7 +318,7 @@ def test_casts_to_integers_truncate_and_saturate(bits: int, signed: bool) -> Non
     ends = np.array([low, high], np.float64)
     ends = np.concatenate([np.nextafter(ends, -INF), ends, np.nextafter(ends, INF)])
     x = np.concatenate([sweep(1), np.linspace(-300, 300, 1201), ends, ends - 0.5])
-    got = evaluate(lambda f, v: double.to_integer(f, v, bits, signed), x)
+    got = evaluate(lambda f, v: double.to_integer(f, v, bits, signed), F64x2, x)
     want = [0 if math.isnan(v) else min(max(v, low), high) for v in x.tolist()]
     assert got.tolist() == [int(v) for v in want]
 
@@ -351,7 +336,7 @@ def test_casts_from_integers_round_to_nearest(kind: Any) -> None:
     words = np.concatenate([words >> np.uint64(s) for s in range(64)])
     ends = np.array([0, 1, (1 << 53) + 1, (1 << 54) + 2, 1 << 63, (1 << 64) - 1], np.uint64)
     x = np.concatenate([words, np.uint64(0) - words, ends]).view(DTYPES[kind])
-    got = evaluate(double.from_integer, x, kind=kind)
+    got = evaluate(double.from_integer, kind, x)
     assert got.tolist() == [float(v) for v in x.tolist()]
 
 
@@ -359,33 +344,14 @@ BINARY = ("power", "atan2")
 
 
 def test_functions_give_their_temporaries_back() -> None:
-    module = Module()
-    f = module.function("f", [I32])
-    (p,) = f.params
-    x = f.let(F64x2.load(p))
-    for name in UNARY:
-        getattr(double, name)(f, x, True)
-        before = len(f.local_types)
-        getattr(double, name)(f, x, True)
-        assert len(f.local_types) <= before + 1
+    check_temporaries(F64x2, [getattr(double, name) for name in UNARY])
 
 
 def test_the_plain_variant_needs_no_relaxed_instructions() -> None:
-    module = Module()
-    for fma in (False, True):
-        f = module.function(f"f{fma}")
-        x = f.let(F64x2.load(0))
-        for name in UNARY:
-            f.store(0, getattr(double, name)(f, x, fma))
-        for name in BINARY:
-            f.store(0, getattr(double, name)(f, x, x, fma))
+    def emit(f: Function, x: F64x2, fma: bool) -> Iterator[F64x2]:
+        yield from (getattr(double, name)(f, x, fma) for name in UNARY)
+        yield from (getattr(double, name)(f, x, x, fma) for name in BINARY)
         for name in ("floor_divide", "floor_mod", "maximum", "minimum"):
-            f.store(0, getattr(double, name)(f, x, x))
-        config = wasmtime.Config()
-        config.wasm_relaxed_simd = False
-        engine = wasmtime.Engine(config)
-        if not fma:
-            wasmtime.Module(engine, module.encode())
-        else:
-            with pytest.raises(wasmtime.WasmtimeError, match="relaxed SIMD"):
-                wasmtime.Module(engine, module.encode())
+            yield getattr(double, name)(f, x, x)
+
+    check_plain(F64x2, emit)

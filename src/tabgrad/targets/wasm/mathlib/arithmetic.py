@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from tabgrad.targets.wasm.builder import F32x4, F64x2, Function, I32x4, I64x2, U32x4, Vector
+from tabgrad.targets.wasm.mathlib.precision import SINGLE, precision_of
 from tabgrad.targets.wasm.values import Number
 
 F = TypeVar("F", F32x4, F64x2)
 X = TypeVar("X", bound=Vector[Any, Any])
 
-SIGN = -0x80000000  # the sign bit of a 32-bit lane
+SIGN = SINGLE.sign
 
 
 def multiply_add(a: F, b: F | Number, c: F | Number, fma: bool) -> F:
@@ -42,26 +43,27 @@ def join(low: F64x2, high: F64x2) -> F32x4:
     return low.to_f32_low().shuffle(high.to_f32_low(), (0, 1, 4, 5))
 
 
-def with_sign_of(magnitude: F32x4, x: F32x4) -> F32x4:
+def with_sign_of(magnitude: F, x: F) -> F:
     """`magnitude`, whose sign bits are 0, with the sign bits of `x`."""
-    return (magnitude.bits() | x.bits() & SIGN).view(F32x4)
+    bits: Vector[Any, Any] = magnitude.bits() | x.bits() & precision_of(x).sign
+    return bits.view(type(x))
 
 
-def sign(f: Function, x: F32x4) -> F32x4:
+def sign(f: Function, x: F) -> F:
     """-1, 0 or 1; 0 for both zeros, NaN for NaN."""
+    one, kind = precision_of(x).one_bits, type(x)
     with f.scope() as scope:
         x = f.once(x)
-        one = F32x4.const(1.0).bits()
-        value = ((x > 0.0) & one).view(F32x4) - ((x < 0.0) & one).view(F32x4)
-        return scope.keep((value.bits() | (x != x)).view(F32x4))
+        value = ((x > 0.0) & one).view(kind) - ((x < 0.0) & one).view(kind)
+        return scope.keep((value.bits() | (x != x)).view(kind))
 
 
-def maximum(f: Function, x: F32x4, y: F32x4) -> F32x4:
+def maximum(f: Function, x: F, y: F) -> F:
     """The larger; NaN when either is NaN."""
     return f.let(x.max(y))
 
 
-def minimum(f: Function, x: F32x4, y: F32x4) -> F32x4:
+def minimum(f: Function, x: F, y: F) -> F:
     """The smaller; NaN when either is NaN."""
     return f.let(x.min(y))
 

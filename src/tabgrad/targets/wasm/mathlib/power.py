@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tabgrad.targets.wasm.builder import F32x4, F64x2, Function, I32x4
 from tabgrad.targets.wasm.mathlib.arithmetic import (
-    SIGN,
+    F,
     choose,
     halves,
     horner,
@@ -12,12 +12,12 @@ from tabgrad.targets.wasm.mathlib.arithmetic import (
     multiply_add,
 )
 from tabgrad.targets.wasm.mathlib.exponential import split_exponent
+from tabgrad.targets.wasm.mathlib.precision import DOUBLE, SINGLE, precision_of
 
 INFINITY = float("inf")
-INFINITY_BITS = 0x7F800000
 
-# As `exponential.ROUND`, for 64-bit floats; the low bits hold the integer plus the exponent's bias.
-ROUND = 6755399441055744.0 + 1023
+# The low bits hold the integer plus the exponent's bias.
+ROUND = DOUBLE.round + DOUBLE.bias
 
 # log2((1 + s) / (1 - s)) / s in s**2, s in [0, 3 - 2 sqrt(2)], degree 5, error 2**-45.1 relative
 LOG2_RATIO = (
@@ -49,7 +49,7 @@ def power(f: Function, x: F32x4, y: F32x4, fma: bool) -> F32x4:
         ]
         result = f.let(join(*parts))
         _zeros_and_infinities(f, result, size, y, fma)
-        _negative_bases(f, result, x, y)
+        negative_bases(f, result, x, y)
         result.set((result.bits() | (x != x)).view(F32x4))
         one = (y == 0.0) | (x == 1.0) | (x == -1.0) & (abs(y) == INFINITY)
         return scope.keep(choose(one, F32x4.const(1.0), result, fma))
@@ -70,15 +70,16 @@ def _power(f: Function, m: F64x2, exponent: I32x4, y: F64x2, fma: bool) -> F64x2
 def _zeros_and_infinities(f: Function, result: F32x4, size: F32x4, y: F32x4, fma: bool) -> None:
     zero = f.let(size == 0.0)
     grows = (y > 0.0) ^ zero
-    limit = (grows & INFINITY_BITS).view(F32x4)
+    limit = (grows & SINGLE.infinity_bits).view(F32x4)
     limit = (limit.bits() | (y != y)).view(F32x4)
     result.set(choose(zero | (size == INFINITY), limit, result, fma))
 
 
-def _negative_bases(f: Function, result: F32x4, x: F32x4, y: F32x4) -> None:
+def negative_bases(f: Function, result: F, x: F, y: F) -> None:
     """NaN for a broken power of a negative number, minus for an odd one."""
     half = f.let(y * 0.5)
     whole = f.let(y.trunc() == y)
     odd = whole & (half.trunc() != half)
     broken = ((x < 0.0) & (x > -INFINITY)).and_not(whole | (abs(y) == INFINITY))
-    result.set((result.bits() | broken | odd & x.bits() & SIGN).view(F32x4))
+    sign = precision_of(x).sign
+    result.set((result.bits() | broken | odd & x.bits() & sign).view(type(result)))

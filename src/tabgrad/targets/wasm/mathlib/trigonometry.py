@@ -8,7 +8,6 @@ large. So every float32 argument is right.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from tabgrad.targets.wasm.builder import (
 )
 from tabgrad.targets.wasm.mathlib.arithmetic import (
     SIGN,
+    F,
     choose,
     halves,
     horner,
@@ -32,12 +32,12 @@ from tabgrad.targets.wasm.mathlib.arithmetic import (
     multiply_add,
     with_sign_of,
 )
+from tabgrad.targets.wasm.mathlib.precision import DOUBLE, precision_of
 
 TWO_OVER_PI = 0.6366197723675814
 # pi/2: the first 31 bits, so that a product with a 22-bit integer is exact, and the rest.
 HALF_PI_HIGH, HALF_PI_LOW = 1.5707963267341256, 6.077100506506192e-11
-# As `exponential.ROUND`, for 64-bit floats.
-ROUND = 6755399441055744.0
+ROUND = DOUBLE.round
 LARGE, LARGE_BITS = 4194304.0, 0x4A800000
 # pi rounded to 24 bits, and what that leaves.
 PI_HIGH, PI_LOW = 3.1415927410125732, -8.742277657347586e-08
@@ -192,13 +192,19 @@ def atan2(f: Function, y: F32x4, x: F32x4, fma: bool) -> F32x4:
         z = f.let(ratio * ratio)
         angle = multiply_add(ratio * z, horner(z, ATAN_TAIL, fma), ratio, fma)
         steep, left = f.let(height > width), f.let(x.bits() >> 31)
-        # Steep: pi/2 -+ angle. Else to the left: pi - angle. The base in two parts.
-        angle = ((steep ^ left) & SIGN ^ angle.bits()).view(F32x4)
-        low = choose(steep, F32x4.const(PI_LOW / 2), (left & _bits(PI_LOW)).view(F32x4), fma)
-        high = choose(steep, F32x4.const(PI_HIGH / 2), (left & _bits(PI_HIGH)).view(F32x4), fma)
-        result = with_sign_of(high + (low + angle), y)
-        return scope.keep((result.bits() | (x != x) | (y != y)).view(F32x4))
+        return scope.keep(turned(angle, steep, left, y, x, (PI_HIGH, PI_LOW), fma))
 
 
-def _bits(number: float) -> int:
-    return int.from_bytes(struct.pack("<f", number), "little")
+def turned(angle: F, steep: Any, left: Any, y: F, x: F, pi: tuple[float, float], fma: bool) -> F:
+    """The angle of (x, y) by the angle of its longer and its shorter side.
+
+    The masks say where |y| > |x| and where x < 0; pi is a number and what that lacks.
+    """
+    kind, sign = type(x), precision_of(x).sign
+    angle = ((steep ^ left) & sign ^ angle.bits()).view(kind)
+    high, low = (
+        choose(steep, kind.const(part / 2), (left & kind.const(part).bits()).view(kind), fma)
+        for part in pi
+    )
+    result = with_sign_of(high + (low + angle), y)
+    return kind((result.bits() | (x != x) | (y != y)).get())

@@ -4,26 +4,16 @@ Within 2 ULP (tanh and sigmoid 4) over all exponents. As there, `fma` allows rel
 and nothing relies on its really fusing.
 """
 
+from tabgrad.targets.wasm.mathlib.arithmetic import maximum, minimum, sign
 from tabgrad.targets.wasm.mathlib.double.arithmetic import (
     floor_divide,
     floor_mod,
     from_integer,
-    maximum,
-    minimum,
-    sign,
     to_integer,
-)
-from tabgrad.targets.wasm.mathlib.double.exponential import (
-    erf,
-    exp,
-    expm1,
-    log,
-    log1p,
-    sigmoid,
-    tanh,
 )
 from tabgrad.targets.wasm.mathlib.double.power import power
 from tabgrad.targets.wasm.mathlib.double.trigonometry import atan2, cos, sin, tan
+from tabgrad.targets.wasm.mathlib.exponential import erf, exp, expm1, log, log1p, sigmoid, tanh
 
 __all__ = [
     "atan2",

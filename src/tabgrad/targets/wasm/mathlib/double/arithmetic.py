@@ -1,22 +1,14 @@
-"""The simple functions of 64-bit floats: sign, extrema, casts, exact division with remainder."""
+"""What of 64-bit floats is not as with 32-bit ones: casts, exact division with remainder."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tabgrad.targets.wasm.builder import F64, I32, I64, U64, F64x2, Function, I64x2, U64x2
-
-SIGN = -(1 << 63)  # the sign bit of a 64-bit lane
-ONE_BITS = 0x3FF0000000000000
-FRACTION_BITS = (1 << 52) - 1
+from tabgrad.targets.wasm.mathlib.precision import DOUBLE
 
 # Times this, less the surplus, a float is rounded to 26 bits.
 SPLITTER = float((1 << 27) + 1)
-
-
-def with_sign_of(magnitude: F64x2, x: F64x2) -> F64x2:
-    """`magnitude`, whose sign bits are 0, with the sign bits of `x`."""
-    return (magnitude.bits() | x.bits() & SIGN).view(F64x2)
 
 
 def product_error(f: Function, x: F64x2, y: F64x2, product: F64x2) -> F64x2:
@@ -30,24 +22,6 @@ def product_error(f: Function, x: F64x2, y: F64x2, product: F64x2) -> F64x2:
         x_low, y_low = f.let(x - x_high), f.let(y - y_high)
         error = x_high * y_high - product + x_high * y_low + x_low * y_high + x_low * y_low
         return scope.keep(error)
-
-
-def sign(f: Function, x: F64x2) -> F64x2:
-    """-1, 0 or 1; 0 for both zeros, NaN for NaN."""
-    with f.scope() as scope:
-        x = f.once(x)
-        value = ((x > 0.0) & ONE_BITS).view(F64x2) - ((x < 0.0) & ONE_BITS).view(F64x2)
-        return scope.keep((value.bits() | (x != x)).view(F64x2))
-
-
-def maximum(f: Function, x: F64x2, y: F64x2) -> F64x2:
-    """The larger; NaN when either is NaN."""
-    return f.let(x.max(y))
-
-
-def minimum(f: Function, x: F64x2, y: F64x2) -> F64x2:
-    """The smaller; NaN when either is NaN."""
-    return f.let(x.min(y))
 
 
 _INTEGERS: dict[bool, tuple[Any, Any]] = {True: (I64x2, I64), False: (U64x2, U64)}
@@ -121,7 +95,7 @@ def floor_divide(f: Function, x: F64x2, y: F64x2) -> F64x2:
         rest.set((floor == 0.0).select(x, rest))
         below = (rest < 0.0) & (y > 0.0) | (rest > 0.0) & (y < 0.0)
         whole = (floor == quotient) & (abs(floor) < UNITS * 2)
-        floor.set(floor - (whole & below & ONE_BITS).view(F64x2))
+        floor.set(floor - (whole & below & DOUBLE.one_bits).view(F64x2))
         return scope.keep(floor - (x - x))
 
 
@@ -136,7 +110,7 @@ def floor_mod(f: Function, x: F64x2, y: F64x2) -> F64x2:
             rest.set(rest.with_lane(lane, f.call(remainder, x.lane(lane), y.lane(lane))))
         wrong = f.let(((rest.bits() ^ y.bits()) >> 63) & (rest != 0.0))
         rest.set(wrong.select(rest + y, rest))
-        zero = (y.bits() & SIGN).view(F64x2)
+        zero = (y.bits() & DOUBLE.sign).view(F64x2)
         return scope.keep((rest == 0.0).select(zero, rest))
 
 
@@ -149,7 +123,7 @@ def _write_remainder(f: Function) -> None:
     with f.if_(abs(x) < abs(y)):
         f.return_(x)
     dividend, divisor = f.let(abs(x).view(U64)), f.let(abs(y).view(U64))
-    broken = (dividend >= 0x7FF0000000000000) | (divisor > 0x7FF0000000000000) | (divisor == 0)
+    broken = (dividend >= DOUBLE.infinity_bits) | (divisor > DOUBLE.infinity_bits) | (divisor == 0)
     with f.if_(broken):
         f.return_(float("nan"))
     rest, top = _significand(f, dividend)
@@ -168,7 +142,7 @@ def _significand(f: Function, bits: U64) -> tuple[U64, I32]:
     exponent = f.let((bits >> 52).to(I32))
     normal = f.let(exponent != 0)
     implicit = normal.to(U64) << 52
-    return f.let(bits & FRACTION_BITS | implicit), f.let(normal.select(exponent, 1))
+    return f.let(bits & DOUBLE.fraction_bits | implicit), f.let(normal.select(exponent, 1))
 
 
 def _scaled(f: Function, m: U64, exponent: I32) -> F64:

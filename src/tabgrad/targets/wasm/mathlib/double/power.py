@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from tabgrad.targets.wasm.builder import F64x2, Function
 from tabgrad.targets.wasm.mathlib.arithmetic import choose, horner, multiply_add
-from tabgrad.targets.wasm.mathlib.double.arithmetic import SIGN
-from tabgrad.targets.wasm.mathlib.double.exponential import (
-    EXP2_TAIL,
-    scale,
-    split,
-    split_exponent,
-)
+from tabgrad.targets.wasm.mathlib.exponential import scale, split, split_exponent
+from tabgrad.targets.wasm.mathlib.power import negative_bases
+from tabgrad.targets.wasm.mathlib.precision import DOUBLE
 
 INFINITY = float("inf")
-INFINITY_BITS = 0x7FF0000000000000
 
 HEAD = -(1 << 27)  # keeps the sign, the exponent and 26 bits of the significand
 
@@ -42,7 +37,7 @@ def power(f: Function, x: F64x2, y: F64x2, fma: bool) -> F64x2:
         size = f.let(abs(x))
         result = _positive_power(f, size, y, fma)
         _zeros_and_infinities(f, result, size, y, fma)
-        _negative_bases(f, result, x, y)
+        negative_bases(f, result, x, y)
         result.set((result.bits() | (x != x) | (y != y)).view(F64x2))
         one = (y == 0.0) | (x == 1.0) | (x == -1.0) & (abs(y) == INFINITY)
         return scope.keep(choose(one, F64x2.const(1.0), result, fma))
@@ -58,9 +53,9 @@ def _positive_power(f: Function, x: F64x2, y: F64x2, fma: bool) -> F64x2:
     low = f.let(multiply_add(y, log2_rest, (y - y_head) * log2_head, fma))
     inside = f.let(high.pmax(-1100.0).pmin(1100.0))
     low.set(((high == inside) & low.bits()).view(F64x2))
-    bits, n = split(f, f.let(inside + low), 1.0, 2046, fma)
+    bits, n = split(f, f.let(inside + low), 1.0, 2 * DOUBLE.bias, fma)
     r = f.let((inside - n) + low)
-    return f.let(scale(f, horner(r, (*EXP2_TAIL, 1.0), fma), bits))
+    return f.let(scale(f, horner(r, DOUBLE.exp2, fma), bits))
 
 
 def _log2(f: Function, x: F64x2, fma: bool) -> Pair:
@@ -99,14 +94,5 @@ def _multiply(f: Function, a: Pair, b: Pair, fma: bool) -> Pair:
 def _zeros_and_infinities(f: Function, result: F64x2, size: F64x2, y: F64x2, fma: bool) -> None:
     zero = f.let(size == 0.0)
     grows = (y > 0.0) ^ zero
-    limit = (grows & INFINITY_BITS).view(F64x2)
+    limit = (grows & DOUBLE.infinity_bits).view(F64x2)
     result.set(choose(zero | (size == INFINITY), limit, result, fma))
-
-
-def _negative_bases(f: Function, result: F64x2, x: F64x2, y: F64x2) -> None:
-    """NaN for a broken power of a negative number, minus for an odd one."""
-    half = f.let(y * 0.5)
-    whole = f.let(y.trunc() == y)
-    odd = whole & (half.trunc() != half)
-    broken = ((x < 0.0) & (x > -INFINITY)).and_not(whole | (abs(y) == INFINITY))
-    result.set((result.bits() | broken | odd & x.bits() & SIGN).view(F64x2))

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from tabgrad.targets.wasm.builder import F64, I32, I64, U64, F64x2, Function, I64x2, Vector
-from tabgrad.targets.wasm.mathlib.double.exponential import split
+from tabgrad.targets.wasm.mathlib.exponential import split
 
 TWO_OVER_PI = 0.6366197723675814
 # pi/2: three times 33 bits, so that products with 20-bit integers are exact, and the rest.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tabgrad.targets.wasm.builder import F64x2, Function, I64x2
 from tabgrad.targets.wasm.mathlib.arithmetic import choose, horner, multiply_add
-from tabgrad.targets.wasm.mathlib.double.arithmetic import SIGN, product_error, with_sign_of
+from tabgrad.targets.wasm.mathlib.double.arithmetic import product_error
 from tabgrad.targets.wasm.mathlib.double.reduction import reduce
+from tabgrad.targets.wasm.mathlib.precision import DOUBLE
+from tabgrad.targets.wasm.mathlib.trigonometry import turned
 
 INFINITY = float("inf")
 
@@ -66,7 +68,7 @@ def sin(f: Function, x: F64x2, fma: bool) -> F64x2:
         x = f.once(x)
         # Of |x|, with the sign of x put back: that keeps the sign of -0.
         y, sign = _select_quadrant(f, x, 0, fma)
-        return scope.keep((y.bits() ^ sign ^ (x.bits() & SIGN)).view(F64x2))
+        return scope.keep((y.bits() ^ sign ^ (x.bits() & DOUBLE.sign)).view(F64x2))
 
 
 def cos(f: Function, x: F64x2, fma: bool) -> F64x2:
@@ -94,7 +96,7 @@ def tan(f: Function, x: F64x2, fma: bool) -> F64x2:
         error = product_error(f, ratio, below, product)
         rest = (above - product) - error + (above_rest - ratio * below_rest)
         ratio.set(ratio + rest / below)
-        return scope.keep((ratio.bits() ^ x.bits() & SIGN).view(F64x2))
+        return scope.keep((ratio.bits() ^ x.bits() & DOUBLE.sign).view(F64x2))
 
 
 def _normalised(f: Function, pair: Pair) -> Pair:
@@ -109,14 +111,7 @@ def atan2(f: Function, y: F64x2, x: F64x2, fma: bool) -> F64x2:
         width, height = f.let(abs(x)), f.let(abs(y))
         steep, left = f.let(height > width), f.let(x.bits() >> 63)
         angle = _first_octant(f, f.let(width.pmin(height)), f.let(width.pmax(height)), fma)
-        # Steep: pi/2 -+ angle. Else to the left: pi - angle. The base in two parts.
-        angle = ((steep ^ left) & SIGN ^ angle.bits()).view(F64x2)
-        low, high = (
-            choose(steep, F64x2.const(part / 2), (left & F64x2.const(part).bits()).view(F64x2), fma)
-            for part in (PI_LOW, PI)
-        )
-        result = with_sign_of(high + (low + angle), y)
-        return scope.keep((result.bits() | (x != x) | (y != y)).view(F64x2))
+        return scope.keep(turned(angle, steep, left, y, x, (PI, PI_LOW), fma))
 
 
 def _first_octant(f: Function, low: F64x2, high: F64x2, fma: bool) -> F64x2:
