@@ -1,0 +1,172 @@
+// How every contestant of the bench is timed: the same loop around a page's `step`.
+//
+// A page calls `compete` with a function that makes its workload ready. The harness then asks by
+// `bench.ask(method, options)` and reads the answers from the console: a question put to a page
+// that computes would have no time limit.
+
+/**
+ * @typedef {object} Output a result in the layout of the reference
+ * @property {ArrayLike<number>} data
+ * @property {number[]} shape
+ *
+ * @typedef {object} Running a workload that is ready
+ * @property {(n: number) => void | Promise<unknown>} step goes through it n times and is done when
+ *   the results exist
+ * @property {(n: number) => void | Promise<unknown>} [prepare] what n times need new, not timed
+ * @property {(n: number) => void | Promise<unknown>} [cleanUp] not timed either
+ * @property {() => Output | Promise<Output>} output the result of one time through, awaited
+ * @property {number} [repeats] how often one step does the operation; default 1
+ * @property {number} [most] the most steps between two `prepare`
+ * @property {Record<string, unknown>} [notes] facts for the table, such as the number of threads
+ *
+ * @typedef {object} Task what a page is to do
+ * @property {string} kind
+ * @property {any} parameters
+ * @property {string} folder address of the workload's files
+ * @property {Record<string, {data: Float32Array | Int32Array, shape: number[]}>} arrays
+ * @property {Set<string>} constants names of the weights among the arrays
+ * @property {number} repeats how long a chain should be, for those who need one
+ * @property {URLSearchParams} query of the page
+ */
+
+const SAMPLES = 4096;
+
+/** @param {(task: Task) => Promise<Running>} make */
+export function compete(make) {
+  const query = new URLSearchParams(location.search);
+  /** @type {Running} */
+  let running;
+  let estimate = 0;
+
+  const methods = {
+    /** Makes the workload ready and runs it until the browser has compiled what is hot. */
+    async open({ warm = 300 } = {}) {
+      running = await make(await readTask(query));
+      const first = await timed(1);
+      const start = performance.now();
+      let n = 1;
+      do {
+        estimate = (await timed(n)) / n;
+        n = Math.min(running.most ?? Infinity, Math.max(1, Math.round(20 / Math.max(estimate, 1e-4))));
+      } while (performance.now() - start < warm);
+      const { data, shape } = await running.output();
+      return {
+        first,
+        repeats: running.repeats ?? 1,
+        notes: running.notes ?? {},
+        shape,
+        ...summary(data),
+      };
+    },
+
+    /**
+     * Batches of steps for some time.
+     * @returns milliseconds a time through, one for each batch
+     */
+    async slice({ ms = 150, batch = 20, least = 1 } = {}) {
+      const samples = [];
+      const start = performance.now();
+      while (samples.length < least || performance.now() - start < ms) {
+        const n = Math.round(Math.min(running.most ?? 1e6, Math.max(1, batch / estimate)));
+        const each = (await timed(n)) / n;
+        estimate = each || estimate;
+        samples.push(each / (running.repeats ?? 1));
+      }
+      return samples;
+    },
+  };
+
+  /** @param {number} n */
+  async function timed(n) {
+    if (running.prepare) await running.prepare(n);
+    const start = performance.now();
+    const done = running.step(n);
+    if (done) await done;
+    const elapsed = performance.now() - start;
+    if (running.cleanUp) await running.cleanUp(n);
+    return elapsed;
+  }
+
+  /** @type {any} */ (globalThis).bench = {
+    /**
+     * @param {"open" | "slice"} method
+     * @param {any} options
+     */
+    ask(method, options) {
+      setTimeout(async () => {
+        let answer;
+        try {
+          answer = { value: await methods[method](options) };
+        } catch (error) {
+          answer = { error: String(/** @type {any} */ (error)?.message ?? error).slice(0, 600) };
+        }
+        console.info(`bench: ${JSON.stringify(answer)}`);
+      });
+    },
+  };
+}
+
+/**
+ * @param {URLSearchParams} query
+ * @returns {Promise<Task>}
+ */
+async function readTask(query) {
+  const folder = new URL(`../workloads/${query.get("workload")}/`, import.meta.url).href;
+  const [task, bytes] = await Promise.all([
+    fetch(`${folder}workload.json`).then((response) => response.json()),
+    fetch(`${folder}arrays.bin`).then((response) => response.arrayBuffer()),
+  ]);
+  /** @type {Task["arrays"]} */
+  const arrays = {};
+  for (const { name, dtype, shape, offset } of task.arrays) {
+    const Kind = dtype === "int32" ? Int32Array : Float32Array;
+    arrays[name] = { data: new Kind(bytes, offset, size(shape)), shape };
+  }
+  return { ...task, folder, arrays, constants: new Set(task.constants), query };
+}
+
+/** @param {number[]} shape */
+export function size(shape) {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/**
+ * Enough of a result to tell whether it is right, see `sampled` in bench/workload.py.
+ * @param {ArrayLike<number>} data
+ */
+function summary(data) {
+  const count = Math.min(SAMPLES, data.length);
+  let sum = 0;
+  let finite = true;
+  for (let i = 0; i < data.length; i++) {
+    sum += data[i];
+    finite &&= Number.isFinite(data[i]);
+  }
+  const sample = Array.from({ length: count }, (_, i) => data[Math.floor((i * data.length) / count)]);
+  return { length: data.length, sum, finite, sample };
+}
+
+/**
+ * The data with its axes in another order.
+ * @param {ArrayLike<number>} data
+ * @param {number[]} shape
+ * @param {number[]} order axis `order[i]` of the data becomes axis i
+ */
+export function transposed(data, shape, order) {
+  const strides = shape.map((_, i) => size(shape.slice(i + 1)));
+  const to = order.map((axis) => shape[axis]);
+  const steps = order.map((axis) => strides[axis]);
+  const out = new Float32Array(data.length);
+  const place = to.map(() => 0);
+  let from = 0;
+  for (let i = 0; i < out.length; i++) {
+    out[i] = data[from];
+    for (let axis = to.length - 1; axis >= 0; axis--) {
+      from += steps[axis];
+      if (++place[axis] < to[axis]) break;
+      from -= steps[axis] * to[axis];
+      place[axis] = 0;
+    }
+  }
+  return { data: out, shape: to };
+}

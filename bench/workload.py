@@ -1,0 +1,83 @@
+"""What a workload is: seeded arrays, what to do with them, how much work that is, who cannot do it.
+
+Nothing here measures or writes files. The workloads themselves are in `bench/workloads`; the
+JavaScript of the peers is chosen by `kind` in `bench/pages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One thing to do, the same for every contestant.
+
+    Args:
+        name: unique, as "matmul/256"; what ONLY=regex is searched in.
+        kind: which code of the contestants' pages does it.
+        group: the row of the table of targets that it belongs to.
+        target: how many times faster than the best peer tabgrad has to be; None where the row of
+            its group says something else.
+        arrays: makes inputs and weights from fixed seeds, in tabgrad's layout (channels last).
+        functions: tabgrad's compiled functions by name, each called once. An operation is "main".
+        constants: the names among the arrays that are weights; the others are inputs.
+        parameters: what the pages need besides the arrays.
+        flops, nbytes: the work of one time through; one of them decides the unit of the rate.
+        repeats: how many dependent times through one call of a graph is made of, where a single one
+            would measure the call and its copies.
+        expected: the result in float64 from NumPy, given the arrays and how often to repeat.
+        tolerance: the error that is allowed, relative to the largest expected magnitude.
+        graph: the ONNX file that does `repeats` times through, given the arrays and the count.
+        cannot: contestants' libraries that lack something, with the reason.
+    """
+
+    name: str
+    kind: str
+    group: str
+    arrays: Callable[[], Arrays]
+    functions: Callable[[Arrays], Mapping[str, Any]]
+    target: float | None = None
+    constants: frozenset[str] = frozenset()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    flops: float = 0
+    nbytes: float = 0
+    repeats: int = 1
+    expected: Callable[[Arrays, int], Array] | None = None
+    tolerance: float = 1e-5
+    graph: Callable[[Arrays, int], bytes] | None = None
+    cannot: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """The name as a path of one part."""
+        return self.name.replace("/", "-")
+
+    def rate(self, ms: float) -> tuple[float, str]:
+        """What a time through in `ms` amounts to, with its unit."""
+        if self.flops:
+            return self.flops / ms / 1e6, "GFLOP/s"
+        if self.nbytes:
+            return self.nbytes / ms / 1e6, "GB/s"
+        return 1e3 / ms, "/s"
+
+
+def sampled(values: Array, count: int = 4096) -> Array:
+    """The entries that pages hand over of a large result, as bench/pages/measure.js picks them."""
+    flat = values.reshape(-1)
+    number = min(flat.size, count)
+    return flat[[i * flat.size // number for i in range(number)]]
+
+
+def normal(seed: int, *shape: int, scale: float = 1.0) -> Array:
+    """Normal float32 numbers, the same on every machine."""
+    values = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    return (values * np.float32(scale)).astype(np.float32)
