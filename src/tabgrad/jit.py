@@ -369,7 +369,7 @@ class Compiled:
         if config.debug and self._cache:
             reason = self._reason(call, changed)
             print(f"tabgrad: compiling {self._name} again: {reason}", file=sys.stderr, flush=True)
-        before = Surroundings(self._fn).values()
+        before = Surroundings(self._fn)
 
         def on_tensors(*tensors: Tensor) -> Any:
             args, kwargs = call.fill(tensors)
@@ -383,8 +383,9 @@ class Compiled:
             scalars=[scalar for _, _, scalar, _ in dynamic],
             donated=call.donated,
         )
+        self._refuse_rebound(before)
         around = Surroundings(self._fn)
-        self._refuse_lost_state(before, around.values(), traced)
+        self._refuse_lost_state(before.values(), around.values(), traced)
         program, loaded = realize.load([traced.graph])
         if found is not None:
             realize.unload(found.loaded, call.key[0])
@@ -403,6 +404,18 @@ class Compiled:
                 "and assign to it",
                 stacklevel=4,
             )
+
+    def _refuse_rebound(self, before: Surroundings) -> None:
+        """A tensor from outside that `x[i] = v` let stand for a value of the capture."""
+        for name, held, (node, imag) in before.rebound():
+            if any(realize.is_abstract(n) for n in held.parts if n is not None):
+                held._rebind(Tensor(node, imag))
+                raise CaptureError(
+                    f"expected state of the compiled function {self._name!r} in a tg.Variable; "
+                    f"received an assignment to elements of the tensor {name!r} outside of it, "
+                    "which happens while capturing only, not at every call. Return "
+                    "x.at[i].set(v), or make it a tg.Variable and assign that"
+                )
 
     def _refuse_lost_state(
         self, before: dict[str, Any], after: dict[str, Any], traced: Traced

@@ -272,6 +272,69 @@ def test_attributes_are_noticed() -> None:
     assert by_closure(tg.tensor([1.0])).tolist() == [7]
 
 
+def test_elements_assigned_to_a_tensor_are_noticed() -> None:
+    """`w[i] = v` lets the same object stand for another value, wherever it is kept."""
+
+    class Holder:
+        def __init__(self) -> None:
+            self.w = tg.tensor([1.0, 2.0])
+
+    w, kept, pair = tg.ones((2,)), {"w": [tg.ones((2,))]}, (tg.ones((2,)),)
+    one, z = Holder(), tg.tensor([1j])
+
+    @tg.compile
+    def f(x: tg.Tensor) -> Any:
+        return x * w + kept["w"][0] + pair[0] + one.w + tg.imag(z)
+
+    x = tg.tensor([1.0, 10.0])
+    assert f(x).tolist() == [5, 15]
+    for i, held in enumerate((w, kept["w"][0], pair[0], one.w), 1):
+        held[0] = 100.0 * i
+        assert f(x).tolist()[1] == 15
+        assert f(x).tolist()[0] == sum(
+            t.tolist()[0] for t in (w, kept["w"][0], pair[0], one.w, tg.imag(z))
+        )
+    z[0] = 8j
+    assert f(x).tolist() == [1008, 22]
+
+
+CHANGES: dict[str, Any] = {
+    "a number in a list": lambda kept: kept["list"].__setitem__(0, 5.0),
+    "a number of another type": lambda kept: kept["list"].__setitem__(0, 1),
+    "a longer list": lambda kept: kept["list"].append(1.0),
+    "a shorter list": lambda kept: kept["list"].pop(),
+    "another order": lambda kept: kept["list"].reverse(),
+    "a list in a tuple": lambda kept: kept["tuple"][1].append(3.0),
+    "a key": lambda kept: kept["dict"].update(c=kept["dict"].pop("b")),
+    "the order of keys": lambda kept: kept["dict"].update(a=kept["dict"].pop("a")),
+    "one key more": lambda kept: kept["dict"].update(z=0),
+    "another list of the same length": lambda kept: kept.update(list=[7.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_in_a_container_is_noticed_and_only_changes_are(change: str) -> None:
+    kept: Any = {"list": [1.0, 2.0], "tuple": (0, [1.0, 2.0]), "dict": {"a": 1.0, "b": 2.0}}
+    captures = 0
+
+    @tg.compile
+    def f(x: tg.Tensor) -> Any:
+        nonlocal captures
+        captures += 1
+        return x + len(kept)
+
+    x = tg.ones((2,))
+    for _ in range(3):
+        f(x)
+        kept["list"] = list(kept["list"])  # equal objects in the place of others
+        kept["dict"] = {name: float(repr(v)) for name, v in kept["dict"].items()}
+    assert captures == 1
+    CHANGES[change](kept)
+    for _ in range(3):
+        f(x)
+    assert captures == 2
+
+
 def test_nothing_is_compiled_again_while_nothing_changes() -> None:
     captures = 0
     scale, kept = tg.tensor([2.0]), {"w": [tg.tensor([1.0])], "name": "n"}
@@ -328,6 +391,16 @@ def test_counting_in_a_number_is_refused() -> None:
 
     with pytest.raises(CaptureError, match=r"'total'.*tg\.Variable"):
         f(tg.tensor([1.0]))
+
+
+def test_assigning_elements_of_a_tensor_outside_is_refused() -> None:
+    total, kept = tg.tensor([0.0, 1.0]), [tg.tensor([2.0, 3.0])]
+    into_name = tg.compile(lambda x: total.__setitem__(0, x.sum()))
+    into_list = tg.compile(lambda x: kept[0].__setitem__(0, x.sum()))
+    for f, name in ((into_name, "total"), (into_list, "kept")):
+        with pytest.raises(CaptureError, match=rf"'{name}' outside.*\.at\[i\].*tg\.Variable"):
+            f(tg.tensor([1.0]))
+    assert (total.tolist(), kept[0].tolist()) == ([0, 1], [2, 3])  # and nothing is left behind
 
 
 def test_leaving_something_to_look_at_is_no_state() -> None:
