@@ -5,6 +5,7 @@ const TYPES = {
   float32: Float32Array,
   float64: Float64Array,
   int32: Int32Array,
+  uint32: Uint32Array,
   int64: BigInt64Array,
   uint64: BigUint64Array,
 };
@@ -56,7 +57,8 @@ export const scenarios = {
 
   /** A function's results, and as text the whole numbers in their lists. */
   async call(model, { name, inputs }) {
-    const results = await model.run(name, inputs.map(array));
+    const given = inputs.map(array);
+    const results = await model.run(name, given.length > 1 ? given : given[0]);
     return Object.values(results).map((each) => ({
       data: toBase64(each.data.slice().buffer),
       dtype: each.dtype,
