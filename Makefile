@@ -10,7 +10,7 @@ help:
 	@echo "make test    the tests (ARGS='-k name' to choose)"
 	@echo "make test-all   the whole table of operations on every engine; goes on where it stopped"
 	@echo "make lint    ruff, mypy and tsc"
-	@echo "make bench   seed page and training against TensorFlow.js"
+	@echo "make bench   tabgrad beside its peers in one browser (ONLY=regex ROUNDS=n)"
 	@echo "make bench-laptop   what compiling and eager operations cost here"
 	@echo "make array-api      the Array API's conformance suite (SUITE=its checkout)"
 
@@ -33,7 +33,7 @@ lint:
 
 bench:
 	$(SETUP) bench
-	@$(VENV_PYTHON) -m bench.run $(ARGS)
+	@$(VENV_PYTHON) -m bench.run $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 bench-laptop:
 	$(SETUP) bench

@@ -48,7 +48,8 @@ class Contest:
             made.add_init_script(script)
         entrant = Entrant(context, made)
         site = self.isolated if isolated else self.plain
-        made.goto(f"{site}pages/{page}.html?{urlencode(query)}", wait_until="load")
+        made.goto(f"{site}pages/{page}.html?{urlencode(query)}", wait_until="commit")
+        made.wait_for_function("'bench' in globalThis", timeout=30_000)
         return entrant
 
 

@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from bench import machine, site, workloads
 from bench.browser import Contest, Entrant, PageError, contest
-from bench.workload import Arrays, Workload, sampled
+from bench.compare import Reference, WrongResultError
+from bench.workload import Workload
 
 HEADER = f"{'workload':<36}{'ms':>9}{'least':>9}{'at its best':>19}{'of peak':>9}{'error':>9}"
 
@@ -48,20 +47,6 @@ def sources(reference: str | None) -> Iterator[dict[str, Path | None]]:
         yield {site.HERE: None, "other": Path(scratch) / "src"}
 
 
-def verdict(workload: Workload, arrays: Arrays, answer: dict[str, object]) -> str:
-    """The error of a result relative to the largest magnitude expected, or what is wrong."""
-    if workload.expected is None:
-        return "-"
-    expected = workload.expected(arrays, int(answer["repeats"]))  # type: ignore[call-overload]
-    if answer["shape"] != list(expected.shape):
-        return f"shape {answer['shape']}, not {list(expected.shape)}"
-    wanted = sampled(expected).astype(np.float64)
-    error = np.abs(np.asarray(answer["sample"], np.float64) - wanted).max()
-    relative = float(error / max(np.abs(wanted).max(), 1e-30))
-    good = bool(answer["finite"]) and relative <= workload.tolerance
-    return f"{relative:.0e}" if good else f"WRONG {relative:.0e}"
-
-
 def run(
     browser: Contest,
     served: site.Site,
@@ -72,6 +57,7 @@ def run(
 ) -> None:
     """One workload, in each tree."""
     arrays = served.add(workload)
+    reference = Reference(workload, arrays)
     copying = bool(workload.nbytes)
     measured = {"measure": "copy" if copying else "arithmetic"}
     nbytes = site.copied_bytes(workload)
@@ -88,7 +74,11 @@ def run(
         words = {}
         for tree in trees:
             entrants[tree] = browser.open("tabgrad", queries[tree])
-            words[tree] = verdict(workload, arrays, entrants[tree].ask("open"))
+            try:
+                error = reference.error(entrants[tree].ask("open"))
+                words[tree] = "-" if error is None else f"{error:.0e}"
+            except WrongResultError as wrong:
+                words[tree] = f" WRONG: {wrong}"
         for turn in range(rounds):
             order = [*entrants]
             shift = turn % len(order)

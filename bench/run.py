@@ -1,221 +1,209 @@
-"""The seed program in a browser: tabgrad beside TensorFlow.js, measured in the same run.
+"""tabgrad and its peers in one browser: `make bench`, `make bench ONLY=regex ROUNDS=n`.
 
-`make bench` measures, in one headless Chromium, in interleaved rounds:
-
-1. startup: from the start of the navigation until the prediction after training is on the page,
-   less the median of a blank page that prints a number. tabgrad is there twice: in a page as bare
-   as TensorFlow.js's, which is the like against like, and in the page that tg.export writes, which
-   loads and shows forms and charts besides;
-2. fit: training the warm model for 100 epochs more.
-
-Every visit has a fresh browser context, so nothing is cached. It prints every figure and writes
-bench/RESULTS.md and bench/results.json.
+For each workload every contestant gets a page of its own in the same headless Chromium. A page
+makes its workload ready and warm, then hands over its result, which has to agree with NumPy's, or
+with the others', before its time counts. Then slices of all contestants alternate, together with
+the machine's own: a loop of multiply-adds in registers and a plain copy. Writes bench/results.json,
+which keeps the workloads that this run left out, and bench/RESULTS.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import shutil
+import re
 import statistics
-from dataclasses import dataclass, field
+import subprocess
+import time
 from datetime import date
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from playwright.sync_api import sync_playwright
+from typing import Any
 
 import tabgrad as tg
-from examples import seed
-from tools.browser import FLAGS, launch
-from tools.static_server import serve
+from bench import contestants, machine, report, site, workloads
+from bench.browser import Contest, Entrant, PageError, contest
+from bench.compare import Reference, WrongResultError
+from bench.contestants import Contestant
+from bench.workload import Workload
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage
-
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = ROOT / "bench" / "pages"
-SITE = ROOT / "build" / "bench"
-TFJS = ROOT / "node_modules" / "@tensorflow"
-# WebGL on a machine without a GPU: drawn by the CPU, which newer Chromium must be asked for.
-EXTRA_FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-# TensorFlow.js's bundle as its documentation has it, and a smaller one that starts sooner.
-BUNDLES = ("tf", "tf.es2017")
-REPORT = "contest: "
-# What was asked for when the project began: how many times faster than the best TensorFlow.js.
-WANTED = {"startup": 5.0, "fit": 10.0}
+# A contestant that takes longer than this for one time through is measured twice and not more.
+SLOW_MS = 1500.0
+OPENING_SECONDS = 110.0
 
 
-@dataclass
-class Contestant:
-    """One page, and what its visits measured, in milliseconds."""
-
-    name: str
-    address: str
-    scripts: tuple[str, ...] = ()  # put into the page from outside
-    startup: list[float] = field(default_factory=list)
-    fit: list[float] = field(default_factory=list)
-
-    @property
-    def is_tabgrad(self) -> bool:
-        return self.name.startswith("tabgrad")
+def figures(samples: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(samples), "min": min(samples), "samples": len(samples)}
 
 
-def contestants() -> list[Contestant]:
-    tfjs = [
-        Contestant(
-            f"TensorFlow.js {backend}, {bundle}.min.js",
-            f"tfjs.html?backend={backend}&bundle={bundle}",
+def absent(contestant: Contestant, workload: Workload) -> str | None:
+    """Why a contestant does not run a workload, known without trying."""
+    if contestant.library in workload.cannot:
+        return workload.cannot[contestant.library]
+    if not contestant.is_tabgrad and contestants.version(contestant.package) is None:
+        return f"{contestant.package} is not installed"
+    if contestant.library == "ort" and workload.graph is None:
+        return "runs graphs only, and this is training or has no graph"
+    return None
+
+
+class Machine:
+    """The machine's peak and copy bandwidth, in two pages that stay open."""
+
+    def __init__(self, browser: Contest) -> None:
+        self._browser = browser
+        self._pages: dict[str, Entrant] = {}
+
+    def open(self, workload: Workload) -> dict[str, float]:
+        """Makes ready what this workload is compared with; gives the work in one step of each."""
+        nbytes = site.copied_bytes(workload)
+        work = {"arithmetic": float(machine.FLOPS * site.ITERATIONS), "copy": 2.0 * nbytes}
+        for measure in work:
+            if measure == "copy" and measure in self._pages:
+                self._pages.pop(measure).close()
+            if measure not in self._pages:
+                query = {"measure": measure, "bytes": str(nbytes), "workload": workload.folder}
+                # Isolated for the finer clock; it uses one thread all the same.
+                page = self._pages[measure] = self._browser.open("machine", query, isolated=True)
+                page.ask("open", warm=100)
+        return work
+
+    def slice(self, measure: str) -> list[float]:
+        return list(self._pages[measure].ask("slice", ms=15, batch=5))
+
+
+def measure(
+    browser: Contest,
+    served: site.Site,
+    own: Machine,
+    workload: Workload,
+    entrants: list[Contestant],
+    rounds: int,
+) -> dict[str, Any]:
+    """One workload: its row for every contestant, and what the machine could do meanwhile."""
+    reference = Reference(workload, served.add(workload))
+    served.export([workload])
+    work = own.open(workload)
+    rows: dict[str, dict[str, Any]] = {}
+    pages: dict[str, Entrant] = {}
+    samples: dict[str, list[float]] = {}
+    for contestant in entrants:
+        reason = absent(contestant, workload)
+        if reason is not None:
+            rows[contestant.name] = {"reason": reason}
+            continue
+        page = browser.open(
+            contestant.page,
+            {**contestant.full_query, "workload": workload.folder},
+            isolated=contestant.threads > 1,
+            script=contestant.script,
         )
-        for backend in ("cpu", "wasm", "webgl")
-        for bundle in BUNDLES
-    ]
-    return [
-        Contestant("blank page", "blank.html"),
-        Contestant("tabgrad, exported page", "seed/", scripts=("contest.js", "exported.js")),
-        Contestant("tabgrad, bare page", "tabgrad.html"),
-        *tfjs,
-    ]
-
-
-def lay_out_site() -> None:
-    """Puts the pages, TensorFlow.js and the exported seed model into one folder."""
-    shutil.rmtree(SITE, ignore_errors=True)
-    shutil.copytree(PAGES, SITE)
-    bundles = SITE / "tfjs"
-    bundles.mkdir()
-    wasm = TFJS / "tfjs-backend-wasm" / "dist"
-    for bundle in BUNDLES:
-        shutil.copy(TFJS / "tfjs" / "dist" / f"{bundle}.min.js", bundles)
-        backend = bundle.replace("tf", "tf-backend-wasm")
-        shutil.copy(wasm / f"{backend}.min.js", bundles)
-    for file in wasm.glob("*.wasm"):
-        shutil.copy(file, bundles)
-    tg.export(seed.make_model(), SITE / "seed", batch_sizes=[1, 32])
-
-
-def visit(browser: Browser, contestant: Contestant, site: str) -> None:
-    """Opens the contestant's page once and adds what it measured."""
-    context = browser.new_context()
-    page = context.new_page()
-    for script in contestant.scripts:
-        page.add_init_script(path=PAGES / script)
-    page.wait_for_timeout(500)  # until the processes of the page before have ended
-    # The page reports by its console: a question asked of it would be a script run in it, and
-    # Playwright's own, which it sends along, takes 10 ms and more of what is measured.
-    with page.expect_console_message(_is_report, timeout=60_000) as event:
-        page.goto(site + contestant.address, wait_until="commit")
-    result: dict[str, Any] = json.loads(event.value.text.removeprefix(REPORT))
-    context.close()
-    if "error" in result:
-        raise RuntimeError(f"{contestant.name}: {result['error']}")
-    if abs(result["value"] - 9) > 1.3:  # 100 epochs bring any initial weight that near
-        raise RuntimeError(f"{contestant.name}: predicted {result['value']} and not about 9")
-    contestant.startup.append(result["printed"])
-    contestant.fit += result.get("fits", [])
-
-
-def _is_report(message: ConsoleMessage) -> bool:
-    return message.text.startswith(REPORT)
-
-
-def measure(rounds: int) -> tuple[list[Contestant], str]:
-    """Visits every page once a round, each round beginning with another one."""
-    entrants = contestants()
-    with sync_playwright() as playwright, serve(SITE) as site:
-        browser = launch(playwright, EXTRA_FLAGS)
-        version = browser.version
-        for contestant in entrants:  # not counted: the browser's own first use of things
-            visit(browser, contestant, site)
-            contestant.startup.clear()
-            contestant.fit.clear()
-        for turn in range(rounds):
-            print(f"round {turn + 1} of {rounds}", flush=True)
-            shift = turn % len(entrants)
-            for contestant in entrants[shift:] + entrants[:shift]:
-                visit(browser, contestant, site)
-        browser.close()
-    return entrants, version
-
-
-def summarise(entrants: list[Contestant]) -> dict[str, Any]:
-    """Medians and minima, with the blank page's median taken off each startup, and the ratios."""
-    blank = statistics.median(entrants[0].startup)
-    rows = {}
-    for contestant in entrants[1:]:
-        startup = [value - blank for value in contestant.startup]
+        try:
+            answer = page.ask("open", timeout=OPENING_SECONDS)
+            error = reference.error(answer)
+        except (PageError, WrongResultError) as failure:
+            rows[contestant.name] = {"reason": str(failure)}
+            page.close()
+            continue
         rows[contestant.name] = {
-            "startup": {"median": statistics.median(startup), "min": min(startup)},
-            "fit": {"median": statistics.median(contestant.fit), "min": min(contestant.fit)},
+            "first": answer["first"],
+            "error": error,
+            "repeats": answer["repeats"],
+            **answer["notes"],
         }
-    ratios: dict[str, dict[str, dict[str, float]]] = {}
-    for measured in WANTED:
-        ratios[measured] = {}
-        for bundle in BUNDLES:
-            peers = [row for name, row in rows.items() if name.endswith(f" {bundle}.min.js")]
-            best = min(row[measured]["median"] for row in peers)
-            ratios[measured][bundle] = {
-                c.name: best / rows[c.name][measured]["median"] for c in entrants if c.is_tabgrad
-            }
-    blanks = {"median": blank, "min": min(entrants[0].startup)}
-    return {"blank": blanks, "rows": rows, "ratios": ratios}
+        pages[contestant.name] = page
+        samples[contestant.name] = []
+    own_samples: dict[str, list[float]] = {measured: [] for measured in work}
+    for turn in range(rounds):
+        names = [*pages]
+        shift = turn % max(1, len(names))
+        for name in names[shift:] + names[:shift]:
+            slow = samples[name] and max(samples[name]) * rows[name]["repeats"] > SLOW_MS
+            if not (slow and len(samples[name]) >= 2):
+                try:
+                    samples[name] += pages[name].ask("slice", ms=60, batch=15)
+                except PageError as failure:
+                    rows[name] = {"reason": str(failure)}
+                    pages.pop(name).close()
+        for measured, found in own_samples.items():
+            found += own.slice(measured)
+    for name, page in pages.items():
+        rows[name] |= figures(samples[name])
+        page.close()
+    served.drop(workload)
+    rates = {
+        measured: {
+            "median": work[measured] / statistics.median(found) / 1e6,
+            "best": work[measured] / min(found) / 1e6,
+        }
+        for measured, found in own_samples.items()
+    }
+    return {"group": workload.group, "machine": rates, "contestants": rows, "rounds": rounds}
 
 
-def report(summary: dict[str, Any], facts: dict[str, str]) -> str:
-    """The summary as Markdown, which reads well in a terminal too."""
-
-    def figure(value: dict[str, float]) -> str:
-        return f"{value['median']:.2f} ({value['min']:.2f})"
-
-    lines = [
-        "# The seed program beside TensorFlow.js",
-        "",
-        "Written by `make bench`. Milliseconds: median (minimum). Startup is from the start of the",
-        "navigation to the printed prediction after training, less the median of a blank page,",
-        f"which was {figure(summary['blank'])}. Fit is 100 epochs more on the warm model.",
-        "",
-        "| | startup | fit |",
-        "| --- | ---: | ---: |",
-    ]
-    for name, row in summary["rows"].items():
-        lines.append(f"| {name} | {figure(row['startup'])} | {figure(row['fit'])} |")
-    lines += ["", "How many times faster than TensorFlow.js's best backend (medians):", ""]
-    for measured, wanted in WANTED.items():
-        for bundle, ratios in summary["ratios"][measured].items():
-            for name, ratio in ratios.items():
-                verdict = "reached" if ratio >= wanted else "MISSED"
-                lines.append(
-                    f"- {measured}, {name} against {bundle}.min.js: {ratio:.1f}× "
-                    f"(wanted {wanted:g}×: {verdict})"
-                )
-    lines += ["", *(f"- {name}: {value}" for name, value in facts.items()), ""]
-    return "\n".join(lines)
+def facts(chromium: str, flags: tuple[str, ...]) -> dict[str, str]:
+    """Versions and circumstances of a run."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=site.ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    peers = ("@tensorflow/tfjs", "onnxruntime-web", "@jax-js/jax", "@jax-js/onnx")
+    versions = {name: contestants.version(name) or "not installed" for name in peers}
+    return {
+        "tabgrad": f"{tg.__version__}, commit {commit}",
+        **versions,
+        "Chromium": f"{chromium}, headless, {' '.join(flags)}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
+        "measured": f"{date.today():%Y-%m-%d}, load before {os.getloadavg()[0]:.1f}",
+        "commit": commit,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=12, help="visits to each page (12)")
-    rounds = parser.parse_args().rounds
-    load = os.getloadavg()[0]
-    lay_out_site()
-    entrants, chromium = measure(rounds)
-    summary = summarise(entrants)
-    version = json.loads((TFJS / "tfjs" / "package.json").read_text())["version"]
-    facts = {
-        "tabgrad": tg.__version__,
-        "TensorFlow.js": f"{version}; tf.min.js is the bundle its documentation names",
-        "Chromium": f"{chromium}, headless, {' '.join((*FLAGS, *EXTRA_FLAGS))}",
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
-        "measured": f"{date.today():%Y-%m-%d}, {rounds} interleaved rounds, load before {load:.1f}",
-    }
-    text = report(summary, facts)
-    print("\n" + text)
-    (ROOT / "bench" / "RESULTS.md").write_text(text, encoding="utf-8")
-    visits = {c.name: {"startup": c.startup, "fit": c.fit} for c in entrants}
-    data = json.dumps({"facts": facts, **summary, "visits": visits}, indent=1)
-    (ROOT / "bench" / "results.json").write_text(data + "\n", encoding="utf-8")
+    parser.add_argument("--only", default="", help="a regular expression found in workloads' names")
+    parser.add_argument("--rounds", type=int, default=10, help="slices of each contestant (10)")
+    parser.add_argument(
+        "--contestants",
+        help="a regular expression found in contestants' names; by default all but those that need "
+        "a GPU: " + ", ".join(each.name for each in contestants.ALL),
+    )
+    parser.add_argument("--list", action="store_true", help="only list the workloads")
+    parser.add_argument("--keep", action="store_true", help="print, and write no file")
+    options = parser.parse_args()
+    chosen = workloads.chosen(options.only)
+    if options.list:
+        print("\n".join(workload.name for workload in chosen))
+        return
+    pattern = options.contestants
+    taking_part = [
+        each
+        for each in contestants.ALL
+        if (each.usual if pattern is None else each.is_tabgrad or re.search(pattern, each.name))
+    ]
+    gpu = any("webg" in each.name for each in taking_part)
+    flags = contestants.SOFTWARE_GPU if gpu else ()
+    results = report.read()
+    with site.temporary() as served, contest(served.folder, flags) as browser:
+        own = Machine(browser)
+        circumstances = facts(browser.browser.version, (*contestants.FLAGS, *flags))
+        for number, workload in enumerate(chosen):
+            start = time.perf_counter()
+            entrants = [each for each in taking_part if each.threads == 1 or workload.threaded]
+            row = measure(browser, served, own, workload, entrants, options.rounds)
+            row["commit"] = circumstances["commit"]
+            results["workloads"][workload.name] = row
+            seconds = time.perf_counter() - start
+            print(
+                f"[{number + 1}/{len(chosen)}, {seconds:.0f} s]",
+                report.line(workload, row),
+                flush=True,
+            )
+            results["facts"] = circumstances
+            if not options.keep:
+                report.write(results)
+    print("\n" + report.text(results, [workload.name for workload in chosen]))
 
 
 if __name__ == "__main__":

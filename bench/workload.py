@@ -37,6 +37,9 @@ class Workload:
         expected: the result in float64 from NumPy, given the arrays and how often to repeat.
         tolerance: the error that is allowed, relative to the largest expected magnitude.
         graph: the ONNX file that does `repeats` times through, given the arrays and the count.
+        check: for results that may differ, such as random numbers: given the pages' sample, says
+            what is wrong with it, or nothing.
+        threaded: whether the contestants run with two threads, too.
         cannot: contestants' libraries that lack something, with the reason.
     """
 
@@ -54,6 +57,8 @@ class Workload:
     expected: Callable[[Arrays, int], Array] | None = None
     tolerance: float = 1e-5
     graph: Callable[[Arrays, int], bytes] | None = None
+    check: Callable[[Array], str | None] | None = None
+    threaded: bool = False
     cannot: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -36,13 +36,14 @@ class Needs:
     extra: str  # of pyproject.toml's optional dependencies
     node: bool  # Node, and the npm packages of package.json
     browser: str  # "no", "wanted" (goes on without one) or "required"
+    peers: bool = False  # the libraries that the bench compares with, in bench/package.json
 
 
 TARGETS = {
     "demo": Needs(extra="demo", node=False, browser="wanted"),
     "test": Needs(extra="dev", node=True, browser="required"),
     "lint": Needs(extra="dev", node=True, browser="no"),
-    "bench": Needs(extra="demo", node=True, browser="required"),
+    "bench": Needs(extra="demo", node=False, browser="required", peers=True),
 }
 
 
@@ -144,14 +145,14 @@ def install_python_packages(extra: str) -> None:
     stamps[extra].write_text(digest_of(*source, extra))
 
 
-def install_npm_packages() -> None:
-    """Fills node_modules with exactly what package-lock.json names."""
-    digest = digest_of(ROOT / "package-lock.json", ROOT / "package.json")
-    stamp = ROOT / "node_modules" / ".tabgrad"
+def install_npm_packages(folder: Path) -> None:
+    """Fills a folder's node_modules with exactly what its package-lock.json names."""
+    digest = digest_of(folder / "package-lock.json", folder / "package.json")
+    stamp = folder / "node_modules" / ".tabgrad"
     if stamp_is_current(stamp, digest):
         return
-    say("installing npm packages into node_modules")
-    run("npm", "ci", "--loglevel=error", "--no-progress")
+    say(f"installing npm packages into {stamp.parent.relative_to(ROOT)}")
+    run("npm", "ci", f"--prefix={folder}", "--loglevel=error", "--no-progress")
     stamp.write_text(digest)
 
 
@@ -161,13 +162,15 @@ def main(arguments: list[str]) -> int:
         return 2
     needs = TARGETS[arguments[0]]
     try:
-        if needs.node:
+        if needs.node or needs.peers:
             check_node()
         if needs.browser != "no":
             provide_browser(needed=needs.browser == "required")
         install_python_packages(needs.extra)
         if needs.node:
-            install_npm_packages()
+            install_npm_packages(ROOT)
+        if needs.peers:
+            install_npm_packages(ROOT / "bench")
     except SetupError as error:
         print(f"tabgrad: {error}", file=sys.stderr)
         return 1

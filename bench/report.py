@@ -1,0 +1,159 @@
+"""bench/results.json and the Markdown table made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench import contestants, workloads
+from bench.site import ROOT
+from bench.workload import Workload
+
+JSON = ROOT / "bench" / "results.json"
+MARKDOWN = ROOT / "bench" / "RESULTS.md"
+Row = Mapping[str, Any]
+
+
+def read() -> dict[str, Any]:
+    """The results so far; none of workloads that do not exist any more."""
+    found: dict[str, Any] = {}
+    if JSON.exists():
+        found = json.loads(JSON.read_text())
+    kept = found.get("workloads", {})
+    return {
+        "facts": found.get("facts", {}),
+        "workloads": {name: row for name, row in kept.items() if name in workloads.ALL},
+    }
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Both files."""
+    order = {name: i for i, name in enumerate(workloads.ALL)}
+    rows = dict(sorted(results["workloads"].items(), key=lambda item: order[item[0]]))
+    JSON.write_text(json.dumps({**results, "workloads": rows}, indent=1) + "\n", encoding="utf-8")
+    MARKDOWN.write_text(text({**results, "workloads": rows}, [*rows]), encoding="utf-8")
+
+
+def best_peer(row: Row, threads: int = 1) -> tuple[str, float] | None:
+    """The fastest peer by its median, of those with as many threads."""
+    known = {each.name: each for each in contestants.ALL}
+    timed = [
+        (found["median"], name)
+        for name, found in row["contestants"].items()
+        if "median" in found and not known[name].is_tabgrad and known[name].threads == threads
+    ]
+    return (min(timed)[1], min(timed)[0]) if timed else None
+
+
+def ratio(row: Row) -> float | None:
+    """How many times faster than the best peer tabgrad is, with one thread."""
+    own, best = row["contestants"].get("tabgrad", {}), best_peer(row)
+    return float(best[1] / own["median"]) if best and "median" in own else None
+
+
+def fraction(workload: Workload, row: Row) -> float | None:
+    """The part of the machine's peak, or of a copy's speed, that tabgrad reached, by medians."""
+    own = row["contestants"].get("tabgrad", {})
+    if "median" not in own or not (workload.flops or workload.nbytes):
+        return None
+    limit: float = row["machine"]["arithmetic" if workload.flops else "copy"]["median"]
+    return workload.rate(own["median"])[0] / limit
+
+
+def line(workload: Workload, row: Row) -> str:
+    """A row in one line, for the terminal."""
+    parts = [workload.name]
+    own = row["contestants"].get("tabgrad", {})
+    if "median" in own:
+        rate, unit = workload.rate(own["median"])
+        parts.append(f"{own['median']:.4g} ms, {rate:.4g} {unit}")
+    else:
+        parts.append(own.get("reason", "not measured"))
+    part, times, best = fraction(workload, row), ratio(row), best_peer(row)
+    if part is not None:
+        parts.append(f"{part:.0%} of peak")
+    if times is not None and best is not None:
+        parts.append(f"{times:.2f}x {best[0]} ({best[1]:.4g} ms)")
+    return ", ".join(parts)
+
+
+def text(results: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The Markdown of some workloads."""
+    rows = {name: results["workloads"][name] for name in names}
+    facts = results["facts"]
+    lines = [
+        "# tabgrad beside its peers",
+        "",
+        "Written by `make bench`. Milliseconds a time through: median (minimum) of slices that",
+        "alternate between the contestants in one browser. One thread and a page without special",
+        "headers, except in the columns that end in 2t. *of peak* is the part of a register-only",
+        "loop of multiply-adds, or, where a workload only moves memory, of a plain copy, both",
+        "measured in the same rounds; *times* is the best peer's median over tabgrad's.",
+        "",
+    ]
+    groups = dict.fromkeys(workloads.ALL[name].group for name in rows)
+    for group in groups:
+        lines += _table(group, {n: row for n, row in rows.items() if row["group"] == group})
+    lines += _reasons(rows)
+    lines += ["## Circumstances", ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items() if name != "commit"]
+    others = sorted({row["commit"] for row in rows.values()} - {facts.get("commit")})
+    if others:
+        older = ", ".join(others)
+        lines.append(f"- some rows were measured at earlier commits: {older} (bench/results.json)")
+    return "\n".join([*lines, ""])
+
+
+def _table(group: str, rows: Mapping[str, Row]) -> list[str]:
+    order = [each.name for each in contestants.ALL]
+    present = {name for row in rows.values() for name in row["contestants"]}
+    columns = [name for name in order if name in present]
+    lines = [
+        f"## {group}",
+        "",
+        f"| workload | rate | of peak | times | wanted | {' | '.join(columns)} |",
+        f"| --- | ---: | ---: | ---: | ---: |{' ---: |' * len(columns)}",
+    ]
+    for name, row in rows.items():
+        workload = workloads.ALL[name]
+        own = row["contestants"].get("tabgrad", {})
+        rate = "{:.4g} {}".format(*workload.rate(own["median"])) if "median" in own else "-"
+        part, times = fraction(workload, row), ratio(row)
+        wanted = "-"
+        if workload.target is not None:
+            missed = times is not None and times < workload.target
+            wanted = f"{workload.target:g}{' MISSED' if missed else ''}"
+        cells = [
+            name,
+            rate,
+            "-" if part is None else f"{part:.0%}",
+            "-" if times is None else f"{times:.2f}",
+            wanted,
+            *(_cell(row["contestants"].get(column)) for column in columns),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    if "median" not in found:
+        return "none"
+    return f"{found['median']:.4g} ({found['min']:.4g})"
+
+
+def _reasons(rows: Mapping[str, Row]) -> list[str]:
+    """Who has no figure, and why; together where it is the same."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, row in rows.items():
+        for contestant, values in row["contestants"].items():
+            if "reason" in values:
+                found.setdefault((contestant, values["reason"]), []).append(name)
+    if not found:
+        return []
+    lines = ["## Without a figure", ""]
+    for (contestant, reason), names in found.items():
+        lines.append(f"- {contestant}: {', '.join(names)}: {reason}")
+    return [*lines, ""]
