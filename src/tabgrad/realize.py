@@ -76,6 +76,7 @@ class _Session:
         self.engine: Any = None
         self.programs: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()
         self.grad_depth = 0
+        self.rules_inside = 0
         self.captures = 0
         self.kept: WeakSet[Node] = WeakSet()
         self.engines: WeakSet[Any] = WeakSet()
@@ -302,9 +303,23 @@ def differentiating() -> bool:
     return _session.grad_depth > 0
 
 
-def gradient_depth() -> int:
-    """How many gradients, one in another, follow what is computed."""
-    return _session.grad_depth
+@contextmanager
+def rule_scope() -> Iterator[None]:
+    """Inside, a gradient's rule is written down: one of the gradients around has what it needs.
+
+    Without this count the rule of sinh would write that of cosh, and that the one of sinh, for
+    ever: rules may use functions that have rules, their own among them.
+    """
+    _session.rules_inside += 1
+    try:
+        yield
+    finally:
+        _session.rules_inside -= 1
+
+
+def wants_rules() -> bool:
+    """True while a gradient follows that is not served yet by the rules being written down."""
+    return _session.rules_inside < _session.grad_depth
 
 
 def realize(nodes: Sequence[Node]) -> None:

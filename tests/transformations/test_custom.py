@@ -204,6 +204,70 @@ def test_in_a_scan():
     close(got, jax.grad(build(jnp, jax.lax.scan, jax.custom_gradient))(x))
 
 
+def recursive(lib, custom):
+    """exp, whose rule calls it; sin and cos, whose rules call each other, and that of a third both;
+    with a factor in each rule, so that no other derivative gives the same."""
+
+    @custom
+    def exp(x):
+        return lib.exp(x), lambda g: g * exp(x) * 1.5
+
+    @custom
+    def sin(x):
+        return lib.sin(x), lambda g: g * cos(x) * 2.0
+
+    @custom
+    def cos(x):
+        return lib.cos(x), lambda g: -g * sin(x) * 3.0
+
+    @custom
+    def product(x, y):
+        return lib.exp(x) * lib.sin(y), lambda g: (product(x, y) * g, exp(x) * cos(y) * g)
+
+    return {
+        "its own": exp,
+        "each other": lambda x: sin(cos(x)),
+        "several": lambda x: product(x * 0.5, x) * sin(x),
+    }
+
+
+def by_custom_vjp(fn):
+    """`jax.custom_gradient` asks for the rule at once and never ends; this asks on the way back."""
+    f = jax.custom_vjp(lambda *xs: fn(*xs)[0])
+
+    def backward(xs, g):
+        found = fn(*xs)[1](g)
+        return found if isinstance(found, tuple) else (found,)
+
+    # By f itself, or a gradient around would differentiate the value and not follow the rule.
+    f.defvjp(lambda *xs: (f(*xs), xs), backward)
+    return f
+
+
+@pytest.mark.parametrize("name", recursive(jnp, by_custom_vjp))
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_a_rule_that_calls_its_own_function(name, order):
+    ours, jaxs = recursive(tg, tg.custom_gradient)[name], recursive(jnp, by_custom_vjp)[name]
+    for _ in range(order):
+        ours, jaxs = tg.grad(ours), jax.grad(jaxs)
+    for run in (ours, tg.compile(ours)):
+        close(run(tg.tensor(0.4)), jaxs(0.4))
+
+
+@pytest.mark.parametrize("name", recursive(jnp, by_custom_vjp))
+def test_such_a_rule_in_other_transformations(name):
+    f, jaxs = recursive(tg, tg.custom_gradient)[name], recursive(jnp, by_custom_vjp)[name]
+    x = np.float32([0.4, -0.9])
+    first, second = jax.vmap(jax.grad(jaxs))(x), jax.vmap(jax.grad(jax.grad(jaxs)))(x)
+    close(tg.jvp(f, (tg.tensor(x),), (tg.ones((2,)),))[1], first)
+    close(tg.vmap(tg.grad(tg.grad(f)))(tg.tensor(x)), second)
+    close(tg.hessian(lambda x: f(x).sum())(tg.tensor(x)), np.diag(second))
+    close(
+        tg.grad(lambda x: tg.grad(tg.checkpoint(f))(x[0]) * 1.0)(tg.tensor(x)),
+        np.float32([second[0], 0]),
+    )
+
+
 # checkpoint --------------------------------------------------------------------------------------
 
 

@@ -269,7 +269,7 @@ def solve_eliminated(a: Tensor, found: Elimination, b: Tensor, adjoined: bool = 
         g_b = solve_eliminated(xs[0], found, g, not adjoined)
         return (-matmul(x, adjoint(g_b)) if adjoined else -matmul(g_b, adjoint(x))), g_b
 
-    return with_rule(value, rule, a, b)  # type: ignore[no-any-return]
+    return with_rule(value, rule, a, b)
 
 
 def inv(x: Any) -> Tensor:
@@ -367,7 +367,7 @@ def _cofactors(x: Tensor) -> Tensor:
 
     if n == 0:
         return x
-    return with_rule(value, rule, x)  # type: ignore[no-any-return]
+    return with_rule(value, rule, x)
 
 
 def slogdet(x: Any) -> SlogdetResult:

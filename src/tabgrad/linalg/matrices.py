@@ -8,7 +8,7 @@ public.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from tabgrad import realize
 from tabgrad.dtypes import DType, as_dtype, float32, int32
@@ -24,6 +24,8 @@ from tabgrad.ops.reduction import max as max_
 from tabgrad.ops.reduction import sum as sum_
 from tabgrad.tensor import Tensor
 from tabgrad.transformations.custom import custom_gradient
+
+Result = TypeVar("Result")
 
 
 def floats(x: Any) -> Tensor:
@@ -191,13 +193,9 @@ def broadcast_stacks(name: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-_rules_inside = 0
-"""How many rules are being written down, one in another."""
-
-
 def with_rule(
-    value: Callable[..., Any], rule: Callable[..., tuple[Any, ...]], *args: Tensor
-) -> Any:
+    value: Callable[..., Result], rule: Callable[..., tuple[Any, ...]], *args: Tensor
+) -> Result:
     """`value(*args)`, with the gradient `rule(args, result, cotangents)`.
 
     A rule may call functions that have rules, its own among them; as deep as gradients are nested.
@@ -208,28 +206,23 @@ def with_rule(
 
     def both(*xs: Tensor) -> tuple[Any, Callable[..., Any]]:
         result = value(*xs)
-        several = isinstance(result, tuple)
 
         def backward(upstream: Any) -> tuple[Any, ...]:
-            global _rules_inside
+            several = isinstance(result, tuple)
             given = [conj(g) for g in upstream] if several else [conj(upstream)]
-            _rules_inside += 1
-            try:
-                # In a gradient of a gradient the result has a gradient, too.
-                deeper = _rules_inside < realize.gradient_depth()
-                found = rule(xs, with_rule(value, rule, *xs) if deeper else result, *given)
-            finally:
-                _rules_inside -= 1
+            # In a gradient of a gradient the result has a gradient, too.
+            known = with_rule(value, rule, *xs) if realize.wants_rules() else result
             return tuple(
                 None if g is None else conj(g) if is_complex(x) else real(g)
-                for g, x in zip(found, xs, strict=True)
+                for g, x in zip(rule(xs, known, *given), xs, strict=True)
             )
 
         return result, backward
 
-    if _rules_inside >= realize.gradient_depth():
+    if not realize.wants_rules():
         return value(*args)
-    return custom_gradient(both)(*args)
+    found: Result = custom_gradient(both)(*args)
+    return found
 
 
 def ascending(x: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def svdvals(x: Any) -> Tensor:
 
 def _tall(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """U (..., m, n), S (..., n) and V (..., n, n) of matrices with m >= n."""
-    return with_rule(_decomposed, _rule, x)  # type: ignore[no-any-return]
+    return with_rule(_decomposed, _rule, x)
 
 
 def _decomposed(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,7 +186,7 @@ def _pseudo_inverse(x: Tensor, rtol: Any) -> Tensor:
     def rule(xs: Any, result: Tensor, g: Tensor) -> tuple[Tensor]:
         return (_pseudo_rule(xs[0], result, g),)
 
-    return with_rule(value, rule, x)  # type: ignore[no-any-return]
+    return with_rule(value, rule, x)
 
 
 def _inverted(x: Tensor, rtol: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -185,7 +185,7 @@ def solve_with_triangle(
             g_a = e.where(expand_dims(indices(n), 1) == indices(n), 0.0, g_a)
         return g_a, g_b
 
-    return with_rule(value, rule, a, b)  # type: ignore[no-any-return]
+    return with_rule(value, rule, a, b)
 
 
 def substitute(a: Tensor, b: Tensor, below: bool, unit: bool = False) -> Tensor:

@@ -30,8 +30,9 @@ def custom_gradient(fn: Function) -> Function:
             integers, strings and other static arguments get no cotangent.
 
     Returns:
-        A function giving `result`. `grad_fn` may use anything `fn` computed, and its own operations
-        are differentiated in gradients of gradients.
+        A function giving `result`. `grad_fn` may use anything `fn` computed, and functions with a
+        gradient of their own, this one among them. Its own operations are differentiated in
+        gradients of gradients.
 
     Raises:
         ArgumentError: results or cotangents of another structure than described.
@@ -60,13 +61,13 @@ def custom_gradient(fn: Function) -> Function:
                 f"received {returned!r}"
             )
         result, grad_fn = returned
-        if not realize.differentiating():
+        if not realize.wants_rules():
             return result
         ys, out_layout = open_up(result, static=True)
         if not ys:
             return result
         given = [b.input(y.shape, y.dtype) for y in ys if y.dtype.is_float]
-        with realize.capture_scope():
+        with realize.capture_scope(), realize.rule_scope():
             back = _apply(grad_fn, given, ys, out_layout, result)
             slopes = _cotangents_of(back, args, xs, layout)
         return out_layout.fill(_attach(ys, xs, given, slopes))
