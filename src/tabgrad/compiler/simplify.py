@@ -105,6 +105,7 @@ def _simplify_bodies(node: Node, bodies: dict[int, tuple[Graph, Graph]]) -> Node
 
 
 ELEMENTWISE_RULES: tuple[Rule, ...] = (
+    arithmetic.compute_nothing,
     arithmetic.fold_constants,
     arithmetic.sink_broadcast,
     arithmetic.sink_reshape,

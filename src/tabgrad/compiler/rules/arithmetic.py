@@ -23,6 +23,11 @@ def fold_constants(node: Node) -> Node | None:
     return None if value is None else b.const(value, node.dtype)
 
 
+def compute_nothing(node: Node) -> Node | None:
+    """Where there are no elements, nothing has to be known about them."""
+    return None if node.size else b.full(node.shape, 0, node.dtype)
+
+
 def given_gradient(node: Node) -> Node | None:
     """A custom gradient has been used by now, or is not."""
     custom, index = (node.srcs[0], node.params["index"]) if is_a(node, "proj") else (node, 0)

@@ -23,13 +23,10 @@ def reduce_nothing(node: Node) -> Node | None:
 
 
 def reduce_single(node: Node) -> Node | None:
-    """A fold over an axis of size 1 folds nothing."""
-    (x,), axes = node.srcs, node.params["axes"]
-    single = [a for a in axes if x.shape[a] == 1]
-    if not single:
-        return None
-    rest = [a - sum(s < a for s in single) for a in axes if a not in single]
-    return b.reduce(node.prim.name, b.reshape(x, drop(x.shape, single)), rest)
+    """A fold over axes of size 1 folds nothing. Among others they cost nothing and may stay."""
+    (x,) = node.srcs
+    single = all(x.shape[a] == 1 for a in node.params["axes"])
+    return b.reshape(x, node.shape) if single else None
 
 
 def reduce_reshaped(node: Node) -> Node | None:
