@@ -27,6 +27,7 @@ class Workload:
         group: the row of the table of targets that it belongs to.
         target: how many times faster than the best peer tabgrad has to be; None where the row of
             its group says something else.
+        beside: another workload, and the part of its rate that is wanted at least.
         arrays: makes inputs and weights from fixed seeds, in tabgrad's layout (channels last).
         functions: tabgrad's compiled functions by name, each called once. An operation is "main".
         constants: the names among the arrays that are weights; the others are inputs.
@@ -49,6 +50,7 @@ class Workload:
     arrays: Callable[[], Arrays]
     functions: Callable[[Arrays], Mapping[str, Any]]
     target: float | None = None
+    beside: tuple[str, float] | None = None
     constants: frozenset[str] = frozenset()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     flops: float = 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from bench.workload import Workload
-from bench.workloads import products
+from bench.workloads import convolutions, products
 
 ALL: dict[str, Workload] = {
     workload.name: workload
     for workload in [
         *products.WORKLOADS,
+        *convolutions.WORKLOADS,
     ]
 }
 
