@@ -66,7 +66,7 @@ def gaussian_blur(
         >>> round(float(tg.image.gaussian_blur(tg.ones((5, 5, 1)))[2, 2, 0]), 4)
         1.0
     """
-    given = Images("gaussian_blur", images, data_format)
+    given = Images("gaussian_blur", images, data_format).with_pixels("gaussian_blur")
     sizes = tuple(kernel_size)
     if len(sizes) != 2 or any(not isinstance(n, int) or n < 1 for n in sizes):
         raise ArgumentError(
@@ -96,7 +96,7 @@ def sobel_edges(images: Any, data_format: str | None = None) -> Tensor:
         >>> tg.image.sobel_edges(tg.ones((1, 3, 3, 1)))[0, 1, 1, 0].tolist()
         [0.0, 0.0]
     """
-    given = Images("sobel_edges", images, data_format)
+    given = Images("sobel_edges", images, data_format).with_pixels("sobel_edges")
     x = given.floats()
     slope, smooth = (constant(v, (3,), x.dtype) for v in ([-1.0, 0.0, 1.0], [1.0, 2.0, 1.0]))
     down = given.restored(_separable(x, slope, smooth, "same"))

@@ -33,6 +33,15 @@ class Images:
             node = b.reshape(node, (1, *node.shape))
         self.node = node if self.last else b.permute(node, (0, 2, 3, 1))
 
+    def with_pixels(self, name: str) -> Images:
+        """These images; raises ShapeError where they have no pixels to read."""
+        if not self.node.shape[1] or not self.node.shape[2]:
+            raise ShapeError(
+                f"{name} expected images with pixels; received {list(self.node.shape)} (batch, h, "
+                "w, c). Leave out what is empty"
+            )
+        return self
+
     def floats(self) -> Node:
         """The batch in a floating-point type."""
         return self.node if self.dtype.is_float else b.cast(self.node, dtypes.float32)

@@ -114,8 +114,7 @@ def resize(
     if len(want) != 2 or any(not isinstance(n, int) or n < 1 for n in want):
         raise ShapeError(f"resize expected a positive size (height, width); received {size}")
     node = given.node
-    if min(node.shape[1:3]) < 1:
-        raise ShapeError(f"resize expected images with pixels; received {list(node.shape)}")
+    given.with_pixels("resize")
     if crop_to_aspect_ratio:
         node = _cropped(node, want)
     elif pad_to_aspect_ratio:
@@ -386,6 +385,12 @@ def crop_and_resize(
             f"{name} expected images (batch, h, w, c), boxes (n, 4), box_indices (n,) and a "
             f"crop_size of two; received {list(x.shape)}, {list(corners.shape)}, "
             f"{list(which.shape)} and {crop_size}"
+        )
+    if not x.shape[0]:
+        return Tensor(b.full((which.shape[0], *crop_size, x.shape[3]), 0, x.dtype))
+    if 0 in x.shape[1:3]:
+        raise ShapeError(
+            f"{name} expected images with pixels; received {list(x.shape)}. Leave out what is empty"
         )
     count = which.shape[0]
     grid = (count, *crop_size)

@@ -378,7 +378,7 @@ def elastic_transform(
         (4, 4, 1)
     """
     name = "elastic_transform"
-    given = Images(name, images, data_format)
+    given = Images(name, images, data_format).with_pixels(name)
     choice(name, "interpolation", interpolation, tuple(ORDERS))
     choice(name, "fill_mode", fill_mode, FILL_MODES)
     if sigma <= 0 or not math.isfinite(sigma):

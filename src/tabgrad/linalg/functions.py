@@ -26,7 +26,7 @@ from tabgrad.ops import elementwise as e
 from tabgrad.ops.control import scan
 from tabgrad.ops.creation import zeros_like
 from tabgrad.ops.linear import cross as _cross
-from tabgrad.ops.linear import matmul
+from tabgrad.ops.linear import matmul, vectors_last
 from tabgrad.ops.manipulation import concatenate, expand_dims, moveaxis, squeeze
 from tabgrad.ops.reduction import prod
 from tabgrad.ops.special import log2
@@ -130,7 +130,7 @@ def cross(x1: Any, x2: Any, axis: int = -1) -> Tensor:
         >>> tg.linalg.cross([1, 0, 0], [0, 1, 0]).tolist()
         [0, 0, 1]
     """
-    a, c = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
+    a, c = vectors_last("linalg.cross", x1, axis), vectors_last("linalg.cross", x2, axis)
     if a.shape[-1] != 3 or c.shape[-1] != 3:
         raise ShapeError(
             f"linalg.cross expected vectors of 3 elements on axis {axis}; received sizes "

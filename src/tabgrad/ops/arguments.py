@@ -290,6 +290,10 @@ def aligned(name: str, *xs: Any, floating: bool = False) -> list[Node]:
 
 def axis_of(name: str, axis: int, rank: int) -> int:
     """A non-negative axis below `rank`; raises ShapeError."""
+    if not rank:
+        raise RangeError(
+            f"{name} expected a tensor that has axis {axis}; received shape []. Reshape it to (1,)"
+        )
     if not isinstance(axis, int) or not -rank <= axis < rank:
         raise RangeError(f"{name} expected an axis from {-rank} to {rank - 1}; received {axis}")
     return axis % rank

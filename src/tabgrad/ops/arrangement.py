@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tabgrad.dtypes import int32
-from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.errors import ArgumentError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import axis_of, node_of, on_parts, parts_of
@@ -113,7 +113,13 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         >>> tg.ops.diagonal([[1, 2], [3, 4]]).tolist()
         [1, 4]
     """
-    value = moveaxis(Tensor(node_of(x)), (axis1, axis2), (-2, -1))
+    value = Tensor(node_of(x))
+    if value.ndim < 2:
+        raise RangeError(
+            f"diagonal expected at least two axes; received shape {list(value.shape)}. tg.ops.diag "
+            "makes a matrix of a vector"
+        )
+    value = moveaxis(value, (axis1, axis2), (-2, -1))
     m, n = value.shape[-2:]
     count = max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n))
     rows = [i + max(-offset, 0) for i in range(count)]

@@ -87,7 +87,7 @@ conjugate = conj
 
 
 def angle(x: Any) -> Tensor:
-    """The argument of x in radians, from -pi to pi: 0 or pi for real numbers.
+    """The argument of x in radians, from -pi to pi: 0 or pi for real numbers (pi for -0.0).
 
     Example:
         >>> import tabgrad as tg
@@ -97,8 +97,11 @@ def angle(x: Any) -> Tensor:
     if is_complex(x):
         return e.arctan2(imag(x), real(x))
     (node,) = common("angle", x, floating=True)
-    flat = e.where(e.less(Tensor(node), 0), math.pi, 0.0)
-    return e.where(e.isnan(Tensor(node)), Tensor(node), e.cast(flat, node.dtype))
+    # The sign of 1 / x says on which side of 0 a zero is.
+    below = b.lt(b.select(b.eq(node, b.like(node, 0)), b.div(b.like(node, 1), node), node),
+                 b.like(node, 0))  # fmt: skip
+    flat = b.select(below, b.like(node, math.pi), b.like(node, 0))
+    return e.where(e.isnan(Tensor(node)), Tensor(node), Tensor(flat))
 
 
 def polar(abs_: Any, angle: Any) -> Tensor:

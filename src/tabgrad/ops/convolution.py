@@ -175,7 +175,7 @@ def depthwise_conv(
     """
     x, w = common("depthwise_conv", inputs, kernel, floating=True)
     channels = x.shape[-1 if channels_last(data_format) else 1] if len(x.shape) > 2 else None
-    if len(w.shape) != len(x.shape) or w.shape[-2] != channels:
+    if channels is None or len(w.shape) != len(x.shape) or w.shape[-2] != channels:
         raise ShapeError(
             "depthwise_conv expected inputs (batch, *space, channels) and a kernel (*space, "
             f"channels, multiplier) with as many channels; received {list(x.shape)} and "

@@ -14,7 +14,15 @@ from tabgrad.dtypes import DType, as_dtype, float32, int32
 from tabgrad.errors import ArgumentError, DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import aligned, axis_of, node_of, on_parts, parts_of, spread
+from tabgrad.ops.arguments import (
+    aligned,
+    axis_of,
+    broadcast_shapes,
+    node_of,
+    on_parts,
+    parts_of,
+    spread,
+)
 from tabgrad.tensor import Tensor, check_device, converted, tensor
 
 
@@ -153,8 +161,14 @@ def full(
         return _filled(_shape(shape), fill_value, as_dtype(dtype or type(fill_value)))
     value = Tensor(*parts_of(fill_value))
     value = value if dtype is None else converted(value, as_dtype(dtype))
+    wanted = _shape(shape)
+    if broadcast_shapes("full", value.shape, wanted) != wanted:
+        raise ShapeError(
+            f"full expected a fill_value that broadcasts to {list(wanted)}; received one of shape "
+            f"{list(value.shape)}"
+        )
     nodes = [node for node in value.parts if node is not None]
-    return Tensor(*(spread(node, _shape(shape)) for node in nodes))
+    return Tensor(*(spread(node, wanted) for node in nodes))
 
 
 def _like(x: Any, value: Any, dtype: Any) -> Tensor:

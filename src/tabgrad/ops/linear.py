@@ -16,6 +16,7 @@ from tabgrad.ops.arguments import (
     broadcast_shapes,
     common,
     on_products,
+    parts_of,
     spread,
 )
 from tabgrad.ops.complex_numbers import conj
@@ -283,6 +284,12 @@ def kron(x1: Any, x2: Any) -> Tensor:
     return Tensor(b.reshape(b.mul(x, y), [n * m for n, m in zip(a, c, strict=True)]))
 
 
+def vectors_last(name: str, x: Any, axis: int) -> Tensor:
+    """x with `axis` as its last one."""
+    value = Tensor(*parts_of(x))
+    return moveaxis(value, axis_of(name, axis, value.ndim), -1)
+
+
 def cross(
     x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Tensor:
@@ -306,7 +313,7 @@ def cross(
     """
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, c = moveaxis(x1, axisa, -1), moveaxis(x2, axisb, -1)
+    a, c = vectors_last("cross", x1, axisa), vectors_last("cross", x2, axisb)
     sizes = a.shape[-1], c.shape[-1]
     if not set(sizes) <= {2, 3}:
         raise ShapeError(

@@ -183,6 +183,16 @@ def _bitwise(name: str, primitive: str, *xs: Any) -> Tensor:
     return Tensor(make(primitive, *nodes))
 
 
+def _shifted(name: str, primitive: str, x: Any, y: Any) -> Tensor:
+    nodes = aligned(name, x, y)
+    if not nodes[0].dtype.is_integer:
+        raise DtypeError(
+            f"{name} expected integers; received {nodes[0].dtype.name}. Cast them, for instance to "
+            "int32"
+        )
+    return Tensor(make(primitive, *nodes))
+
+
 def bitwise_and(x: Any, y: Any) -> Tensor:
     """x & y.
 
@@ -238,7 +248,7 @@ def bitwise_left_shift(x: Any, y: Any) -> Tensor:
         >>> tg.bitwise_left_shift([1], 4).tolist()
         [16]
     """
-    return _bitwise("bitwise_left_shift", "shl", x, y)
+    return _shifted("bitwise_left_shift", "shl", x, y)
 
 
 def bitwise_right_shift(x: Any, y: Any) -> Tensor:
@@ -249,4 +259,4 @@ def bitwise_right_shift(x: Any, y: Any) -> Tensor:
         >>> tg.bitwise_right_shift([-8], 1).tolist()
         [-4]
     """
-    return _bitwise("bitwise_right_shift", "shr", x, y)
+    return _shifted("bitwise_right_shift", "shr", x, y)

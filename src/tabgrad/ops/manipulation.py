@@ -257,7 +257,9 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         size = n // indices_or_sections
         edges = list(range(0, n + 1, size)) if size else [0] * (indices_or_sections + 1)
     else:
-        edges = [0, *indices_or_sections, n]
+        # As for slices: negative from the end, and no further than there is something.
+        inside = [slice(0, i).indices(n)[1] for i in indices_or_sections]
+        edges = [0, *inside, n]
     return [Tensor(cut(node, where, lo, max(lo, hi))) for lo, hi in pairwise(edges)]
 
 

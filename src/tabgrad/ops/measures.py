@@ -10,7 +10,7 @@ from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ops import elementwise as e
 from tabgrad.ops import linear, manipulation, reduction
-from tabgrad.ops.arguments import axis_of, common, node_of
+from tabgrad.ops.arguments import axes_of, axis_of, common, node_of, parts_of
 from tabgrad.ops.indexing import getitem
 from tabgrad.tensor import Tensor
 
@@ -40,8 +40,11 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
         2.0
     """
     if weights is None:
-        return reduction.mean(x, axis)
+        given = Tensor(*parts_of(x))
+        axes_of("average", axis, given.ndim)
+        return reduction.mean(given, axis)
     value, weight = (Tensor(node) for node in common("average", x, weights, floating=True))
+    axes_of("average", axis, value.ndim)
     if weight.shape != value.shape:
         if not isinstance(axis, int) or weight.shape != (value.shape[axis],):
             raise ShapeError(
@@ -56,7 +59,8 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
 
 
 def corrcoef(x: Any) -> Tensor:
-    """Pearson's correlation of each row with each other, clipped to [-1, 1].
+    """Pearson's correlation of each row with each other, clipped to [-1, 1]; NaN where a row is
+    constant or empty. A single row has a 0-d result, as in NumPy.
 
     Raises:
         ShapeError: more than two axes.
@@ -72,13 +76,16 @@ def corrcoef(x: Any) -> Tensor:
     rows = manipulation.reshape(Tensor(node), (1, -1)) if len(node.shape) < 2 else Tensor(node)
     centred = e.subtract(rows, reduction.mean(rows, 1, True))
     size = e.sqrt(reduction.sum(e.square(centred), 1, True))
-    unit = e.divide(centred, size)
-    found = e.clip(linear.matmul(unit, manipulation.transpose(unit)), -1.0, 1.0)
-    return manipulation.reshape(found, ()) if len(node.shape) < 2 else found
+    if not rows.shape[1]:
+        found = manipulation.broadcast_to(e.divide(size, size), (rows.shape[0],) * 2)
+    else:
+        unit = e.divide(centred, size)
+        found = e.clip(linear.matmul(unit, manipulation.transpose(unit)), -1.0, 1.0)
+    return manipulation.reshape(found, ()) if found.size == 1 else found
 
 
 def correlate(x1: Any, x2: Any, mode: str = "valid") -> Tensor:
-    """Sums of products of two vectors at every shift of the second.
+    """Sums of products of two vectors at every shift of the second; bools count as int32.
 
     Args:
         x1: (n,).
@@ -94,6 +101,8 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Tensor:
         [2, 3]
     """
     x, y = (Tensor(node) for node in common("correlate", x1, x2))
+    if x.dtype is dtypes.bool_:
+        x, y = e.cast(x, dtypes.int32), e.cast(y, dtypes.int32)
     if x.ndim != 1 or y.ndim != 1 or not x.size or not y.size:
         raise ShapeError(
             f"correlate expected two vectors with elements; received {list(x.shape)} and "

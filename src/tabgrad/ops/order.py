@@ -129,7 +129,7 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
 
     Args:
         targets: integers, one for each row.
-        predictions: rows of scores.
+        predictions: rows of scores, real numbers or bools.
         k: among how many.
 
     Returns:
@@ -154,6 +154,8 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
             "in_top_k expected predictions with one axis more than targets; received "
             f"{list(scores.shape)} and {list(at.shape)}"
         )
+    if not scores.dtype.is_float and not scores.dtype.is_integer:
+        scores = b.cast(scores, int32)
     dims = tuple(range(len(at.shape)))
     place = b.broadcast(b.cast(at, int32), scores.shape, dims)
     mine = b.eq(place, _places(scores))
