@@ -286,6 +286,7 @@ from tabgrad.ops.elementwise import arctan2 as atan2
 from tabgrad.ops.elementwise import positive
 from tabgrad.ops.elementwise import power as pow
 from tabgrad.ops.manipulation import broadcast_arrays, diff
+from tabgrad.ops.public import publish
 from tabgrad.ops.standard import (
     astype,
     broadcast_shapes,
@@ -626,3 +627,5 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+publish(globals())

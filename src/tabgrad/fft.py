@@ -17,6 +17,7 @@ from tabgrad.ir.graph import Node
 from tabgrad.ops.arguments import axes_of, axis_of, parts_of
 from tabgrad.ops.fourier import along, check_size, floating, half_dft, mirrored, resized
 from tabgrad.ops.manipulation import roll
+from tabgrad.ops.public import publish
 from tabgrad.tensor import Tensor
 
 __all__ = [
@@ -389,3 +390,6 @@ def _shift(name: str, x: Any, axes: int | Sequence[int] | None, by: Any) -> Tens
         return node
 
     return Tensor(moved(re), None if im is None else moved(im))
+
+
+publish(globals())

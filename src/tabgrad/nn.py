@@ -87,6 +87,7 @@ from tabgrad.ops.pooling import (
     max_pool,
     max_pool_with_argmax,
 )
+from tabgrad.ops.public import publish
 from tabgrad.ops.recurrent import basic_lstm_cell, multi_rnn_cell
 from tabgrad.ops.reduction import logsumexp
 from tabgrad.random import dropout
@@ -177,3 +178,5 @@ __all__ = [
     "top_k",
     "unfold",
 ]
+
+publish(globals())

@@ -4,6 +4,7 @@ The implementations are in `tabgrad.ops.segment`, `tabgrad.ops.sparse` and `tabg
 `tabgrad.ops` has the first ones under Keras's names, too.
 """
 
+from tabgrad.ops.public import publish
 from tabgrad.ops.ragged import ragged_gather, ragged_range, ragged_tensor_to_tensor
 from tabgrad.ops.segment import segment_max as max
 from tabgrad.ops.segment import segment_mean as mean
@@ -33,3 +34,5 @@ __all__ = [
     "sparse_to_dense",
     "sum",
 ]
+
+publish(globals())

@@ -20,6 +20,7 @@ from tabgrad.ops.arguments import axis_of, common, complex_parts, node_of, on_pa
 from tabgrad.ops.cosine import dct, idct
 from tabgrad.ops.fourier import check_size, floating, half_dft, resized
 from tabgrad.ops.manipulation import cut
+from tabgrad.ops.public import publish
 from tabgrad.ops.sequences import check_steps, overlapped, pieces, reassembled
 from tabgrad.ops.windows import (
     bartlett_window,
@@ -426,3 +427,6 @@ def mfcc(
     )  # fmt: skip
     mel = ops.log(ops.matmul(_root(re * re + im * im), matrix) + log_offset)
     return mfccs_from_log_mel_spectrograms(mel)[..., :num_mfccs]
+
+
+publish(globals())

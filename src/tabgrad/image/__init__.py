@@ -37,6 +37,7 @@ from tabgrad.image.warping import (
     rotate_with_offset,
     transform,
 )
+from tabgrad.ops.public import publish
 
 __all__ = [
     "adjust_brightness",
@@ -70,3 +71,5 @@ __all__ = [
     "threshold",
     "transform",
 ]
+
+publish(globals())

@@ -17,6 +17,7 @@ from tabgrad.linalg.triangular import cholesky, cholesky_inverse, solve_triangul
 from tabgrad.linalg.views import band_part, diagonal, trace
 from tabgrad.ops.linear import matmul, outer, tensordot, vecdot
 from tabgrad.ops.manipulation import matrix_transpose
+from tabgrad.ops.public import publish
 
 __all__ = [
     "band_part",
@@ -56,3 +57,5 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+publish(globals())

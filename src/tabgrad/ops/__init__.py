@@ -329,6 +329,7 @@ from tabgrad.ops.pooling import (
     average_pool,
     max_pool,
 )  # fmt: skip
+from tabgrad.ops.public import publish
 from tabgrad.ops.reduction import (
     all,
     amax,
@@ -764,3 +765,5 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+publish(globals())

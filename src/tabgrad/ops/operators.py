@@ -17,6 +17,7 @@ from tabgrad.ops import (
     standard,
     updates,
 )
+from tabgrad.ops.public import guarded
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
 
@@ -125,6 +126,7 @@ def install(cls: type) -> None:
     for name, unary in _UNARY.items():
         setattr(cls, f"__{name}__", lambda self, unary=unary: unary(self))
     for name, method in _METHODS.items():
+        method = guarded(method)
         setattr(cls, name, lambda self, *a, _method=method, **k: _method(self, *a, **k))
     cls.reshape = _reshape  # type: ignore[attr-defined]
     cls.transpose = _transpose  # type: ignore[attr-defined]

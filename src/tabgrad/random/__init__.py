@@ -7,6 +7,7 @@ None for the global generator, which `tg.random.seed` restarts. The numbers are 
 engine.
 """
 
+from tabgrad.ops.public import publish
 from tabgrad.random.continuous import (
     cauchy,
     dropout,
@@ -72,3 +73,5 @@ __all__ = [
     "truncated_normal",
     "uniform",
 ]
+
+publish(globals())
