@@ -357,7 +357,8 @@ def test_a_single_feature_does_not_unfold_the_image():
     (got,) = compute([make("conv", given(x), given(w), **case[2])], given.arrays)
     np.testing.assert_array_equal(got, convolve(x, w, case[2]))
     (plan,) = machine("fma")[1].plans
-    assert plan.arena < x.nbytes / 4
+    # The image gets a border of zeros; unfolded it would be nine times as large.
+    assert plan.arena < x.nbytes * 1.25
 
 
 def test_values_that_are_no_numbers(variant):

@@ -27,8 +27,8 @@ def product(
     pa, pb, pc, count = f.params
     a_row, a_step = (size, mr * size) if transposed else (k * size, size)
     accumulators = tile(
-        f, kind, pa, pb, mr=mr, nv=n * size // 16, k=count if dynamic else k, a_row=a_row,
-        a_step=a_step, b_step=(n + padding) * size, fma=fma,
+        f, kind, pa, pb, mr=mr, nv=n * size // 16, a_row=a_row,
+        runs=[(count if dynamic else k, a_step)], b_step=(n + padding) * size, fma=fma,
         start=None if start is None else [
             [kind.load(I32.const(START + (r * n * size) + 16 * v)) for v in range(n * size // 16)]
             for r in range(mr)
@@ -110,7 +110,7 @@ def test_broadcast_vectors_of_b(dynamic: bool) -> None:
     f = module.function("run", [I32], export=True)
     k = f.params[0] if dynamic else 9
     rows = tile(
-        f, F32x4, I32.const(A), I32.const(B), mr=2, nv=1, k=k, a_row=36, a_step=4, b_step=0,
+        f, F32x4, I32.const(A), I32.const(B), mr=2, nv=1, runs=[(k, 4)], a_row=36, b_step=0,
         fma=False,
     )  # fmt: skip
     for r in range(2):
@@ -123,6 +123,39 @@ def test_broadcast_vectors_of_b(dynamic: bool) -> None:
     np.testing.assert_array_equal(machine.read(C, (2, 4), np.float32), want)
 
 
+@pytest.mark.parametrize("sizes", [(3, 5), (1, 4), (4, 1), (2, 3, 7), (3, 1, 2)])
+def test_runs_of_steps(sizes: tuple[int, ...]) -> None:
+    """Steps in loops inside each other: A jumps between runs, B is walked through."""
+    steps, mr = int(np.prod(sizes)), 3
+    a, b = numbers(np.float32, mr, steps), numbers(np.float32, steps, 8)
+    # Between the runs of a loop lie 1, 2, ... elements that are not part of the product.
+    places = np.zeros(1, int)
+    runs, by = [], 1
+    for i, size in enumerate(reversed(sizes)):
+        places = (np.arange(size)[:, None] * by + places).ravel()
+        runs.insert(0, (size, 4 * by))
+        by = by * size + i + 1
+    memory = np.full((mr, by), np.nan, np.float32)
+    memory[:, places] = a
+    module = Module()
+    f = module.function("run", [I32], export=True)
+    for dynamic in (False, True):
+        counts = [(f.params[0], runs[0][1]), *runs[1:]] if dynamic else runs
+        rows = tile(
+            f, F32x4, I32.const(A), I32.const(B), mr=mr, nv=2, runs=counts, a_row=4 * by,
+            b_step=32, fma=False,
+        )  # fmt: skip
+        for r in range(mr):
+            for v in range(2):
+                f.store(C + 512 * dynamic + 32 * r + 16 * v, rows[r][v])
+    machine = Machine(module)
+    machine.write(A, memory)
+    machine.write(B, b)
+    machine.call("run", sizes[0])
+    for at in (C, C + 512):
+        np.testing.assert_array_equal(machine.read(at, (mr, 8), np.float32), in_order(a, b))
+
+
 def test_the_named_tiles_are_the_largest_that_fit() -> None:
     for (mr, nv), fma in ((TILE_FMA, True), (TILE_PLAIN, False)):
         assert fits_registers(mr, nv, fma)
@@ -133,6 +166,6 @@ def test_mistakes() -> None:
     f = Module().function("f", [I32])
     (p,) = f.params
     with pytest.raises(ValueError, match="mr=0, nv=2"):
-        tile(f, F32x4, p, p, mr=0, nv=2, k=3, a_row=4, a_step=4, b_step=16, fma=False)
-    with pytest.raises(ValueError, match="k must not be negative, got -1"):
-        tile(f, F32x4, p, p, mr=1, nv=2, k=-1, a_row=4, a_step=4, b_step=16, fma=False)
+        tile(f, F32x4, p, p, mr=0, nv=2, runs=[(3, 4)], a_row=4, b_step=16, fma=False)
+    with pytest.raises(ValueError, match="runs of steps must not be negative, got -1"):
+        tile(f, F32x4, p, p, mr=1, nv=2, runs=[(-1, 4)], a_row=4, b_step=16, fma=False)

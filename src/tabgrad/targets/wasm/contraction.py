@@ -1,202 +1,59 @@
 """Contractions as WASM functions: packing, register tiles, epilogue.
 
 The result is a matrix: the last loops of the output that only B knows are its columns (n), the
-loops before them that only A knows its rows (m), whatever comes before runs outside. Rows are cut
-into strips of whole inner loops, so that no index needs a division. A strip of A is read in place
-when one stride leads from row to row and one from step to step, otherwise it is packed through its
-expression (there padding, dilation and im2col disappear). B is read in place when its columns are
-neighbours, otherwise `prepare` puts a kernel in front that packs it into panels. Sums run strictly
-in the order of k.
+loops that only A knows its rows (m), whatever both know runs outside. Rows are cut into strips of
+whole inner loops, so that no index needs a division. A strip of A is read in place when it can be
+walked along lines of rows and runs of steps with a stride each (a convolution's can, once its input
+has a border: padding.py), otherwise it is packed through its expression. B is read in place when
+its columns are neighbours, otherwise `prepare` puts a kernel in front that packs it into panels.
+Sums run strictly in the order of k.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
-from tabgrad.dtypes import DType
-from tabgrad.ir.index import Dyn, Index, Var, unflatten
+from tabgrad.ir.index import Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.elements import lane_type, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
 from tabgrad.targets.wasm.loops import row
-from tabgrad.targets.wasm.microkernel import TILE_FMA, TILE_PLAIN, tile
+from tabgrad.targets.wasm.matrix import (
+    Blocks,
+    Matrix,
+    Run,
+    blocks_of,
+    readable_in_place,
+    runs,
+    stride,
+    walkable,
+)
+from tabgrad.targets.wasm.microkernel import tile
+from tabgrad.targets.wasm.padding import with_border
 
 MAX_ROWS = 96  # of a strip: with MAX_STEPS it stays in the second-level cache beside a panel of B
 MAX_STEPS = 512
 SINGLE_BLOCK = 1024  # steps up to which one block is kept whole
-IN_PLACE_PANEL = 1 << 18  # bytes of B below which strided panels cost nothing (measured in V8)
+IN_PLACE_PANEL = 1 << 18  # bytes of a block of B below which strided panels cost nothing (in V8)
 FEW_ROWS = 24  # with so few rows packing B costs more than it saves
-MIN_PRODUCTS = 2048  # smaller contractions are plain reductions
 MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums are made of blocks
-
-
-@dataclass
-class Blocks:
-    """Loops walked in blocks of consecutive points: blocks over `prefix` and `chunk`, points over
-    `part` (a piece of the loop `split`) and `suffix`."""
-
-    prefix: tuple[Var, ...]
-    split: Var | None
-    chunk: Var
-    part: Var
-    suffix: tuple[Var, ...]
-
-    @property
-    def size(self) -> int:
-        """Points in a full block."""
-        return self.part.size * math.prod(v.size for v in self.suffix)
-
-    @property
-    def count(self) -> int:
-        """Number of blocks."""
-        return self.chunk.size * math.prod(v.size for v in self.prefix)
-
-    @property
-    def last(self) -> int:
-        """Points in the last chunk."""
-        if self.split is None:
-            return self.size
-        rest = self.split.size - (self.chunk.size - 1) * self.part.size
-        return rest * math.prod(v.size for v in self.suffix)
-
-    def values(self) -> dict[Var, Index]:
-        """The split loop in terms of chunk and part."""
-        if self.split is None:
-            return {}
-        return {self.split: Index.of(self.chunk) * self.part.size + Index.of(self.part)}
-
-    def first(self) -> dict[Var, Index]:
-        """All loops at the first point of a block."""
-        start = {v: Index() for v in self.suffix}
-        if self.split is not None:
-            start[self.split] = Index.of(self.chunk) * self.part.size
-        return start
-
-
-def blocks_of(loops: Sequence[Var], limit: int, name: str) -> Blocks:
-    """Blocks of at most `limit` points (or one point of the last loop's neighbours)."""
-    suffix: list[Var] = []
-    rest = list(loops)
-    points = 1
-    while rest and points * rest[-1].size <= limit:
-        points *= rest[-1].size
-        suffix.insert(0, rest.pop())
-    if not rest:
-        # Everything in one block; the first loop counts as its part.
-        whole = suffix.pop(0) if suffix else None
-        part = Var(name + "p", whole.size if whole is not None else 1)
-        return Blocks((), whole, Var(name + "c", 1), part, tuple(suffix))
-    split = rest.pop()
-    most = max(limit // points, 1)
-    chunks = -(-split.size // most)
-    size = -(-split.size // chunks)
-    chunk = Var(name + "c", -(-split.size // size))
-    return Blocks(tuple(rest), split, chunk, Var(name + "p", size), tuple(suffix))
-
-
-def stride(index: Index, loops: Sequence[Var]) -> int | None:
-    """The one step by which an index advances through loops seen as one, or None."""
-    step, size = None, 1
-    for v in reversed(loops):
-        c = index.coefficient(v)
-        if c is None or (step is not None and c != step * size):
-            return None
-        if step is None:
-            step = c
-        size *= v.size
-    return 0 if step is None else step
-
-
-@dataclass
-class Matrix:
-    """A contraction seen as a matrix product; `turned` when its B is the kernel's A."""
-
-    outer: tuple[Var, ...]
-    m: tuple[Var, ...]
-    n: tuple[Var, ...]
-    k: tuple[Var, ...]
-    a: Expr
-    b: Expr
-    turned: bool
-
-    @staticmethod
-    def of(kernel: Kernel) -> Matrix | None:
-        """The matrix in a kernel, or None where a plain reduction is better."""
-        assert kernel.a is not None and kernel.b is not None
-        space = [v for v in kernel.space if v.size != 1]
-        k = tuple(v for v in kernel.inner if v.size != 1)
-        if kernel.a.dtype.itemsize < 4 or not space:
-            return None
-        role = kernel.roles[space[-1]]
-        if role == "g":
-            return None
-        turned = role == "m"
-        a, b = (kernel.b, kernel.a) if turned else (kernel.a, kernel.b)
-        other = "n" if turned else "m"
-        n: list[Var] = []
-        while space and kernel.roles[space[-1]] == role:
-            n.insert(0, space.pop())
-        m: list[Var] = []
-        while space and kernel.roles[space[-1]] == other:
-            m.insert(0, space.pop())
-        if turned and not m and not _readable_in_place(b, n, k):
-            # A single output feature is one column: as a row, all of A would have to be packed.
-            a, b, m, n, turned = b, a, n, m, False
-        size = [math.prod(v.size for v in part) for part in (m, n, k)]
-        if math.prod(size) < MIN_PRODUCTS:
-            return None
-        if any(isinstance(atom, Dyn) for e in walk([a, b]) if e.index for atom in e.index.terms):
-            return None
-        return Matrix(tuple(space), tuple(m), tuple(n), k, a, b, turned)
-
-    @property
-    def dtype(self) -> DType:
-        """What is multiplied and added."""
-        return self.a.dtype
-
-    @property
-    def lanes(self) -> int:
-        """Columns in one vector."""
-        return 16 // self.dtype.itemsize
-
-    @property
-    def rows(self) -> int:
-        """Number of rows of the result."""
-        return math.prod(v.size for v in self.m)
-
-    @property
-    def columns(self) -> int:
-        """Number of columns of the result."""
-        return math.prod(v.size for v in self.n)
-
-    @property
-    def steps(self) -> int:
-        """Number of products in one sum."""
-        return math.prod(v.size for v in self.k)
-
-
-def tile_shape(matrix: Matrix, fma: bool) -> tuple[int, int]:
-    """Rows and vectors of the register tile."""
-    mr, nv = TILE_FMA if fma else TILE_PLAIN
-    vectors = -(-matrix.columns // matrix.lanes)
-    if matrix.rows == 1:
-        return 1, min(6, vectors)
-    return mr, min(nv, vectors)
+MIN_REUSE = 4  # times each element of A is used: below this, packing it costs no more than a border
 
 
 def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel]:
-    """A contraction with, where B cannot be read in place, a kernel before it that packs B.
+    """A contraction with, where its operands cannot be read in place, kernels before it that give A
+    a border or pack B.
 
     Contractions that are no matrix become reductions of a product. Small ones add in the same order
     as large ones, so that a row of a batch has the same bits however many rows there are.
     """
+    _order_steps(kernel)
     matrix = Matrix.of(kernel)
     if matrix is None:
         assert kernel.a is not None and kernel.b is not None
@@ -208,9 +65,39 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None
         return [collapse(kernel)]
+    return [*_border(kernel, matrix, temporaries), *_panels(kernel, matrix, temporaries, fma)]
+
+
+def _order_steps(kernel: Kernel) -> None:
+    """Steps are added in the order in which they lie in memory: the batch of a weight's gradient
+    outermost."""
+    indices = [x.index for x in walk([e for e in (kernel.a, kernel.b) if e]) if x.op == "load"]
+    steps = {v: [i.coefficient(v) for i in indices if i is not None] for v in kernel.inner}
+    if not any(c is None for far in steps.values() for c in far):
+        far = {v: sum(abs(c or 0) for c in known) for v, known in steps.items()}
+        kernel.inner = tuple(sorted(kernel.inner, key=lambda v: -far[v]))
+
+
+def _border(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer]) -> list[Kernel]:
+    """A kernel that copies A's source with zeros around it, where A can then be read in place."""
+    points = math.prod(v.size for v in (*matrix.outer, *matrix.m, *matrix.k))
+    found = with_border(matrix.a, points // MIN_REUSE, f"t{len(temporaries)}")
+    if found is None or not walkable(found[1], matrix.m, matrix.k):
+        return []
+    copy, matrix.a = found
+    copy.name = f"{kernel.name}_border"
+    temporaries.append(copy.stores[0].buffer)
+    if matrix.turned:
+        kernel.b = matrix.a
+    else:
+        kernel.a = matrix.a
+    return [copy]
+
+
+def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool) -> list[Kernel]:
     if _in_place_b(matrix):
         return [kernel]
-    _, nv = tile_shape(matrix, fma)
+    _, nv = matrix.tile(fma)
     width = nv * matrix.lanes
     depends = [v for v in matrix.outer if v in matrix.b.variables()]
     panels = Var("p", -(-matrix.columns // width))
@@ -250,16 +137,13 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
 
 
 def _in_place_b(matrix: Matrix) -> bool:
-    if not _readable_in_place(matrix.b, matrix.n, matrix.k):
+    if not readable_in_place(matrix.b, matrix.n, matrix.k):
         return False
-    nbytes = matrix.dtype.itemsize * matrix.steps * matrix.columns
+    nbytes = matrix.dtype.itemsize * min(matrix.steps, MAX_STEPS) * matrix.columns
     return matrix.rows <= FEW_ROWS or nbytes <= IN_PLACE_PANEL
 
 
-def _readable_in_place(b: Expr, n: Sequence[Var], k: Sequence[Var]) -> bool:
-    if b.op != "load" or b.index is None or stride(b.index, n) != 1:
-        return False
-    return stride(b.index, k) is not None
+_At = Callable[[I32, I32, int], None]  # one tile: address of A's first row, its number, rows
 
 
 def emit(
@@ -279,29 +163,35 @@ class _Contraction:
         assert found is not None
         self.x = found
         self.item, self.lanes = found.dtype.itemsize, found.lanes
-        self.mr, self.nv = tile_shape(found, fma)
+        self.mr, self.nv = found.tile(fma)
         self.width = width or self.nv * self.lanes
         self.bases = bases
         self.e = Evaluator(f, bases, {}, fma, width_of(kernel))
-        self.in_place = self._strides_of_a()
-        limit = MAX_ROWS // self.mr * self.mr
-        self.strips = blocks_of(found.m, limit, "m")
-        single = found.steps <= SINGLE_BLOCK or self.in_place is not None
+        self.in_place = walkable(found.a, found.m, found.k)
+        self.strips = blocks_of(found.m, MAX_ROWS // self.mr * self.mr, "m", self.mr)
+        single = found.steps <= SINGLE_BLOCK or (self.in_place and found.rows <= self.mr)
         self.steps = blocks_of(found.k, found.steps if single else MAX_STEPS, "k")
+        self.lines, self.runs = self._walk_of_a()
         self.k_major = self._prefers_k_major()
         self.packed = Buffer("packed", "scratch", self.strips.size * self.steps.size, found.dtype)
-        self.sums_at = 0 if self.in_place is not None else _rounded(self.packed.nbytes)
+        self.sums_at = 0 if self.in_place else _rounded(self.packed.nbytes)
         self.sums_row = -(-found.columns // self.lanes) * 16
         self._prepare_epilogue()
 
-    def _strides_of_a(self) -> tuple[int, int] | None:
-        load = self.x.a
-        if load.op != "load" or load.index is None:
-            return None
-        by_row, by_step = stride(load.index, self.x.m), stride(load.index, self.x.k)
-        if by_row is None or by_step is None:
-            return None
-        return by_row * self.item, by_step * self.item
+    def _walk_of_a(self) -> tuple[list[Run], list[Run]]:
+        """How A is walked in a block: lines of rows and runs of steps, strides in bytes."""
+        strips, steps, item = self.strips, self.steps, self.item
+        if not self.in_place:
+            by_row, by_step = (1, strips.size) if self._prefers_k_major() else (steps.size, 1)
+            return [Run(strips.points, by_row * item)], [Run(steps.points, by_step * item)]
+        assert self.x.a.index is not None
+        index = self.x.a.index.replace(strips.values() | steps.values())
+        lines, found = runs(index, strips.points), runs(index, steps.points)
+        assert lines is not None and found is not None
+        return (
+            [Run(line.loops, line.stride * item) for line in lines],
+            [Run(run.loops, run.stride * item) for run in found],
+        )
 
     def _prefers_k_major(self) -> bool:
         """Whether packing runs along rows: the neighbours in memory are rows, not steps."""
@@ -372,37 +262,37 @@ class _Contraction:
             self.valid = f.let(is_last.select(I32.const(strips.last), I32.const(strips.size)))
         if steps.count == 1:
             e.counters[steps.chunk] = I32.const(0)
-            self._block(steps.size, None)
+            self._block(steps.part.size, None)
             return
         with ExitStack() as stack:
             for v in (*steps.prefix, steps.chunk):
                 e.counters[v] = stack.enter_context(f.loop_range(0, v.size))
                 stack.enter_context(e.fresh())
-            count: I32 | int = steps.size
+            parts: I32 | int = steps.part.size
             if steps.last != steps.size:
                 is_last = e.counters[steps.chunk] == steps.chunk.size - 1
-                count = f.let(is_last.select(I32.const(steps.last), I32.const(steps.size)))
+                full = I32.const(steps.part.size)
+                parts = f.let(is_last.select(I32.const(steps.last_part), full))
             number = f.let(I32.const(0))
             for v in (*steps.prefix, steps.chunk):
                 number.set(number * v.size + e.counters[v])
-            self._block(count, number)
+            self._block(parts, number)
 
-    def _block(self, count: I32 | int, number: I32 | None) -> None:
+    def _block(self, parts: I32 | int, number: I32 | None) -> None:
         """One block of steps of one strip: pack A if need be, then all tiles."""
         f, e = self.f, self.e
         with e.fresh():
-            if self.in_place is None:
+            if not self.in_place:
                 self._pack()
-                a, a_row, a_step = self.scratch, self.item * self.steps.size, self.item
-                if self.k_major:
-                    a_row, a_step = self.item, self.item * self.strips.size
+                a = self.scratch
             else:
-                a_row, a_step = self.in_place
                 assert self.x.a.index is not None and self.x.a.buffer is not None
-                start = {v: Index() for v in self.x.k} | self.strips.first()
-                at = self.x.a.index.replace(start)
+                at = self.x.a.index.replace(self.strips.first() | self.steps.first())
                 a = f.let(self.bases[id(self.x.a.buffer)] + e.index(at) * self.item)
-        self._tiles(a, a_row, a_step, count, number)
+        # The outermost run is the one that the last block may have less of.
+        outermost, *others = [run.size for run in self.runs]
+        counts = [parts * (outermost // self.steps.part.size), *others]
+        self._tiles(a, counts, number)
 
     def _pack(self) -> None:
         f, e, strips, steps = self.f, self.e, self.strips, self.steps
@@ -441,14 +331,14 @@ class _Contraction:
 
     # Tiles
 
-    def _tiles(self, a: I32, a_row: int, a_step: int, count: I32 | int, number: I32 | None) -> None:
+    def _tiles(self, a: I32, counts: list[I32 | int], number: I32 | None) -> None:
         f = self.f
         columns = self.x.columns
         whole = columns // self.width * self.width
         with f.loop_range(0, whole, self.width) as n:
-            self._column(a, a_row, a_step, count, number, n, self.width)
+            self._column(a, counts, number, n, self.width)
         if columns > whole:
-            self._column(a, a_row, a_step, count, number, I32.const(whole), columns - whole)
+            self._column(a, counts, number, I32.const(whole), columns - whole)
 
     def _b_pointer(self, n: I32) -> tuple[I32, int]:
         """Address of B at the block's first step and column n, and bytes from step to step."""
@@ -480,14 +370,7 @@ class _Contraction:
         return e.index(at * math.prod(v.size for v in steps.suffix))
 
     def _column(
-        self,
-        a: I32,
-        a_row: int,
-        a_step: int,
-        count: I32 | int,
-        number: I32 | None,
-        n: I32,
-        width: int,
+        self, a: I32, counts: list[I32 | int], number: I32 | None, n: I32, width: int
     ) -> None:
         """All tiles of the strip in one panel of columns."""
         f = self.f
@@ -495,33 +378,62 @@ class _Contraction:
             n = f.let(n) if n.constant is None else n
             address, b_step = self._b_pointer(n)
             b = f.let(address)
-            sizes = {self.strips.size, self.strips.last}
-            tops = {size - size % self.mr for size in sizes}
 
-            def at(r: I32, mr: int) -> None:
+            def at(first: I32, r: I32, mr: int) -> None:
                 with f.scope(), self.e.fresh():
-                    self._tile(
-                        a + r * a_row, a_row, a_step, b, b_step, count, number, r, n, mr, width
-                    )
+                    self._tile(first, b, b_step, counts, number, r, n, mr, width)
 
-            if isinstance(self.valid, int):
-                (top,) = tops
-                with f.loop_range(0, top, self.mr) as r:
-                    at(r, self.mr)
-                if self.valid > top:
-                    at(I32.const(top), self.valid - top)
+            *outside, line = self.lines
+            if not outside:
+                self._rows(a, I32.const(0), self.strips, at)
                 return
-            top_now = f.let(self.valid - self.valid.rem(self.mr))
-            with f.loop_range(0, top_now, self.mr) as r:
-                at(r, self.mr)
-            for size in sorted(sizes):
-                if size % self.mr:
-                    with f.if_(self.valid == size):
-                        at(I32.const(size - size % self.mr), size % self.mr)
+            # The outermost loop is the one that the last strip may have less of.
+            rows = line.size
+            with ExitStack() as stack:
+                r, first = I32.const(0), a
+                for i, run in enumerate(outside):
+                    count: I32 | int = run.size
+                    if i == 0 and not isinstance(self.valid, int):
+                        count = self.valid.div(self.strips.size // run.size)
+                    j = stack.enter_context(f.loop_range(0, count))
+                    r = r * run.size + j
+                    first = first + j * run.stride
+                r, first = f.let(r * rows), f.let(first)
+                self._balanced(first, r, rows, line.stride, at)
+
+    def _rows(self, a: I32, r: I32, strips: Blocks, at: _At) -> None:
+        """Tiles over all rows of the strip, which are one line."""
+        f, by = self.f, self.lines[-1].stride
+        if isinstance(self.valid, int):
+            self._balanced(a, r, self.valid, by, at)
+            return
+        if strips.size % self.mr:
+            for size in (strips.size, strips.last):
+                with f.if_(self.valid == size):
+                    self._balanced(a, r, size, by, at)
+            return
+        rest = strips.last % self.mr
+        top = f.let(self.valid - self.valid.rem(self.mr))
+        with f.loop_range(0, top, self.mr) as i:
+            at(a + i * by, i, self.mr)
+        if rest:
+            with f.if_(self.valid == strips.last):
+                last = I32.const(strips.last - rest)
+                at(a + last * by, last, rest)
+
+    def _balanced(self, a: I32, r: I32, rows: int, by: int, at: _At) -> None:
+        """Tiles over rows of a line, of two heights at most: a tile of few rows takes as long as
+        one of many, because its sums wait for each other."""
+        count = -(-rows // self.mr)
+        low, more = divmod(rows, count)
+        split = more * (low + 1)
+        for start, stop, mr in ((0, split, low + 1), (split, rows, low)):
+            with self.f.loop_range(start, stop, mr) as i:
+                at(a + i * by, r + i, mr)
 
     def _tile(
-        self, a: I32, a_row: int, a_step: int, b: I32, b_step: int, count: I32 | int,
-        number: I32 | None, r: I32, n: I32, mr: int, width: int,
+        self, a: I32, b: I32, b_step: int, counts: list[I32 | int], number: I32 | None, r: I32,
+        n: I32, mr: int, width: int,
     ) -> None:  # fmt: skip
         f = self.f
         kind = lane_type(self.x.dtype)
@@ -536,8 +448,9 @@ class _Contraction:
                     for v in range(vectors):
                         start[i][v].set(kind.load(sums + (i * self.sums_row + 16 * v)))
         total = tile(
-            f, kind, f.let(a), b, mr=mr, nv=vectors, k=count, a_row=a_row, a_step=a_step,
-            b_step=b_step, fma=self.fma, start=start,
+            f, kind, f.let(a), b, mr=mr, nv=vectors, a_row=self.lines[-1].stride,
+            runs=list(zip(counts, [run.stride for run in self.runs], strict=True)), b_step=b_step,
+            fma=self.fma, start=start,
         )  # fmt: skip
         if number is None:
             self._epilogue(total, r, n, lanes)

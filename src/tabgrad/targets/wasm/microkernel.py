@@ -5,7 +5,7 @@ It only accumulates. Packing, loops over tiles, epilogues and (partial) stores a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tabgrad.targets.wasm.builder import (
@@ -45,35 +45,38 @@ def tile(
     *,
     mr: int,
     nv: int,
-    k: int | I32,
+    runs: Sequence[tuple[int | I32, int]],
     a_row: int,
-    a_step: int,
     b_step: int,
     fma: bool,
     start: Sequence[Sequence[X]] | None = None,
 ) -> list[list[X]]:
-    """acc[r][v] = start[r][v] + sum over i < k of A[r, i] * B[i, v], in locals of the caller's.
+    """acc[r][v] = start[r][v] + sum over k of A[r, k] * B[k, v], in locals of the caller's.
 
-    Element A[r, i] is at `a + r * a_row + i * a_step`, vector B[i, v] at `b + i * b_step + 16 * v`
-    (bytes, known when building). The sum runs strictly in the order of i, from `start` or zero, so
-    that a result does not depend on the tile it was computed in.
+    Steps k are loops inside each other, outermost first: `runs` has how often each turns, and the
+    bytes by which A moves each time. Element A[r, k] is at `a + r * a_row +` those, vector B[k, v]
+    at `b + k * b_step + 16 * v`, k being counted through (bytes, known when building). The sum runs
+    strictly in the order of k, from `start` or zero, so that a result does not depend on the tile
+    it was computed in.
     """
     if mr < 1 or nv < 1:
         raise ValueError(f"a tile has at least one row and one vector, got mr={mr}, nv={nv}")
-    if isinstance(k, int) and k < 0:
-        raise ValueError(f"k must not be negative, got {k}")
+    for count, _ in runs:
+        if isinstance(count, int) and count < 0:
+            raise ValueError(f"runs of steps must not be negative, got {count}")
     rows, columns = range(mr), range(nv)
     if start is None:
         total = [[f.local(kind, 0) for _ in columns] for _ in rows]
     else:
         total = [[f.let(start[r][v]) for v in columns] for r in rows]
+    *outside, (count, a_step) = runs
 
     with f.scope():
         vectors = [f.local(kind) for _ in columns]
         element = f.local(kind)
-        pa, pb = f.let(a), f.let(b)
+        pb = f.let(b)
 
-        def step(i: int) -> None:
+        def step(pa: I32, i: int) -> None:
             for v in columns:
                 vectors[v].set(kind.load(pb + (i * b_step + 16 * v)))
             for r in rows:
@@ -81,29 +84,60 @@ def tile(
                 for v in columns:
                     total[r][v].set(_multiply_add(element, vectors[v], total[r][v], fma))
 
-        if isinstance(k, int) and k < 2 * UNROLL:
-            for i in range(k):
-                step(i)
-            return total
+        def walk(outer: Sequence[tuple[int | I32, int]], pa: I32) -> None:
+            if not outer:
+                _run(f, f.let(pa), pb, count, a_step, b_step, step, last=not outside)
+                return
+            (turns, by), *inner = outer
+            line = f.let(pa)
+            with f.loop_range(0, turns):
+                walk(inner, line)
+                # B is walked through as a whole: the innermost run has moved its pointer on.
+                line.inc(by)
 
-        trips = I32.const(k // UNROLL) if isinstance(k, int) else k >> 1
-        # B's pointer counts the trips, unless it stands still.
-        counter = pb if b_step else f.let(I32.const(0))
-        stride = UNROLL * (b_step or 1)
-        end = f.let(counter + trips * stride)
-        more = counter != end
-        with f.until(more.not_()) if isinstance(k, int) else f.while_(more):
-            for i in range(UNROLL):
-                step(i)
-            pa.inc(UNROLL * a_step)
-            counter.inc(stride)
-        if isinstance(k, int):
-            for i in range(k % UNROLL):
-                step(i)
-        else:
-            with f.if_(k & 1):
-                step(0)
+        walk(outside, a)
     return total
+
+
+def _run(
+    f: Function,
+    pa: I32,
+    pb: I32,
+    k: int | I32,
+    a_step: int,
+    b_step: int,
+    step: Callable[[I32, int], None],
+    *,
+    last: bool,
+) -> None:
+    """Steps of one stride, `UNROLL` in a trip. Leaves B's pointer behind them unless `last`."""
+    if isinstance(k, int) and k < 2 * UNROLL:
+        for i in range(k):
+            step(pa, i)
+        if not last:
+            pb.inc(k * b_step)
+        return
+    trips = I32.const(k // UNROLL) if isinstance(k, int) else k >> 1
+    # B's pointer counts the trips, unless it stands still.
+    counter = pb if b_step else f.let(I32.const(0))
+    stride = UNROLL * (b_step or 1)
+    end = f.let(counter + trips * stride)
+    more = counter != end
+    with f.until(more.not_()) if isinstance(k, int) else f.while_(more):
+        for i in range(UNROLL):
+            step(pa, i)
+        pa.inc(UNROLL * a_step)
+        counter.inc(stride)
+    if isinstance(k, int):
+        for i in range(k % UNROLL):
+            step(pa, i)
+        if k % UNROLL and not last:
+            pb.inc(k % UNROLL * b_step)
+    else:
+        with f.if_(k & 1):
+            step(pa, 0)
+            if not last:
+                pb.inc(b_step)
 
 
 def _multiply_add(a: Any, b: Any, c: Any, fma: bool) -> Any:

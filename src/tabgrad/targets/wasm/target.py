@@ -38,7 +38,7 @@ from tabgrad.ir.kernel import (
     run_time_places,
     walk,
 )
-from tabgrad.targets.wasm import contraction, cumulative, loops, order
+from tabgrad.targets.wasm import contraction, cumulative, loops, order, padding
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
@@ -152,6 +152,8 @@ class _Emission:
         bases = {id(b): p for b, p in zip(buffers, f.params, strict=False)}
         if contract:
             units, scratch = contraction.emit(f, kernel, bases, f.params[-3], self.fma)
+        elif padding.takes(kernel):
+            units, scratch = padding.emit(f, kernel, bases, self.fma), 0
         elif kernel.kind == "sort":
             units, scratch = order.emit(f, kernel, bases), 0
         elif kernel.kind == "cumulative":
