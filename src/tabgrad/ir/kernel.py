@@ -179,20 +179,26 @@ def walk(roots: Sequence[Expr]) -> Iterator[Expr]:
                 yield expr
                 continue
             stack.append((expr, True))
-            for child in (*expr.args, *run_time_indices(expr)):
+            for child in expr.args:
+                stack.append((child, False))
+            for child in run_time_indices(expr):
                 stack.append((child, False))
 
 
 def run_time_indices(expr: Expr) -> list[Expr]:
     """Expressions whose values are used as indices by this one."""
     found: list[Expr] = []
-    indices = [expr.index] if expr.index is not None else []
-    pending = [*indices, *(c.index for c in expr.conditions)]
+    pending = [] if expr.index is None else [expr.index]
+    if expr.conditions:
+        pending += [c.index for c in expr.conditions]
+    # Nearly all terms are loop variables, and this is asked of every expression again and again.
     while pending:
         for atom in pending.pop().terms:
+            if isinstance(atom, Var):
+                continue
             if isinstance(atom, Dyn):
                 found.append(atom.expr)
-            elif not isinstance(atom, Var):
+            else:
                 pending.append(atom.of)
     return found
 

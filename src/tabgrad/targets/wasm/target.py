@@ -115,13 +115,14 @@ class _Emission:
         self.fma = fma
         self.module = Module()
         self.known: dict[Any, _Emitted] = {}
+        self.made: dict[int, tuple[_Emitted, list[Buffer]]] = {}  # by the kernel's id
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         entries: list[Function] = []
         scratch: list[int] = []
         names: list[list[str]] = []
         for plan in plans:
-            compiled = [self._kernel(kernel) for kernel in kernels_of(plan.launches)]
+            compiled = [self._kernel(kernel)[0] for kernel in kernels_of(plan.launches)]
             entries.append(self._entry(plan, len(entries)))
             largest = max((one.scratch for one in compiled), default=0)
             scratch.append(max(largest, window_bytes(plan.launches)))
@@ -136,13 +137,20 @@ class _Emission:
         binary = self.module.encode(names=config.debug >= 5)
         return Emitted(binary, scratch, names)
 
-    def _kernel(self, kernel: Kernel) -> _Emitted:
-        buffers = _buffers(kernel)
-        key = _signature(kernel, buffers)
-        found = self.known.get(key)
-        if found is None:
-            found = self.known[key] = self._emit_kernel(kernel, buffers)
-        return found
+    def _kernel(self, kernel: Kernel) -> tuple[_Emitted, list[Buffer]]:
+        """A kernel's function and the buffers it takes, in order."""
+        made = self.made.get(id(kernel))
+        if made is None:
+            buffers = list({id(b): b for b in (*kernel.reads(), *kernel.writes())}.values())
+            key = _signature(kernel, buffers)
+            found = self.known.get(key)
+            if found is None:
+                found = self.known[key] = self._emit_kernel(kernel, buffers)
+            made = self.made[id(kernel)] = found, buffers
+        return made
+
+    def _units(self, kernel: Kernel) -> int:
+        return self._kernel(kernel)[0].units
 
     def _emit_kernel(self, kernel: Kernel, buffers: Sequence[Buffer]) -> _Emitted:
         contract = kernel.kind == "contract"
@@ -200,10 +208,11 @@ class _Emission:
             return I32.load(slot)
 
         def call(kernel: Kernel, begin: I32 | int, end: I32 | int) -> None:
-            arguments = [address(buffer) for buffer in _buffers(kernel)]
+            emitted, buffers = self._kernel(kernel)
+            arguments = [address(buffer) for buffer in buffers]
             if kernel.kind == "contract":
                 arguments.append(scratch_of_thread())
-            f.call(self._kernel(kernel).function, *arguments, begin, end)
+            f.call(emitted.function, *arguments, begin, end)
 
         def share(units: int) -> tuple[I32, I32]:
             """This thread's part of the units of a launch."""
@@ -214,11 +223,11 @@ class _Emission:
             if len(kernels) > 1 and note is not None and note.kind == "small":
                 with f.if_(thread == 0):
                     for kernel in kernels:
-                        call(kernel, 0, self._kernel(kernel).units)
+                        call(kernel, 0, self._units(kernel))
             elif len(kernels) > 1 and note is not None and note.kind == "ahead":
                 for kernel in kernels[:-1]:
-                    call(kernel, 0, self._kernel(kernel).units)
-                call(kernels[-1], *share(self._kernel(kernels[-1]).units))
+                    call(kernel, 0, self._units(kernel))
+                call(kernels[-1], *share(self._units(kernels[-1])))
             elif len(kernels) > 1 and note is not None and note.kind == "rows":
                 first, last = share(note.rows)
                 step = rows_at_a_time(kernels, note.rows)
@@ -232,7 +241,7 @@ class _Emission:
                     rows_begin.pop()
             else:
                 for kernel in kernels:
-                    call(kernel, *share(self._kernel(kernel).units))
+                    call(kernel, *share(self._units(kernel)))
             wait()
 
         def wait() -> None:
@@ -293,11 +302,6 @@ def _clamped(f: Function, index: I32, count: int) -> I32:
     with f.if_(found >= count):
         found.set(count - 1)
     return found
-
-
-def _buffers(kernel: Kernel) -> list[Buffer]:
-    """The buffers a kernel's function takes, in order."""
-    return list({id(b): b for b in (*kernel.reads(), *kernel.writes())}.values())
 
 
 def _signature(kernel: Kernel, buffers: Sequence[Buffer]) -> Any:
