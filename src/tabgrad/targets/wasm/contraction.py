@@ -20,6 +20,7 @@ from typing import Any
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
 from tabgrad.ir.index import Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
+from tabgrad.targets.wasm import taps
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.elements import lane_type, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
@@ -60,7 +61,7 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
         kernel.kind = "reduce"
         batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
         short = math.prod(v.size for v in kernel.inner) <= MAX_ORDERED
-        if kernel.a.dtype.is_float and short and not batched:
+        if kernel.a.dtype.is_float and short and (not batched or taps.few(kernel)):
             kernel.fold = "dot"
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None

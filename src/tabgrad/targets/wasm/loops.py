@@ -35,7 +35,7 @@ def emit(f: Function, kernel: Kernel, bases: dict[int, I32], fma: bool) -> int:
     """Write the body of a map, reduce or scatter kernel; returns its number of units."""
     *_, begin, end = f.params
     if kernel.kind == "reduce":
-        return _Reduction(f, kernel, bases, fma).emit(begin, end)
+        return Reduction(f, kernel, bases, fma).emit(begin, end)
     return _emit_map(f, kernel, bases, fma, begin, end)
 
 
@@ -199,7 +199,9 @@ def along_inner(kernel: Kernel) -> bool:
     return folded.size >= outer.size
 
 
-class _Reduction:
+class Reduction:
+    """A fold: running values, what joins them, and loops around."""
+
     def __init__(self, f: Function, kernel: Kernel, bases: dict[int, I32], fma: bool) -> None:
         assert kernel.body is not None
         self.f, self.kernel = f, kernel

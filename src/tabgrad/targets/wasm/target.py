@@ -38,7 +38,7 @@ from tabgrad.ir.kernel import (
     run_time_places,
     walk,
 )
-from tabgrad.targets.wasm import contraction, cumulative, loops, order, padding
+from tabgrad.targets.wasm import contraction, cumulative, loops, order, padding, taps
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
@@ -166,6 +166,8 @@ class _Emission:
             units, scratch = order.emit(f, kernel, bases), 0
         elif kernel.kind == "cumulative":
             units, scratch = cumulative.emit(f, kernel, bases, self.fma), 0
+        elif (by_taps := taps.of(kernel, self.fma)) is not None:
+            units, scratch = by_taps.emit(f, bases), 0
         else:
             units, scratch = loops.emit(f, kernel, bases, self.fma), 0
         return _Emitted(f, units, scratch, name)

@@ -1,0 +1,254 @@
+"""Folds over few taps whose lanes are neighbouring outputs: depthwise convolution, pooling.
+
+The taps are unrolled, and several neighbouring outputs along a second loop (a tile) are computed at
+a time, so that what they share of the input and of the weights is loaded once. Where that loop
+meets a border it falls into pieces, each with code of its own that has the taps inside and no
+checks; what the loops around it decide is asked once for all lanes. A tap outside adds nothing: not
+even the product of a zero and an infinity. What a sum adds in which order does not depend on any of
+this. One row of tiles is a function, so that an engine can replace it by optimised code soon.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from tabgrad.ir.index import Index, Var
+from tabgrad.ir.kernel import Buffer, Condition, Kernel, Store
+from tabgrad.targets.wasm.builder import I32, Function
+from tabgrad.targets.wasm.loops import Reduction, along_inner
+from tabgrad.targets.wasm.microkernel import REGISTERS
+from tabgrad.targets.wasm.tiling import Piece, Tiling, reads_indices, with_merged_lanes
+from tabgrad.targets.wasm.unrolled import (
+    Group,
+    Points,
+    Registers,
+    accesses,
+    shared_loads,
+    value_at,
+)
+
+MAX_TAPS = 64  # that are unrolled
+MIN_STEPS = 8192  # a kernel of fewer is done before longer code is compiled
+
+
+def few(kernel: Kernel) -> bool:
+    """Whether a fold has so few steps that they can be unrolled."""
+    return math.prod(v.size for v in kernel.inner) <= MAX_TAPS
+
+
+def of(kernel: Kernel, fma: bool) -> Taps | None:
+    """How to compute a kernel by taps, or None where that cannot be or is not worth its code."""
+    if kernel.kind != "reduce" or len(kernel.space) < 2 or not few(kernel) or along_inner(kernel):
+        return None
+    steps = math.prod(v.size for v in (*kernel.space, *kernel.inner))
+    if steps < MIN_STEPS or not kernel.inner or reads_indices(kernel):
+        return None
+    taps = Taps(with_merged_lanes(kernel), fma)
+    return taps if taps.fits() else None
+
+
+class Taps(Tiling):
+    """A kernel of this kind: the taps are listed, tiles are neighbouring outputs."""
+
+    def __init__(self, kernel: Kernel, fma: bool) -> None:
+        super().__init__(kernel, fma)
+        *rest, _ = kernel.space
+        self.shares = False  # whether outputs of a tile have inputs in common
+        along = self._loop_of_tiles(rest)
+        self.outer = [v for v in rest if v != along]
+        running = 2 if self.in_blocks or kernel.fold.startswith("arg") else 1
+        others = 1 + (kernel.inner[-1].size if self.products else 1) + (not fma)
+        self.cut(kernel.inner, along, max((REGISTERS - others) // running, 4))
+        if not self.pieces:
+            # One output at a time, whose taps are asked for.
+            self.pieces = [Piece(0, along.size, 1, 1)]
+
+    def _loop_of_tiles(self, loops: Sequence[Var]) -> Var:
+        """The loop whose neighbouring outputs have the nearest inputs in common, else the last."""
+        best, nearest = loops[-1], 0
+        for load, tap, loop in itertools.product(self.loads, self.kernel.inner, loops):
+            assert load.index is not None
+            step, across = _slope(load.index, tap), _slope(load.index, loop)
+            if across and step and across < step * tap.size and (not nearest or across < nearest):
+                best, nearest = loop, across
+        self.shares = nearest > 0
+        return best
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether sums are made of the sums of every turn of the first folded loop."""
+        kernel = self.kernel
+        return kernel.fold == "sum" and self.roots[0].dtype.is_float and len(kernel.inner) > 1
+
+    def fits(self) -> bool:
+        kernel = self.kernel
+        by_rows = kernel.group is not None and kernel.group.kind == "rows"
+        worth = self.shares or bool(self.guards) or len(kernel.inner) > 1
+        return worth and (bool(self.outer) or not by_rows) and super().fits()
+
+    def groups(self, piece: Piece) -> list[Group]:
+        """The steps of one tile."""
+        result: list[Group] = []
+        for conditions, number, turn, step in self.steps(piece):
+            block = self.points[number][0] if self.in_blocks else 0
+            if not result or (result[-1].conditions, result[-1].block) != (conditions, block):
+                result.append(Group(conditions, block))
+            result[-1].steps.append(replace(step, into=turn, order=number))
+        for group in result:
+            group.arrange()
+        return result
+
+    def emit(self, f: Function, bases: dict[int, I32]) -> int:
+        """Write the kernel's function; returns its number of units."""
+        assert f.module is not None
+        *_, begin, end = f.params
+        buffers = f.params[:-2]
+        row = f.module.function(f"{f.name}_row", [I32] * (len(buffers) + (len(self.outer) or 2)))
+        own = dict(zip(bases, row.params, strict=False))
+        tiles = sum(piece.count for piece in self.pieces)
+        if not self.outer:
+            f.call(row, *buffers, begin, end)
+            _Row(self, row, own).emit([], row.params[-2:])
+            return tiles
+        counters: list[I32 | int] = []
+        with f.loop_range(begin, end) as i, ExitStack() as stack:
+            counters.append(i)
+            for loop in self.outer[1:]:
+                counters.append(stack.enter_context(f.loop_range(0, loop.size)))
+            f.call(row, *buffers, *counters)
+        _Row(self, row, own).emit(row.params[len(buffers) :], None)
+        return self.outer[0].size
+
+
+def _slope(index: Index, loop: Var) -> int:
+    """How far apart the elements of neighbouring turns are, about."""
+    at = [value_at(index, {loop: p}) for p in (0, loop.size - 1)]
+    return -(-abs(at[1] - at[0]) // max(loop.size - 1, 1))
+
+
+class _Row(Reduction):
+    """The function that computes one row of tiles."""
+
+    def __init__(self, taps: Taps, f: Function, bases: dict[int, I32]) -> None:
+        super().__init__(f, taps.kernel, bases, taps.fma)
+        self.taps = taps
+        self.p = self.e = Points(f, bases, taps.fma, taps.width, taps.lanes)
+        self.flags: dict[tuple[Condition, ...], I32] = {}
+
+    def emit(self, counters: Sequence[I32], part: Sequence[I32] | None) -> None:  # type: ignore[override]
+        """All tiles, or those of `part`: from, up to."""
+        f, taps = self.f, self.taps
+        self.e.counters |= dict(zip(taps.outer, counters, strict=False))
+        for piece in taps.pieces:
+            groups = taps.groups(piece)
+            if part is None:
+                first, last = I32.const(0), I32.const(piece.count)
+            else:
+                first, last = _within(f, part, piece)
+            for group in groups:
+                self._ask(group, piece, inside=False)
+            with f.loop_range(first, last) as number, self.e.fresh():
+                self.e.counters[piece.number] = number
+                asked = dict(self.flags)
+                for group in groups:
+                    self._ask(group, piece, inside=True)
+                self._tile(piece, groups)
+                self.flags = asked
+
+    def _ask(self, group: Group, piece: Piece, inside: bool) -> None:
+        """Whether the conditions of a group hold, in a local made outside of the loops."""
+        depends = any(piece.number in c.index.variables() for c in group.conditions)
+        if group.conditions and depends == inside and group.conditions not in self.flags:
+            self.flags[group.conditions] = self.f.let(self.e.all_hold(group.conditions))
+
+    def _tile(self, piece: Piece, groups: Sequence[Group]) -> None:
+        f, e, taps = self.f, self.p, self.taps
+        stores = [self._stores_at(piece.place(output)) for output in range(piece.turns)]
+        reached: list[list[tuple[Buffer, Index]]] = []
+        for group in groups:
+            reached.append(accesses([x for step in group.steps for x in step.parts], e))
+        results = [(s.buffer, s.index) for each in stores for s in each]
+        exprs = [s.expr for each in stores for s in each]
+        reached.append([*accesses(exprs, e), *results])
+        e.aim(reached)
+        size = taps.lanes.size
+        tail = size % self.width
+        with f.loop_range(0, -(-size // self.width) * self.width, self.width) as lane:
+            with f.scope(), e.over(taps.lanes, lane, self.width):
+                totals = [self._new() for _ in range(piece.turns)]
+                self._fold(groups, totals)
+                e.group = len(groups)
+                if not tail:
+                    self._finish(stores, totals, self.width)
+                elif size < self.width:
+                    self._finish(stores, totals, tail)
+                else:
+                    with f.if_(lane < size - tail), e.fresh():
+                        self._finish(stores, totals, self.width)
+                    with f.else_(), e.fresh():
+                        self._finish(stores, totals, tail)
+
+    def _stores_at(self, at: Index) -> list[Store]:
+        values = {self.taps.along: at}
+        known = self.taps.known
+        return [
+            replace(s, index=s.index.replace(values), expr=known.same(s.expr.replace(values)))
+            for s in self.kernel.stores
+        ]
+
+    def _fold(self, groups: Sequence[Group], totals: list[Any]) -> None:
+        """All steps into the running values."""
+        f, e = self.f, self.p
+        in_blocks = self.taps.in_blocks
+        sums = [self._new() for _ in totals] if in_blocks else totals
+        per = 2 if in_blocks or self.arg else 1
+        room = REGISTERS - per * len(totals) - (not self.e.fma) - 2 * self.arg
+        for number, group in enumerate(groups):
+            e.group = number
+            with ExitStack() as stack:
+                if group.conditions:
+                    stack.enter_context(f.if_(self.flags[group.conditions]))
+                stack.enter_context(f.scope())
+                stack.enter_context(e.fresh())
+                registers = Registers(e, group.steps, room)
+                for step in group.steps:
+                    new = registers.values(step)
+                    self._join(sums[step.into], new if len(new) > 1 else new[0])
+            ends = number + 1 == len(groups) or groups[number + 1].block != group.block
+            if in_blocks and ends:
+                for total, one in zip(totals, sums, strict=True):
+                    self._join(total, one)
+                    self._reset(one)
+
+    def _finish(self, stores: Sequence[Sequence[Store]], totals: Sequence[Any], lanes: int) -> None:
+        """The epilogue of each output of a tile."""
+        f, e = self.f, self.p
+        with e.over(self.taps.lanes, e.counters[self.taps.lanes], lanes):
+            for part in shared_loads([s.expr for each in stores for s in each]):
+                e.value(part)
+            for store in (store for each in stores for store in each):
+                e.reach(store.buffer, store.index)
+            for each, total in zip(stores, totals, strict=True):
+                with f.scope(), e.fresh():
+                    e.acc = total[1] if self.arg else total
+                    values = [e.value(store.expr) for store in each]
+                    for store, value in zip(each, values, strict=True):
+                        e.store(store, value)
+
+
+def _within(f: Function, part: Sequence[I32], piece: Piece) -> tuple[I32, I32]:
+    """The tiles of a piece that are in a part of all tiles, counted from the piece's first."""
+    bounds = []
+    for bound in part:
+        at = f.let(bound - piece.first)
+        with f.if_(at < 0):
+            at.set(0)
+        with f.if_(at > piece.count):
+            at.set(piece.count)
+        bounds.append(at)
+    return bounds[0], bounds[1]

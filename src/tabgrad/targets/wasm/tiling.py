@@ -1,0 +1,212 @@
+"""How a fold is cut into tiles whose steps are written out: loops listed in full, pieces of a row.
+
+Every point of the `listed` loops gets code of its own, for several neighbouring turns of the loop
+`along` at a time (a tile). Where that loop meets a border it falls into pieces: the tiles of one
+have the same points inside, so that their code needs no checks. A point outside adds nothing: not
+even the product of a zero and an infinity.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tabgrad.compiler.collapse import rewrite
+from tabgrad.ir.index import Div, Dyn, Index, Mod, Var, unflatten
+from tabgrad.ir.kernel import Condition, Expr, Kernel, identity, walk
+from tabgrad.targets.wasm.builder import I32, Function
+from tabgrad.targets.wasm.elements import width_of
+from tabgrad.targets.wasm.unrolled import Interned, Points, Step, known_truth, value_at
+
+MAX_TILE = 8  # turns
+MAX_PIECES = 6  # of a row, for each of which there is code
+MAX_STEPS = 640  # that are written out in all pieces
+
+
+def reads_indices(kernel: Kernel) -> bool:
+    """Whether an index is read at run time."""
+    return any(
+        isinstance(atom, Dyn)
+        for x in walk(kernel.expressions())
+        for index in (*([x.index] if x.index else []), *(c.index for c in x.conditions))
+        for atom in index.terms
+    )
+
+
+def with_merged_lanes(kernel: Kernel) -> Kernel:
+    """The kernel with its last two loops as one where results are neighbours across both and the
+    last is shorter than a vector, as with a few filters for each group of channels."""
+    outer, last = kernel.space[-2:]
+    if len(kernel.space) < 3 or width_of(kernel) % last.size or any(
+        (s.index.coefficient(last), s.index.coefficient(outer)) != (1, last.size)
+        for s in kernel.stores
+    ):  # fmt: skip
+        return kernel
+    one = Var(outer.name, outer.size * last.size)
+    merged = replace(kernel, space=(*kernel.space[:-2], one), stores=list(kernel.stores))
+    split = unflatten(Index.of(one), (outer.size, last.size))
+    rewrite(merged, dict(zip((outer, last), split, strict=True)))
+    known = Interned()
+    merged.stores = [
+        replace(s, index=s.index.joined(), expr=known.joined(s.expr)) for s in merged.stores
+    ]
+    if merged.body is not None:
+        merged.body = known.joined(merged.body)
+    return merged
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tiles that are computed by the same code: `count` of them from tile number `first`."""
+
+    first: int
+    count: int
+    turns: int  # of one of these tiles
+    tile: int  # of a whole tile
+
+    @property
+    def number(self) -> Var:
+        """The loop over the tiles."""
+        return Var("tile", self.count)
+
+    def place(self, turn: int) -> Index:
+        """Where one turn of a tile is."""
+        return Index.of(self.number) * self.tile + (self.first * self.tile + turn)
+
+
+class Tiling:
+    """A fold with its lanes along the last loop, tiles along another, and what is listed."""
+
+    def __init__(self, kernel: Kernel, fma: bool) -> None:
+        self.kernel, self.fma = kernel, fma
+        self.lanes = kernel.space[-1]
+        self.width = width_of(kernel)
+        self.products = kernel.fold == "dot"  # steps are made of two factors
+        assert kernel.body is not None
+        self.roots = [kernel.body, *([kernel.body_index] if kernel.body_index else [])]
+        self.loads = [x for x in walk(self.roots) if x.op == "load"]
+        self.guards = [x for x in walk(self.roots) if x.op == "guard"]
+        self.known = Interned()
+
+    def cut(self, listed: Sequence[Var], along: Var, most: int, apart: bool = False) -> None:
+        """Choose tiles of at most so many turns; `apart` keeps the first and the last one alone.
+        There are no pieces where that takes too much code."""
+        self.along = along
+        self.points = list(itertools.product(*(range(v.size) for v in listed)))
+        self.bodies = []
+        for point in self.points:
+            values = {v: Index(i) for v, i in zip(listed, point, strict=True)}
+            self.bodies.append([root.replace(values) for root in self.roots])
+        self.pieces = self._pieces(self._tile_sizes(most), apart)
+
+    # Whether it can be done
+
+    def fits(self) -> bool:
+        """Whether lanes can be neighbouring outputs, and what is outside adds nothing."""
+        e = Points(Function("probe", [I32]), {}, self.fma, self.width, self.lanes)
+        return (
+            self.roots[0].dtype.kind != "b"
+            and all(s.index.coefficient(self.lanes) == 1 for s in self.kernel.stores)
+            and not any(
+                self.lanes in c.index.variables() for x in self.guards for c in x.conditions
+            )
+            and all(x.buffer and x.index and e.movable(x.buffer, x.index) for x in self.loads)
+            and all(self._adds_nothing(x.conditions) for x in self.guards)
+        )
+
+    def _adds_nothing(self, conditions: tuple[Condition, ...]) -> bool:
+        """Whether a step adds nothing if these conditions of guards do not hold, but all others."""
+        new: dict[int, Expr] = {}
+        for x in walk(self.roots):
+            if x.op == "guard":
+                new[id(x)] = new[id(x.args[1 if x.conditions == conditions else 0])]
+            else:
+                new[id(x)] = self.known(x, tuple([new[id(arg)] for arg in x.args]))
+        return self.is_nothing([new[id(root)] for root in self.roots])
+
+    def is_nothing(self, values: Sequence[Expr]) -> bool:
+        """Whether folding these changes nothing."""
+        fold = self.kernel.fold
+        value = values[0]
+        if fold in ("argmax", "argmin"):
+            last = values[1].op == "const" and values[1].value == 2**31 - 1
+            return last and _is(value, identity(fold.removeprefix("arg"), value.dtype))
+        if fold in ("sum", "dot"):
+            zero = identity("sum", value.dtype)
+            return any(_is(x, zero) for x in (value.args if value.op == "mul" else (value,)))
+        return _is(value, identity(fold, value.dtype))
+
+    # Tiles
+
+    def _pieces(self, sizes: Sequence[int], apart: bool) -> list[Piece]:
+        size = self.along.size
+        checks = list({
+            c
+            for bodies in self.bodies
+            for x in walk(bodies)
+            for c in x.conditions
+            if self.along in c.index.variables()
+        })  # fmt: skip
+        if any(c.index.variables() != {self.along} for c in checks):
+            return []
+        holds = [tuple([_holds(c, {self.along: p}) for c in checks]) for p in range(size)]
+        for tile in sizes:
+            pieces: list[Piece] = []
+            before = None
+            tiles = -(-size // tile)
+            for number in range(tiles):
+                here = holds[number * tile : (number + 1) * tile]
+                if here == before and not (apart and number in (1, tiles - 1)):
+                    last = pieces[-1]
+                    pieces[-1] = replace(last, count=last.count + 1)
+                else:
+                    pieces.append(Piece(number, 1, len(here), tile))
+                before = here
+            steps = sum(piece.turns for piece in pieces) * len(self.points)
+            if len(pieces) <= MAX_PIECES and steps <= MAX_STEPS:
+                return pieces
+        return []
+
+    def _tile_sizes(self, most: int) -> list[int]:
+        """How many turns a tile may have, best first: few tiles, and of these even ones."""
+        size = self.along.size
+        indices = [x.index for x in self.loads if x.index]
+        indices += [c.index for x in self.guards for c in x.conditions]
+        period = 1
+        for index in indices:
+            for atom in index.terms:
+                if isinstance(atom, (Div, Mod)) and self.along in atom.of.variables():
+                    period = math.lcm(period, atom.by)
+        for x in self.guards:
+            for c in x.conditions:
+                if self.along in c.index.variables():
+                    period = math.lcm(period, c.modulo)
+        fitting = [n for n in range(1, min(most, MAX_TILE, size) + 1) if n % period == 0]
+        return sorted(fitting, key=lambda n: (-(-size // n), n))
+
+    def steps(self, piece: Piece) -> Iterator[tuple[tuple[Condition, ...], int, int, Step]]:
+        """For each point and turn of a tile: what is not decided yet, the numbers of point and
+        turn, and the step, into number 0."""
+        for number, bodies in enumerate(self.bodies):
+            moving = next((x.index for x in walk(bodies) if x.op == "load" and x.index
+                           and self.along in x.index.variables()), Index())  # fmt: skip
+            for turn in range(piece.turns):
+                at = piece.place(turn)
+                open_: list[Condition] = []
+                values = [self.known.settled(x.replace({self.along: at}), open_) for x in bodies]
+                if self.is_nothing(values):
+                    continue
+                position = value_at(moving, {self.along: at.const})
+                parts = values[0].args if self.products else tuple(values)
+                yield tuple(open_), number, turn, Step(0, 0, position, parts)
+
+
+def _is(x: Expr, constant: Expr) -> bool:
+    return x.op == "const" and bool(x.value == constant.value)
+
+
+def _holds(condition: Condition, at: dict[Var, int]) -> bool:
+    here = {v: Index(p) for v, p in at.items()}
+    return bool(known_truth(condition.replace(here)))
