@@ -91,10 +91,11 @@ class Graph:
         self._constants += _bytes(5, tensor)
         return name
 
-    def node(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """An operation with one result."""
+    def node(self, op: str, inputs: Sequence[str], *, results: int = 1, **attributes: Any) -> str:
+        """An operation; gives the first of its results."""
         name = self._fresh("t")
         node = b"".join(_bytes(1, each) for each in inputs) + _bytes(2, name)
+        node += b"".join(_bytes(2, f"{name}_{i}") for i in range(1, results))
         node += _bytes(3, f"{op}_{name}") + _bytes(4, op)
         node += b"".join(_bytes(5, _attribute(*each)) for each in attributes.items())
         self._nodes += _bytes(1, node)

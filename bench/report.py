@@ -35,20 +35,23 @@ def write(results: Mapping[str, Any]) -> None:
     MARKDOWN.write_text(text({**results, "workloads": rows}, [*rows]), encoding="utf-8")
 
 
-def best_peer(row: Row, threads: int = 1) -> tuple[str, float] | None:
-    """The fastest peer by its median, of those with as many threads."""
+def best_peer(row: Row, library: str = "best") -> tuple[str, float] | None:
+    """The fastest peer by its median, of all or of one library, with one thread."""
     known = {each.name: each for each in contestants.ALL}
     timed = [
         (found["median"], name)
         for name, found in row["contestants"].items()
-        if "median" in found and not known[name].is_tabgrad and known[name].threads == threads
+        if "median" in found
+        and not known[name].is_tabgrad
+        and known[name].threads == 1
+        and library in ("best", known[name].library)
     ]
     return (min(timed)[1], min(timed)[0]) if timed else None
 
 
-def ratio(row: Row) -> float | None:
-    """How many times faster than the best peer tabgrad is, with one thread."""
-    own, best = row["contestants"].get("tabgrad", {}), best_peer(row)
+def ratio(row: Row, library: str = "best") -> float | None:
+    """How many times faster than a library, or the best peer, tabgrad is, with one thread."""
+    own, best = row["contestants"].get("tabgrad", {}), best_peer(row, library)
     return float(best[1] / own["median"]) if best and "median" in own else None
 
 
@@ -94,7 +97,8 @@ def text(results: Mapping[str, Any], names: Sequence[str]) -> str:
     ]
     groups = dict.fromkeys(workloads.ALL[name].group for name in rows)
     for group in groups:
-        lines += _table(group, {n: row for n, row in rows.items() if row["group"] == group})
+        members = {n: row for n, row in rows.items() if workloads.ALL[n].group == group}
+        lines += _table(group, members, results["workloads"])
     lines += _reasons(rows)
     lines += ["## Circumstances", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items() if name != "commit"]
@@ -105,7 +109,7 @@ def text(results: Mapping[str, Any], names: Sequence[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _table(group: str, rows: Mapping[str, Row]) -> list[str]:
+def _table(group: str, rows: Mapping[str, Row], every: Mapping[str, Row]) -> list[str]:
     order = [each.name for each in contestants.ALL]
     present = {name for row in rows.values() for name in row["contestants"]}
     columns = [name for name in order if name in present]
@@ -120,20 +124,37 @@ def _table(group: str, rows: Mapping[str, Row]) -> list[str]:
         own = row["contestants"].get("tabgrad", {})
         rate = "{:.4g} {}".format(*workload.rate(own["median"])) if "median" in own else "-"
         part, times = fraction(workload, row), ratio(row)
-        wanted = "-"
-        if workload.target is not None:
-            missed = times is not None and times < workload.target
-            wanted = f"{workload.target:g}{' MISSED' if missed else ''}"
         cells = [
             name,
             rate,
             "-" if part is None else f"{part:.0%}",
             "-" if times is None else f"{times:.2f}",
-            wanted,
+            _wanted(workload, row, every) or "-",
             *(_cell(row["contestants"].get(column)) for column in columns),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _wanted(workload: Workload, row: Row, rows: Mapping[str, Row]) -> str:
+    """What was asked for, and whether it was reached."""
+    parts = []
+    for library, times in workload.wanted.items():
+        found = ratio(row, library)
+        verdict = "unknown" if found is None else f"{found:.2f}" if found >= times else "MISSED"
+        verdict = f"MISSED, {found:.2f}" if verdict == "MISSED" else verdict
+        parts.append(f"{times:.3g} {library}: {verdict}")
+    if workload.beside is not None:
+        name, part = workload.beside
+        own, other = (
+            each.get("contestants", {}).get("tabgrad", {}).get("median")
+            for each in (row, rows.get(name, {}))
+        )
+        if own and other:
+            reached = workload.rate(own)[0] / workloads.ALL[name].rate(other)[0]
+            verdict = f"{reached:.0%}" if reached >= part else f"MISSED, {reached:.0%}"
+            parts.append(f"{part:.0%} of {name}: {verdict}")
+    return "; ".join(parts)
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:

@@ -25,14 +25,15 @@ class Workload:
         name: unique, as "matmul/256"; what ONLY=regex is searched in.
         kind: which code of the contestants' pages does it.
         group: the row of the table of targets that it belongs to.
-        target: how many times faster than the best peer tabgrad has to be; None where the row of
-            its group says something else.
+        wanted: how many times faster tabgrad has to be than "best", the fastest peer, or than a
+            library by its name in bench/contestants.py.
         beside: another workload, and the part of its rate that is wanted at least.
         arrays: makes inputs and weights from fixed seeds, in tabgrad's layout (channels last).
         functions: tabgrad's compiled functions by name, each called once. An operation is "main".
         constants: the names among the arrays that are weights; the others are inputs.
         parameters: what the pages need besides the arrays.
-        flops, nbytes: the work of one time through; one of them decides the unit of the rate.
+        flops, nbytes, count: the work of one time through; one of them decides the unit of the
+            rate. `count` is how many short operations depend on one another.
         repeats: how many dependent times through one call of a graph is made of, where a single one
             would measure the call and its copies.
         expected: the result in float64 from NumPy, given the arrays and how often to repeat.
@@ -49,12 +50,13 @@ class Workload:
     group: str
     arrays: Callable[[], Arrays]
     functions: Callable[[Arrays], Mapping[str, Any]]
-    target: float | None = None
+    wanted: Mapping[str, float] = field(default_factory=dict)
     beside: tuple[str, float] | None = None
     constants: frozenset[str] = frozenset()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     flops: float = 0
     nbytes: float = 0
+    count: int = 0
     repeats: int = 1
     expected: Callable[[Arrays, int], Array] | None = None
     tolerance: float = 1e-5
@@ -74,6 +76,8 @@ class Workload:
             return self.flops / ms / 1e6, "GFLOP/s"
         if self.nbytes:
             return self.nbytes / ms / 1e6, "GB/s"
+        if self.count:
+            return ms * 1e3 / self.count, "µs each"
         return 1e3 / ms, "/s"
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 from bench.workload import Workload
-from bench.workloads import convolutions, products
+from bench.workloads import convolutions, networks, operations, products
 
 ALL: dict[str, Workload] = {
     workload.name: workload
     for workload in [
         *products.WORKLOADS,
         *convolutions.WORKLOADS,
+        *operations.WORKLOADS,
+        *networks.WORKLOADS,
     ]
 }
 

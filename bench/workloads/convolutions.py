@@ -178,8 +178,10 @@ def input_gradient(case: Case, arrays: Arrays, repeats: int = 1) -> Array:
     dy, kernel = (arrays[name].astype(np.float64) for name in ("dy", "kernel"))
     if case.transposed:
         dy = _padded(case, dy)
-        places = [dy[:, r, c] @ kernel[i, j] for i, j, r, c in _places(case)]
-        return np.sum(places, axis=0, dtype=np.float64)
+        out = np.zeros(case.image)
+        for i, j, rows, columns in _places(case):
+            out += dy[:, rows, columns] @ kernel[i, j]
+        return out
     out = _padded(case, np.zeros(case.image))
     for i, j, rows, columns in _places(case):
         if case.depthwise:
@@ -281,7 +283,7 @@ def _forward(case: Case, prefix: str, group: str, target: float) -> Workload:
         name=f"{prefix}/{case.name}",
         kind="convolution",
         group=group,
-        target=target,
+        wanted={"best": target},
         arrays=partial(_arrays, case, ("x", "kernel")),
         functions=partial(_forward_functions, case),
         constants=frozenset({"kernel"}),

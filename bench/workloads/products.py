@@ -75,7 +75,7 @@ def _graph(turned: str, fresh: bool, arrays: Arrays, repeats: int) -> bytes:
     graph = onnx_file.Graph()
     value = graph.input("a", arrays["a"])
     batch = arrays["a"].ndim - 2
-    turn = {"perm": [*range(batch), batch + 1, batch]}
+    turn: dict[str, Any] = {"perm": [*range(batch), batch + 1, batch]}
     if "a" in turned:
         value = graph.node("Transpose", [value], **turn)
     right = []
@@ -117,7 +117,7 @@ def _product(
         name=name,
         kind="product",
         group=group,
-        target=target,
+        wanted={"best": target},
         arrays=partial(_arrays, m, n, k, batch, turned),
         functions=partial(_functions, turned, fresh),
         constants=frozenset() if fresh else frozenset({"b", "back"}),

@@ -1,0 +1,112 @@
+"""Whole networks: three training steps and two inferences, defined in bench/models.
+
+The weights of every contestant are those of the model's `weights()`. A training step reads its loss
+back, as one who watches a training does, and the losses of the first steps are what is compared. An
+inference takes its input from the page's memory and gives its result back there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, partial
+from types import ModuleType
+from typing import Any
+
+from bench.models import cnn, lstm, minilm, mlp, mobilenet
+from bench.workload import Arrays, Workload
+
+# So many losses are compared; Adam's epsilon is in another place in TensorFlow.js.
+COMPARED = 5
+TRAINING_TOLERANCE = 2e-3
+NO_TRAINING = {"ort": "its inference package has no training"}
+
+
+@cache
+def _weights(model: ModuleType) -> dict[str, Any]:
+    made: dict[str, Any] = model.weights()
+    return made
+
+
+def _shared(model: ModuleType) -> dict[str, Any]:
+    """What every contestant but tabgrad starts with: MobileNetV2 as converters leave it."""
+    return mobilenet.folded(_weights(model)) if model is mobilenet else _weights(model)
+
+
+def _arrays(model: ModuleType) -> Arrays:
+    return {**model.inputs(), **_shared(model)}
+
+
+def _functions(model: ModuleType, arrays: Arrays) -> Mapping[str, Any]:
+    (main,) = model.functions(_weights(model)).values()
+    return {"main": main}
+
+
+def _graph(model: ModuleType, arrays: Arrays, repeats: int) -> bytes:
+    made: bytes = model.onnx_model(_weights(model))
+    return made
+
+
+def _network(
+    name: str,
+    model: ModuleType,
+    kind: str,
+    wanted: Mapping[str, float],
+    tolerance: float,
+    **options: Any,
+) -> Workload:
+    return Workload(
+        name=name,
+        kind=kind,
+        group="networks",
+        wanted=wanted,
+        arrays=partial(_arrays, model),
+        functions=partial(_functions, model),
+        constants=frozenset(_shared(model)),
+        flops=model.FLOPS,
+        tolerance=tolerance,
+        threaded=True,
+        **options,
+    )
+
+
+def _training(name: str, model: ModuleType, kind: str, wanted: Mapping[str, float]) -> Workload:
+    return _network(
+        name,
+        model,
+        kind,
+        wanted,
+        TRAINING_TOLERANCE,
+        parameters={"training": True, "compared": COMPARED, "classes": model.CLASSES},
+        cannot=NO_TRAINING,
+    )
+
+
+def _inference(
+    name: str, model: ModuleType, kind: str, wanted: Mapping[str, float], **parameters: Any
+) -> Workload:
+    return _network(
+        name,
+        model,
+        kind,
+        wanted,
+        1e-4,
+        parameters={"inference": True, **parameters},
+        graph=partial(_graph, model),
+    )
+
+
+WORKLOADS = [
+    _training("train/mlp", mlp, "mlp", {"tfjs": 10.0, "jax": 3.0}),
+    _training("train/cnn", cnn, "cnn", {"torch": 6 / 8.4}),
+    _training("train/lstm", lstm, "lstm", {"best": 5.0}),
+    _inference("infer/mobilenet", mobilenet, "mobilenet", {"tfjs": 41 / 18}, images=True),
+    _inference(
+        "infer/minilm",
+        minilm,
+        "minilm",
+        {"ort": 158 / 70},
+        layers=minilm.LAYERS,
+        heads=minilm.HEADS,
+        epsilon=minilm.EPSILON,
+    ),
+]
