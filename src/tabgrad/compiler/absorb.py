@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from tabgrad.compiler.collapse import rewrite
 from tabgrad.compiler.dependence import Dependence
 from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Buffer, Expr, Kernel, Store, run_time_indices, walk
+from tabgrad.ir.kernel import Buffer, Expr, Kernel, Store, rebuilt, run_time_indices, walk
 
 
 def absorb(order: Dependence, outside: frozenset[int] = frozenset()) -> None:
@@ -69,25 +69,14 @@ def _take_in(kernel: Kernel, other: Kernel) -> None:
     """Make a map's stores the reduction's, reading its results where they are at hand."""
     rewrite(other, _names(kernel, other))
     results = {id(s.buffer.root): s.expr for s in kernel.stores}
-    new: dict[int, Expr] = {}
-    for expr in walk([s.expr for s in other.stores]):
-        ready = None if expr.buffer is None else results.get(id(expr.buffer.root))
-        args = tuple([new[id(arg)] for arg in expr.args])
-        if ready is not None:
-            new[id(expr)] = ready
-        elif all(a is b for a, b in zip(args, expr.args, strict=True)):
-            new[id(expr)] = expr
-        else:
-            new[id(expr)] = Expr(
-                expr.op,
-                expr.dtype,
-                args,
-                buffer=expr.buffer,
-                index=expr.index,
-                value=expr.value,
-                conditions=expr.conditions,
-            )
-    kernel.stores += [Store(s.buffer, s.index, new[id(s.expr)]) for s in other.stores]
+
+    def ready(expr: Expr, _: tuple[Expr, ...]) -> Expr | None:
+        return None if expr.buffer is None else results.get(id(expr.buffer.root))
+
+    exprs = rebuilt([s.expr for s in other.stores], ready)
+    kernel.stores += [
+        Store(s.buffer, s.index, expr) for s, expr in zip(other.stores, exprs, strict=True)
+    ]
     kernel.nodes += other.nodes
     kernel.flops += other.flops
 

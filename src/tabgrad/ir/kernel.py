@@ -179,26 +179,20 @@ def walk(roots: Sequence[Expr]) -> Iterator[Expr]:
                 yield expr
                 continue
             stack.append((expr, True))
-            for child in expr.args:
-                stack.append((child, False))
-            for child in run_time_indices(expr):
+            for child in (*expr.args, *run_time_indices(expr)):
                 stack.append((child, False))
 
 
 def run_time_indices(expr: Expr) -> list[Expr]:
     """Expressions whose values are used as indices by this one."""
     found: list[Expr] = []
-    pending = [] if expr.index is None else [expr.index]
-    if expr.conditions:
-        pending += [c.index for c in expr.conditions]
-    # Nearly all terms are loop variables, and this is asked of every expression again and again.
+    indices = [expr.index] if expr.index is not None else []
+    pending = [*indices, *(c.index for c in expr.conditions)]
     while pending:
         for atom in pending.pop().terms:
-            if isinstance(atom, Var):
-                continue
             if isinstance(atom, Dyn):
                 found.append(atom.expr)
-            else:
+            elif not isinstance(atom, Var):
                 pending.append(atom.of)
     return found
 
@@ -222,6 +216,29 @@ def replace_all(roots: Sequence[Expr], values: Mapping[Var, Index]) -> list[Expr
             index=None if expr.index is None else expr.index.replace(values, moved),
             value=expr.value,
             conditions=tuple([c.replace(values, moved) for c in expr.conditions]),
+        )
+    return [new[id(root)] for root in roots]
+
+
+def rebuilt(
+    roots: Sequence[Expr], change: Callable[[Expr, tuple[Expr, ...]], Expr | None]
+) -> list[Expr]:
+    """Several expressions, sharing kept, with `change(expr, its new arguments)` in the place of
+    each part for which it gives one."""
+    new: dict[int, Expr] = {}
+    for expr in walk(roots):
+        args = tuple([new[id(arg)] for arg in expr.args])
+        changed = change(expr, args)
+        if changed is None and all(a is b for a, b in zip(args, expr.args, strict=True)):
+            changed = expr
+        new[id(expr)] = changed or Expr(
+            expr.op,
+            expr.dtype,
+            args,
+            buffer=expr.buffer,
+            index=expr.index,
+            value=expr.value,
+            conditions=expr.conditions,
         )
     return [new[id(root)] for root in roots]
 
