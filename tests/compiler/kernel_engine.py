@@ -19,7 +19,7 @@ import numpy as np
 from tabgrad.compiler import collapse, driver, plan
 from tabgrad.engines.reference import ReferenceEngine
 from tabgrad.engines.reference.elementwise import RULES
-from tabgrad.engines.reference.reduce import accumulator
+from tabgrad.engines.reference.reduce import accumulator, total
 from tabgrad.ir.index import Div, Dyn, Index, Mod, Var
 from tabgrad.ir.kernel import (
     Branch,
@@ -224,7 +224,7 @@ class _Run:
         if kernel.fold in ("argmax", "argmin"):
             return self._find(body, outer)
         folds: dict[str, Any] = {
-            "sum": lambda: np.sum(body, axis=inner, dtype=accumulator(body.dtype)),
+            "sum": lambda: total(body, inner),
             "prod": lambda: np.prod(body, axis=inner, dtype=accumulator(body.dtype)),
             "max": lambda: np.max(body, axis=inner),
             "min": lambda: np.min(body, axis=inner),

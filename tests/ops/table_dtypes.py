@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -177,11 +178,26 @@ def casts() -> Iterator[Case]:
             )  # fmt: skip
 
 
+def added(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Sums that are rounded once. NumPy's own add rows one by one, and are 11 units off."""
+    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    last = np.moveaxis(x, axes, range(-len(axes), 0))
+    kept = last.shape[: x.ndim - len(axes)]
+    rows = last.reshape(math.prod(kept), -1)
+    return np.array([math.fsum(row) for row in rows]).reshape(kept)
+
+
+def averaged(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Such a sum divided by how many there are."""
+    sums = added(x, axis)
+    return sums / (x.size / sums.size)
+
+
 def folds() -> Iterator[Case]:
     shapes = (((7,), None), ((3, 5), 0), ((3, 5), 1), ((2, 3, 4), (0, 2)), ((1100,), None))
     shapes += (((1100, 3), 0), ((2, 1100), 1), ((4, 9), None))
     for dtype in FLOATS:
-        for op, oracle in (("sum", np.sum), ("prod", np.prod), ("mean", np.mean)):
+        for op, oracle in (("sum", added), ("prod", np.prod), ("mean", averaged)):
             for shape, axis in shapes:
                 low, high = (0.999, 1.001) if op == "prod" else (0.5, 1)
                 yield Case(
@@ -189,7 +205,7 @@ def folds() -> Iterator[Case]:
                     lambda x, op=op, axis=axis: getattr(tg.ops, op)(x, axis=axis),
                     lambda x, oracle=oracle, axis=axis: oracle(x, axis=axis),
                     (numbers(shape, 1, dtype, low, high),),
-                    300 if op == "prod" else 16,
+                    300 if op == "prod" else 4,
                     dtype=dtype,
                 )  # fmt: skip
     for dtype in (*FLOATS, *LONG):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,18 @@ def highest(dtype: np.dtype[Any]) -> Any:
     return np.True_ if dtype.kind == "b" else dtype.type(np.iinfo(dtype).max)
 
 
+def total(x: Array, axes: Sequence[int]) -> Array:
+    """The sum over axes. NumPy adds in pairs only along the last axis, and one by one along others,
+    so what is summed is put there: 1100 rows of float64 were a dozen units off."""
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    shape = [x.shape[axis] for axis in kept]
+    folded = math.prod([x.shape[axis] for axis in axes])
+    rows = np.ascontiguousarray(x.transpose(*kept, *axes)).reshape(*shape, folded)
+    return np.asarray(np.sum(rows, axis=-1, dtype=accumulator(x.dtype))).astype(x.dtype)
+
+
 def _sum(params: Any, out: Any, x: Array) -> Array:
-    return np.asarray(np.sum(x, axis=params["axes"], dtype=accumulator(x.dtype))).astype(x.dtype)
+    return total(x, params["axes"])
 
 
 def _prod(params: Any, out: Any, x: Array) -> Array:

@@ -26,7 +26,8 @@ from tabgrad.targets.wasm.mathlib import conversions
 from tabgrad.targets.wasm.operations import combine, constant
 
 CHUNK = 4096  # elements of a single loop that make one unit of work
-BLOCK = 1024  # elements added up before they join the block sums
+BLOCK = 1024  # elements that the lanes add up together before they join the block sums
+STEPS = 256  # elements that a lane adds up by itself, one by one, before they do
 UNROLL_SIZE = 64  # loops shorter than this are not unrolled
 UNROLL_COST = 40  # nor are bodies of more operations
 
@@ -240,7 +241,7 @@ class Reduction:
         *loops, vector = self.kernel.inner
         unroll = 1 if self.arg else unroll_of([self.body], vector.size)
         sums = [self._new() for _ in range(unroll)]
-        blocks = self._new() if self._in_blocks() else None
+        blocks = self._new() if self._in_blocks(BLOCK) else None
 
         def close() -> None:
             if blocks is not None:
@@ -322,7 +323,7 @@ class Reduction:
         f, e = self.f, self.e
         with f.scope():
             sums = [self._new() for _ in lanes]
-            blocks = [self._new() for _ in lanes] if self._in_blocks() else None
+            blocks = [self._new() for _ in lanes] if self._in_blocks(STEPS) else None
             inner = list(self.kernel.inner)
 
             def point() -> None:
@@ -338,16 +339,16 @@ class Reduction:
 
             if blocks is not None and len(inner) == 1:
                 (loop,) = inner
-                for start, stop in ((0, loop.size // BLOCK * BLOCK),):
-                    with f.loop_range(start, stop, BLOCK) as block, e.fresh():
-                        with f.loop_range(block, f.let(block + BLOCK)) as i, e.fresh():
-                            e.counters[loop] = i
-                            point()
-                        close()
-                    with f.loop_range(stop, loop.size) as i, e.fresh():
+                whole = loop.size // STEPS * STEPS
+                with f.loop_range(0, whole, STEPS) as block, e.fresh():
+                    with f.loop_range(block, f.let(block + STEPS)) as i, e.fresh():
                         e.counters[loop] = i
                         point()
                     close()
+                with f.loop_range(whole, loop.size) as i, e.fresh():
+                    e.counters[loop] = i
+                    point()
+                close()
             elif inner:
                 with f.loop_range(0, inner[0].size) as i, e.fresh():
                     e.counters[inner[0]] = i
@@ -366,11 +367,12 @@ class Reduction:
 
     # Folding
 
-    def _in_blocks(self) -> bool:
+    def _in_blocks(self, most: int) -> bool:
+        """Whether more than `most` elements, or several loops of them, are added up."""
         inner = self.kernel.inner
         if self.fold != "sum" or not self.dtype.is_float or not inner or self.ordered:
             return False
-        return len(inner) > 1 or inner[0].size > BLOCK
+        return len(inner) > 1 or inner[0].size > most
 
     def _roots(self) -> list[Expr]:
         index = self.kernel.body_index
