@@ -165,7 +165,8 @@ def map_coordinates(
             f"map_coordinates expected coordinates ({len(x.shape)}, ...) of rank 2 or more for a "
             f"non-empty array {list(x.shape)}; received {list(places.shape)}"
         )
-    if x.dtype is dtypes.bool_:
+    given = x.dtype
+    if given is dtypes.bool_:
         x = b.cast(x, int32)
     out = places.shape[1:]
     rank = len(out)
@@ -175,4 +176,4 @@ def map_coordinates(
         one = make("slice", places, start=(d, *whole), stop=(d + 1, *out), step=(1,) * (rank + 1))
         parts.append(one)  # (1, ...): one part of a batch of one
     found = sampled(b.reshape(x, (1, *x.shape, 1)), parts, order, fill_mode, fill_value)
-    return Tensor(b.reshape(found, out))
+    return Tensor(b.cast(b.reshape(found, out), given))

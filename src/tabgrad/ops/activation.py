@@ -18,6 +18,7 @@ from tabgrad.ir.graph import make
 from tabgrad.ops import elementwise as e
 from tabgrad.ops import reduction as r
 from tabgrad.ops.arguments import axis_of, common
+from tabgrad.ops.dtype_functions import finfo
 from tabgrad.ops.manipulation import moveaxis, split
 from tabgrad.tensor import Tensor
 
@@ -208,8 +209,8 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
         [1.0, 2.0]
     """
     t = _float("squareplus", x)
-    # Scaling by a constant changes neither the root nor its slope.
-    unit = e.stop_gradient(e.maximum(e.abs(t), 1.0))
+    # Scaling by a constant changes neither the root nor its slope. Finite, or infinities are NaN.
+    unit = e.stop_gradient(e.clip(e.abs(t), 1.0, finfo(t.dtype).max))
     root = e.sqrt(e.square(t / unit) + (b / unit) / unit) * unit
     size = e.where(e.greater_equal(t, 0), t, e.negative(t))
     half = root * 0.5 + size * 0.5
@@ -217,7 +218,7 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
 
 
 def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """x moved towards 0 by `threshold`, and 0 where it would pass it (Donoho, 1995).
+    """x moved towards 0 by `threshold`, and 0 where it would pass it (Donoho, 1995). NaN stays NaN.
 
     Example:
         >>> import tabgrad as tg
@@ -225,12 +226,12 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
         [-1.5, 0.0, 1.5]
     """
     t = _float("soft_shrink", x)
-    below = e.where(e.less(t, -threshold), t + threshold, 0.0)
-    return e.where(e.greater(t, threshold), t - threshold, below)
+    moved = e.where(e.greater(t, 0), t - threshold, t + threshold)
+    return e.where(e.less_equal(e.abs(t), threshold), 0.0, moved)
 
 
 def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """x where |x| exceeds `threshold`, 0 elsewhere.
+    """x where |x| exceeds `threshold`, 0 elsewhere. NaN stays NaN.
 
     Example:
         >>> import tabgrad as tg
@@ -238,7 +239,7 @@ def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
         [-2.0, 0.0, 2.0]
     """
     t = _float("hard_shrink", x)
-    return e.where(e.greater(e.abs(t), threshold), t, 0.0)
+    return e.where(e.less_equal(e.abs(t), threshold), 0.0, t)
 
 
 def tanh_shrink(x: Any) -> Tensor:

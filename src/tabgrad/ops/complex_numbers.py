@@ -118,7 +118,9 @@ def polar(abs_: Any, angle: Any) -> Tensor:
         >>> tg.ops.polar(2.0, 0.0).tolist()
         (2+0j)
     """
-    size, turn = (Tensor(x) for x in common("polar", abs_, angle, floating=True))
+    nodes = common("polar", abs_, angle, floating=True)
+    single = nodes[0].dtype.itemsize < 4  # of what complex64 is made of
+    size, turn = (Tensor(b.cast(x, dtypes.float32) if single else x) for x in nodes)
     return complex(e.multiply(size, e.cos(turn)), e.multiply(size, e.sin(turn)))
 
 

@@ -344,8 +344,10 @@ def _linspace_of_arrays(
         Tensor(b.broadcast(t.node, shape, [d for d in range(len(shape)) if d != where]))
         for t in (low, high)
     ]
-    # Weighted ends: exactly start at 0 and stop at 1.
-    result = spread_out[0] * (1 - part) + spread_out[1] * part
+    # Weighted ends: exactly start at 0 and stop at 1, whatever start is.
+    mixed = (spread_out[0] * (1 - part) + spread_out[1] * part).node
+    last = b.make("eq", part.node, b.like(part.node, 1))
+    result = Tensor(b.select(last, spread_out[1].node, mixed))
     return converted(result, as_dtype(dtype or low.dtype)), step
 
 

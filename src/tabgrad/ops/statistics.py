@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tabgrad import realize
-from tabgrad.dtypes import float32, int32
+from tabgrad.dtypes import float32, float64, int32
 from tabgrad.errors import (
     ArgumentError,
     CaptureError,
@@ -210,7 +210,9 @@ def bincount(
         [0, 2, 0, 1]
     """
     if sparse:
-        raise NotSupportedError("bincount expected sparse=False; there are no sparse tensors")
+        raise NotSupportedError(
+            f"bincount expected sparse=False, as there are no sparse tensors; received {sparse!r}"
+        )
     node = node_of(x)
     if not node.dtype.is_integer:
         raise DtypeError(f"bincount expected integers; received {node.dtype.name}. Cast them first")
@@ -303,9 +305,9 @@ def histogram(
 def _length(node: Node, minlength: int) -> int:
     if realize.is_abstract(node):
         raise CaptureError(
-            "how long the result of bincount is depends on values, and there are none while "
-            "tg.compile (or a loop, a branch, vmap) is capturing. Call it outside, or say how many "
-            "numbers to count with length=n"
+            "bincount expected length while tg.compile (or a loop, a branch, vmap) is capturing, "
+            f"as its size depends on values; received {node.dtype.name} {list(node.shape)} without "
+            "it. Call it outside, or say how many numbers to count with length=n"
         )
     if not node.size:
         return minlength
@@ -494,9 +496,10 @@ def _at_run_time(line: Node, q: Any, whole: float, method: str, skip: bool) -> l
     counted = b.reduce("reduce_sum", b.cast(b.eq(line, line), int32), (last,))
     total = b.like(counted, line.shape[-1])
     bad = b.eq(counted, b.like(counted, 0)) if skip else b.lt(counted, total)
-    n = Tensor(b.cast(counted if skip else total, float32))
-    given = node_of(q)
-    scaled = Tensor(b.cast(b.reshape(given, (given.size,)), float32)) / whole
+    exact = float64 if line.dtype is float64 else float32
+    n = Tensor(b.cast(counted if skip else total, exact))
+    given = node_of(q, exact)
+    scaled = Tensor(b.cast(b.reshape(given, (given.size,)), exact)) / whole
     results = []
     for i in range(given.size):
         at = (n - 1) * 0.5
