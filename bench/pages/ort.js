@@ -31,7 +31,8 @@ compete(async ({ folder, arrays, constants, repeats, parameters, query }) => {
     async output() {
       const { y } = await session.run(feeds);
       const { data, dims } = y;
-      return parameters.images ? transposed(data, dims, [0, 2, 3, 1]) : { data, shape: [...dims] };
+      const image = parameters.images && dims.length === 4;
+      return image ? transposed(data, dims, [0, 2, 3, 1]) : { data, shape: [...dims] };
     },
     repeats,
     notes: { threads: ort.env.wasm.numThreads, constants: constants.size },

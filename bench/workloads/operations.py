@@ -241,6 +241,7 @@ WORKLOADS = [
         functions=_of_x(lambda x: tg.sum(x)),
         nbytes=4 * SIDE**2,
         expected=lambda arrays, _: np.asarray(arrays["x"].sum(dtype=np.float64)),
+        tolerance=2e-4,  # the peers have one running sum, or few
         graph=partial(
             _graph_of_x, lambda graph, x: graph.node("ReduceSum", [x], keepdims=0), lambda x: ()
         ),
