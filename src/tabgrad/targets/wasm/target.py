@@ -24,6 +24,7 @@ from tabgrad.compiler.frame import (
     SLOTS,
     TURN,
 )
+from tabgrad.compiler.phases import in_phases
 from tabgrad.compiler.plan import Plan
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import (
@@ -77,15 +78,16 @@ class WasmTarget:
                 result.append(launch)
                 continue
             accumulate_wide(launch)
-            if launch.kind == "contract":
-                made = contraction.prepare(collapse(launch), temporaries, self.fma)
+            for phase in in_phases(launch):
+                if phase.kind != "contract":
+                    result.append(collapse(phase))
+                    continue
+                made = contraction.prepare(collapse(phase), temporaries, self.fma)
                 for kernel in made:
-                    kernel.group = launch.group
-                if len(made) > 1 and launch.group is not None and launch.group.kind == "ahead":
+                    kernel.group = phase.group
+                if len(made) > 1 and phase.group is not None and phase.group.kind == "ahead":
                     made[-1].group = None  # waits for its packed operand anyway
                 result += made
-            else:
-                result.append(collapse(launch))
         for members in in_groups(result):
             kernels = [x for x in members if isinstance(x, Kernel)]
             if not all(map(loops.takes_rows, kernels)):
