@@ -185,6 +185,6 @@ def gram_schmidt(xs: Any) -> Any:
         )
     q, r = qr(adjoint(value))
     pivots = diagonal_of(r)
-    sign = e.where(real(pivots) < 0, -1.0, 1.0)
+    sign = e.cast(e.where(real(pivots) < 0, -1.0, 1.0), pivots.dtype)
     rows = adjoint(q * expand_dims(sign, -2))
     return [rows[i] for i in range(len(xs))] if several else rows

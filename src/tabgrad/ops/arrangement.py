@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from tabgrad.dtypes import int32
-from tabgrad.errors import ArgumentError, RangeError, ShapeError
+from tabgrad.dtypes import int32, uint32
+from tabgrad.errors import ArgumentError, DtypeError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import axis_of, node_of, on_parts, parts_of
@@ -161,12 +161,24 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
 def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[Tensor, ...]:
     """Flat indices into an array of this shape as one array of indices for each axis.
 
+    Indices of fewer than 32 bits become int32 or uint32.
+
+    Raises:
+        DtypeError: indices that are no integers.
+
     Example:
         >>> import tabgrad as tg
         >>> [i.tolist() for i in tg.ops.unravel_index([5, 7], (3, 4))]
         [[1, 1], [1, 3]]
     """
-    flat = Tensor(node_of(indices))
+    node = node_of(indices)
+    if not node.dtype.is_integer:
+        raise DtypeError(
+            f"unravel_index expected integer indices; received {node.dtype.name}. Cast them first"
+        )
+    if node.dtype.itemsize < 4:
+        node = b.cast(node, uint32 if node.dtype.kind == "u" else int32)
+    flat = Tensor(node)
     total = 1
     for n in shape:
         total *= n
@@ -241,8 +253,8 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
             known *= sizes.get(name, 1)
         if len(unknown) > 1 or known == 0 or n % known or (not unknown and known != n):
             raise ArgumentError(
-                f"rearrange cannot split an axis of size {n} as {' '.join(group) or '1'} in "
-                f"{pattern!r}. Give the sizes of all parts but one"
+                f"rearrange expected sizes that split an axis of {n} as {' '.join(group) or '1'} "
+                f"in {pattern!r}; received {axes_lengths}. Give the sizes of all parts but one"
             )
         for name in unknown:
             sizes[name] = n // known
