@@ -20,7 +20,7 @@ from typing import Any
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
 from tabgrad.ir.index import Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
-from tabgrad.targets.wasm import taps
+from tabgrad.targets.wasm import correlation, taps, tiling
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.elements import lane_type, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
@@ -55,17 +55,19 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
     as large ones, so that a row of a batch has the same bits however many rows there are.
     """
     _order_steps(kernel)
-    matrix = Matrix.of(kernel)
+    apart = tiling.narrow(kernel) and (taps.few(kernel) or correlation.few(kernel))
+    matrix = None if apart else Matrix.of(kernel)
     if matrix is None:
         assert kernel.a is not None and kernel.b is not None
         kernel.kind = "reduce"
         batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
         short = math.prod(v.size for v in kernel.inner) <= MAX_ORDERED
-        if kernel.a.dtype.is_float and short and (not batched or taps.few(kernel)):
+        in_order = apart or (short and (not batched or taps.few(kernel)))
+        if kernel.a.dtype.is_float and in_order:
             kernel.fold = "dot"
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None
-        return [collapse(kernel)]
+        return [*taps.pack(kernel, temporaries), collapse(kernel)]
     return [*_border(kernel, matrix, temporaries), *_panels(kernel, matrix, temporaries, fma)]
 
 

@@ -17,12 +17,20 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Buffer, Condition, Kernel, Store
+from tabgrad.compiler.collapse import collapse
+from tabgrad.ir.index import Index, Var, flatten
+from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.loops import Reduction, along_inner
+from tabgrad.targets.wasm.matrix import stride
 from tabgrad.targets.wasm.microkernel import REGISTERS
-from tabgrad.targets.wasm.tiling import Piece, Tiling, reads_indices, with_merged_lanes
+from tabgrad.targets.wasm.tiling import (
+    Piece,
+    Tiling,
+    merges_lanes,
+    reads_indices,
+    with_merged_lanes,
+)
 from tabgrad.targets.wasm.unrolled import (
     Group,
     Points,
@@ -33,6 +41,7 @@ from tabgrad.targets.wasm.unrolled import (
 )
 
 MAX_TAPS = 64  # that are unrolled
+MIN_USES = 16  # of weights that are put side by side
 MIN_STEPS = 8192  # a kernel of fewer is done before longer code is compiled
 
 
@@ -50,6 +59,34 @@ def of(kernel: Kernel, fma: bool) -> Taps | None:
         return None
     taps = Taps(with_merged_lanes(kernel), fma)
     return taps if taps.fits() else None
+
+
+def pack(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+    """Kernels that put weights of a product by taps side by side in the order in which lanes take
+    them, where they are not so already; they are read once for many outputs."""
+    assert kernel.body is not None and kernel.body.op == "mul"
+    lanes = kernel.space[-2:] if merges_lanes(kernel) else kernel.space[-1:]
+    points = math.prod(v.size for v in kernel.space)
+    if not few(kernel) or not points or points < MIN_USES * math.prod(v.size for v in lanes):
+        return []
+    made = []
+    factors = list(kernel.body.args)
+    for i, x in enumerate(factors):
+        if x.op != "load" or x.index is None or not x.variables() <= {*lanes, *kernel.inner}:
+            continue
+        if lanes[-1] not in x.variables() or stride(x.index, lanes) == 1:
+            continue
+        loops = (*kernel.inner, *lanes)
+        sizes = tuple(v.size for v in loops)
+        buffer = Buffer(f"t{len(temporaries)}", "temp", math.prod(sizes), x.dtype)
+        temporaries.append(buffer)
+        where = flatten(tuple(Index.of(v) for v in loops), sizes)
+        made.append(
+            collapse(Kernel("map", loops, [Store(buffer, where, x)], name=f"{kernel.name}_pack"))
+        )
+        factors[i] = Expr("load", x.dtype, buffer=buffer, index=where)
+    kernel.body = Expr("mul", kernel.body.dtype, tuple(factors))
+    return made
 
 
 class Taps(Tiling):
@@ -113,7 +150,7 @@ class Taps(Tiling):
         tiles = sum(piece.count for piece in self.pieces)
         if not self.outer:
             f.call(row, *buffers, begin, end)
-            _Row(self, row, own).emit([], row.params[-2:])
+            _Row(self, row, own).write([], row.params[-2:])
             return tiles
         counters: list[I32 | int] = []
         with f.loop_range(begin, end) as i, ExitStack() as stack:
@@ -121,7 +158,7 @@ class Taps(Tiling):
             for loop in self.outer[1:]:
                 counters.append(stack.enter_context(f.loop_range(0, loop.size)))
             f.call(row, *buffers, *counters)
-        _Row(self, row, own).emit(row.params[len(buffers) :], None)
+        _Row(self, row, own).write(row.params[len(buffers) :], None)
         return self.outer[0].size
 
 
@@ -140,7 +177,7 @@ class _Row(Reduction):
         self.p = self.e = Points(f, bases, taps.fma, taps.width, taps.lanes)
         self.flags: dict[tuple[Condition, ...], I32] = {}
 
-    def emit(self, counters: Sequence[I32], part: Sequence[I32] | None) -> None:  # type: ignore[override]
+    def write(self, counters: Sequence[I32], part: Sequence[I32] | None) -> None:
         """All tiles, or those of `part`: from, up to."""
         f, taps = self.f, self.taps
         self.e.counters |= dict(zip(taps.outer, counters, strict=False))

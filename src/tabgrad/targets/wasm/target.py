@@ -39,7 +39,7 @@ from tabgrad.ir.kernel import (
     run_time_places,
     walk,
 )
-from tabgrad.targets.wasm import contraction, cumulative, loops, order, padding, taps
+from tabgrad.targets.wasm import contraction, correlation, cumulative, loops, order, padding, taps
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
@@ -110,6 +110,7 @@ class _Emitted:
     units: int
     scratch: int
     name: str
+    takes_scratch: bool
 
 
 class _Emission:
@@ -156,7 +157,8 @@ class _Emission:
 
     def _emit_kernel(self, kernel: Kernel, buffers: Sequence[Buffer]) -> _Emitted:
         contract = kernel.kind == "contract"
-        extra = 3 if contract else 2
+        correlated = correlation.of(kernel, self.fma)
+        extra = 3 if contract or correlated else 2
         name = f"{kernel.kind}_{len(self.known)}"
         f = self.module.function(name, [I32] * (len(buffers) + extra))
         bases = {id(b): p for b, p in zip(buffers, f.params, strict=False)}
@@ -168,11 +170,13 @@ class _Emission:
             units, scratch = order.emit(f, kernel, bases), 0
         elif kernel.kind == "cumulative":
             units, scratch = cumulative.emit(f, kernel, bases, self.fma), 0
+        elif correlated is not None:
+            units, scratch = correlated.emit(f, bases, f.params[-3])
         elif (by_taps := taps.of(kernel, self.fma)) is not None:
             units, scratch = by_taps.emit(f, bases), 0
         else:
             units, scratch = loops.emit(f, kernel, bases, self.fma), 0
-        return _Emitted(f, units, scratch, name)
+        return _Emitted(f, units, scratch, name, extra == 3)
 
     def _entry(self, plan: Plan, number: int) -> Function:
         f = self.module.function(f"entry_{number}", [I32, I32])
@@ -214,7 +218,7 @@ class _Emission:
         def call(kernel: Kernel, begin: I32 | int, end: I32 | int) -> None:
             emitted, buffers = self._kernel(kernel)
             arguments = [address(buffer) for buffer in buffers]
-            if kernel.kind == "contract":
+            if emitted.takes_scratch:
                 arguments.append(scratch_of_thread())
             f.call(emitted.function, *arguments, begin, end)
 

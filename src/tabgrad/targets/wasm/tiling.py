@@ -35,15 +35,34 @@ def reads_indices(kernel: Kernel) -> bool:
     )
 
 
-def with_merged_lanes(kernel: Kernel) -> Kernel:
-    """The kernel with its last two loops as one where results are neighbours across both and the
-    last is shorter than a vector, as with a few filters for each group of channels."""
+def narrow(kernel: Kernel) -> bool:
+    """Whether a contraction has groups of so few neighbouring results each that several make a
+    vector, as a depthwise convolution has with few filters for each channel."""
+    if len(kernel.space) < 2 or kernel.a is None or not kernel.a.dtype.is_float:
+        return False
     outer, last = kernel.space[-2:]
-    if len(kernel.space) < 3 or width_of(kernel) % last.size or any(
-        (s.index.coefficient(last), s.index.coefficient(outer)) != (1, last.size)
+    group, results = kernel.roles[outer], kernel.roles[last]
+    few = last.size in (2, 4) and 16 // max(kernel.a.dtype.itemsize, 4) % last.size == 0
+    return few and (group, results) == ("g", "n")
+
+
+def merges_lanes(kernel: Kernel) -> bool:
+    """Whether results are neighbours across the last two loops and the last is shorter than a
+    vector, as with a few filters for each group of channels."""
+    outer, last = kernel.space[-2:] if len(kernel.space) > 2 else (None, None)
+    if outer is None or last is None or not last.size or width_of(kernel) % last.size:
+        return False
+    return all(
+        (s.index.coefficient(last), s.index.coefficient(outer)) == (1, last.size)
         for s in kernel.stores
-    ):  # fmt: skip
+    )
+
+
+def with_merged_lanes(kernel: Kernel) -> Kernel:
+    """The kernel with its last two loops as one, where these make its lanes."""
+    if not merges_lanes(kernel):
         return kernel
+    outer, last = kernel.space[-2:]
     one = Var(outer.name, outer.size * last.size)
     merged = replace(kernel, space=(*kernel.space[:-2], one), stores=list(kernel.stores))
     split = unflatten(Index.of(one), (outer.size, last.size))
@@ -165,9 +184,14 @@ class Tiling:
                     pieces.append(Piece(number, 1, len(here), tile))
                 before = here
             steps = sum(piece.turns for piece in pieces) * len(self.points)
-            if len(pieces) <= MAX_PIECES and steps <= MAX_STEPS:
+            if len(pieces) <= MAX_PIECES and steps * self._length() <= MAX_STEPS:
                 return pieces
         return []
+
+    def _length(self) -> int:
+        """How much code a step takes, 1 where it loads whole vectors."""
+        steps = [x.index.coefficient(self.lanes) for x in self.loads if x.index is not None]
+        return 1 + max([(step or 1) - 1 for step in steps if (step or 1) > 1], default=0)
 
     def _tile_sizes(self, most: int) -> list[int]:
         """How many turns a tile may have, best first: few tiles, and of these even ones."""

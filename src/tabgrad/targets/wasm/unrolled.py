@@ -17,7 +17,7 @@ from typing import Any
 from tabgrad.ir.index import Div, Index, Mod, Var
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Store, walk
 from tabgrad.targets.wasm.builder import I32, Function
-from tabgrad.targets.wasm.elements import LANES, V, put_vector, splat_from, vector_from
+from tabgrad.targets.wasm.elements import V, put_vector, splat_from, vector_from
 from tabgrad.targets.wasm.expressions import Evaluator
 
 
@@ -97,6 +97,9 @@ def value_at(index: Index, at: Mapping[Var, int]) -> int:
     return total
 
 
+MAX_APART = 4  # elements from lane to lane; whole vectors are loaded and what is needed picked
+
+
 @dataclass(eq=False)
 class Step:
     """What is folded into one running value: the factors of a product, a value, or a value and its
@@ -165,14 +168,14 @@ class Points(Evaluator):
 
     def pattern(self, index: Index) -> tuple[int, ...] | None:
         """How far each lane's element is from that of the first lane, None where that differs from
-        vector to vector or is outside of one."""
+        vector to vector or is too far."""
         along = index.coefficient(self._run)
         if along is not None:
-            whole = tuple(range(self.width)) if along == 1 else (0,) * self.width
-            return whole if along in (0, 1) else None
+            apart_by = range(0, along * self.width, along) if along > 0 else (0,) * self.width
+            return tuple(apart_by) if 0 <= along <= MAX_APART else None
         first = self._at_lane(index, 0)
         apart = [self._at_lane(index, lane) - first for lane in range(self.width)]
-        if any(a.terms or not 0 <= a.const < self.width for a in apart):
+        if any(a.terms or not 0 <= a.const <= MAX_APART * self.width for a in apart):
             return None
         return tuple([a.const for a in apart])
 
@@ -246,11 +249,17 @@ class Points(Evaluator):
         assert pattern is not None
         if not any(pattern):
             return splat_from(self.f, expr.dtype, at)
+        size, width = expr.dtype.itemsize, self.width
         found = vector_from(self.f, expr.dtype, at)
-        if pattern == tuple(range(self.width)):
+        if pattern == tuple(range(width)):
             return found
-        found = self.f.let(found)
-        return found.shuffle(found, (pattern * LANES)[: found.LANES])
+        result = self.f.let(found)
+        result.set(result.shuffle(result, _lanes_of(pattern, 0, width, result.LANES)))
+        for number in range(1, pattern[-1] // width + 1):
+            if any(place // width == number for place in pattern):
+                more = self.f.let(vector_from(self.f, expr.dtype, at + number * width * size))
+                result.set(result.shuffle(more, _lanes_of(pattern, number, width, result.LANES)))
+        return result
 
     def store(self, store: Store, value: V) -> None:
         at = self._address(store.buffer, store.index)
@@ -258,6 +267,15 @@ class Points(Evaluator):
             super().store(store, value)
         else:
             put_vector(self.f, store.buffer.dtype, at, value, self.lanes)
+
+
+def _lanes_of(pattern: Sequence[int], number: int, width: int, lanes: int) -> list[int]:
+    """The shuffle that takes from vector `number` what is in it, and leaves all other lanes."""
+    picked = [
+        lanes + place % width if place // width == number else lane
+        for lane, place in enumerate(pattern)
+    ]
+    return (picked * lanes)[:lanes]
 
 
 class Registers:
