@@ -134,9 +134,9 @@ def test_a_wrong_sum_is_found_however_long(monkeypatch: pytest.MonkeyPatch) -> N
     x = tg.tensor(np.random.default_rng(0).random((4, 1000), np.float32))
     from tabgrad.targets.wasm import loops
 
-    right = loops._Reduction._merged
+    right = loops.Reduction._merged
     monkeypatch.setattr(
-        loops._Reduction, "_merged",
+        loops.Reduction, "_merged",
         lambda self, sums: right(self, [sums[0] * 0.996, *sums[1:]]),
     )  # fmt: skip
     with pytest.raises(EngineError, match=r"kernel reduce_0 .* 4 of 4 elements differ"):
