@@ -20,7 +20,7 @@ from tabgrad.dtypes import DType, as_dtype
 from tabgrad.errors import ArgumentError, CaptureError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.entry import Argument, EntryGraph, Result, State
-from tabgrad.ir.graph import Node, remake, rewrite
+from tabgrad.ir.graph import Node, remake, rewrite, toposort
 from tabgrad.realize import Buffer, Program
 from tabgrad.signature import Call, Signature
 from tabgrad.tensor import Tensor, tensor
@@ -107,18 +107,20 @@ def trace(
     Raises:
         ShapeError: rows marked on arguments whose leading sizes differ.
     """
-    nodes = [b.input(tuple(shape), as_dtype(dtype)) for shape, dtype, _ in specs]
+    called = name or str(getattr(fn, "__name__", "function"))
     sizes = {next(iter(shape)) for shape, _, rows in specs if rows}
     if len(sizes) > 1:
         raise ShapeError(f"expected one batch size for all inputs; received {sorted(sizes)}")
     capture = Capture()
-    with realize.capture_scope(), scope(capture):
+    with realize.capture_scope("tg.compile", repr(called)), scope(capture):
+        nodes = [b.input(tuple(shape), as_dtype(dtype)) for shape, dtype, _ in specs]
         leaves, structure = trees.flatten(fn(*map(Tensor, nodes)))
         # Inside, so that a Variable among them is its value at the end of the function.
         outs = [tensor(leaf.value if isinstance(leaf, Variable) else leaf).node for leaf in leaves]
-    keys = list(capture.variables)
-    updates = {k: capture.current[k] for k in keys if k in capture.written}
-    roots = [*outs, *updates.values()]
+        keys = list(capture.variables)
+        updates = {k: capture.current[k] for k in keys if k in capture.written}
+        roots = [*outs, *updates.values()]
+        _refuse_escaped(roots, {*nodes, *capture.inputs.values()})
     roots, captured = _lift_values(roots)
     outs = roots[: len(outs)]
     new = dict(zip(updates, roots[len(outs) :], strict=True))
@@ -139,7 +141,7 @@ def trace(
     states = [State(capture.inputs[k], capture.variables[k].path, new.get(k)) for k in keys]
     states += [State(nodes[i], f"donated{i}", outs[at]) for i, at in taken.items()]
     graph = EntryGraph(
-        name=name or str(getattr(fn, "__name__", "function")),
+        name=called,
         arguments=arguments,
         states=states,
         results=[result for at, result in enumerate(results) if at not in taken.values()],
@@ -159,6 +161,13 @@ def _taken(nodes: Sequence[Node], outs: Sequence[Node], donated: Sequence[bool])
             # What is returned unchanged stays where it is.
             taken[i] = next((at for at in free if outs[at] is node), free[0])
     return taken
+
+
+def _refuse_escaped(roots: Sequence[Node], own: set[Node]) -> None:
+    """Raise CaptureError for values that belong to another capture."""
+    for node in toposort(roots):
+        if node.prim.name == "input" and node.buffer is None and node not in own:
+            raise CaptureError(realize.foreign_value(roots, node))
 
 
 def _lift_values(roots: Sequence[Node]) -> tuple[list[Node], list[tuple[Node, Node]]]:
@@ -376,13 +385,17 @@ class Compiled:
             return self._fn(*args, **kwargs)
 
         dynamic = [part for part in call.parts if part[0] != "static"]
-        traced = trace(
-            on_tensors,
-            [(node.shape, node.dtype, False) for node in call.nodes],
-            name=self._name,
-            scalars=[scalar for _, _, scalar, _ in dynamic],
-            donated=call.donated,
-        )
+        try:
+            traced = trace(
+                on_tensors,
+                [(node.shape, node.dtype, False) for node in call.nodes],
+                name=self._name,
+                scalars=[scalar for _, _, scalar, _ in dynamic],
+                donated=call.donated,
+            )
+        except BaseException:
+            _bound_back(before)
+            raise
         self._refuse_rebound(before)
         around = Surroundings(self._fn)
         self._refuse_lost_state(before.values(), around.values(), traced)
@@ -406,16 +419,13 @@ class Compiled:
             )
 
     def _refuse_rebound(self, before: Surroundings) -> None:
-        """A tensor from outside that `x[i] = v` let stand for a value of the capture."""
-        for name, held, (node, imag) in before.rebound():
-            if any(realize.is_abstract(n) for n in held.parts if n is not None):
-                held._rebind(Tensor(node, imag))
-                raise CaptureError(
-                    f"expected state of the compiled function {self._name!r} in a tg.Variable; "
-                    f"received an assignment to elements of the tensor {name!r} outside of it, "
-                    "which happens while capturing only, not at every call. Return "
-                    "x.at[i].set(v), or make it a tg.Variable and assign that"
-                )
+        for name in _bound_back(before):
+            raise CaptureError(
+                f"expected state of the compiled function {self._name!r} in a tg.Variable; "
+                f"received an assignment to elements of the tensor {name!r} outside of it, which "
+                "happens while capturing only, not at every call. Return x.at[i].set(v), or make "
+                "it a tg.Variable and assign that"
+            )
 
     def _refuse_lost_state(
         self, before: dict[str, Any], after: dict[str, Any], traced: Traced
@@ -448,6 +458,17 @@ class Compiled:
             ],
             key=len,
         )[0]
+
+
+def _bound_back(before: Surroundings) -> list[str]:
+    """Lets tensors stand for what they did again where `x[i] = v` has put a value of the capture
+    into them; their names."""
+    found = []
+    for name, held, (node, imag) in before.rebound():
+        if any(realize.is_abstract(n) for n in held.parts if n is not None):
+            held._rebind(Tensor(node, imag))
+            found.append(name)
+    return found
 
 
 def _behind_self(argnums: int | Sequence[int]) -> list[int]:

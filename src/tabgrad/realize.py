@@ -11,7 +11,7 @@ import struct
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from weakref import WeakSet
 
@@ -22,12 +22,27 @@ from tabgrad.dtypes import DType
 from tabgrad.engines.engine import MemoryUse
 from tabgrad.errors import ArgumentError, CaptureError, TabgradError
 from tabgrad.ir.entry import Argument, EntryGraph, Result
-from tabgrad.ir.graph import Node, fresh_id, make, make_value, remake, structure, toposort
+from tabgrad.ir.graph import (
+    Capture,
+    InCapture,
+    Node,
+    captured,
+    captures,
+    fresh_id,
+    make,
+    make_value,
+    remake,
+    structure,
+    toposort,
+)
 
 # A loop that never reads its result must not grow for ever (DESIGN section 4).
 MAX_PENDING_DEPTH = 2_000
 MAX_PENDING_BYTES = 256 << 20
 MAX_CACHED_PROGRAMS = 2_000
+
+# What to do where a value is read that does not exist.
+READ_OUTSIDE = "Return it and read it where the function is called"
 
 
 class Buffer:
@@ -214,10 +229,10 @@ def handle_of(node: Node) -> Buffer:
     return buffer  # type: ignore[no-any-return]
 
 
-def read(node: Node) -> bytes:
+def read(node: Node, instead: str = READ_OUTSIDE) -> bytes:
     """The bytes of a node, computing it first if needed."""
     if node.buffer is None:
-        realize([node])
+        realize([node], instead)
     buffer = node.buffer
     if isinstance(buffer, Scalar):
         return buffer.raw
@@ -284,11 +299,13 @@ def gradient_scope() -> Iterator[None]:
 
 
 @contextmanager
-def capture_scope() -> Iterator[None]:
-    """Inside, a function is being captured: nothing is realised by itself."""
+def capture_scope(by: str = "", name: str = "") -> Iterator[None]:
+    """Inside, a function is being captured: nothing is realised by itself. Where Python of a user
+    runs, errors say who captures it and how it is called."""
     _session.captures += 1
     try:
-        yield
+        with captured(by, name) if by else nullcontext():
+            yield
     finally:
         _session.captures -= 1
 
@@ -322,8 +339,13 @@ def wants_rules() -> bool:
     return _session.rules_inside < _session.grad_depth
 
 
-def realize(nodes: Sequence[Node]) -> None:
-    """Compute these nodes in one Program; afterwards each holds its buffer."""
+def realize(nodes: Sequence[Node], instead: str = READ_OUTSIDE) -> None:
+    """Compute these nodes in one Program; afterwards each holds its buffer.
+
+    Raises:
+        CaptureError: nodes that depend on inputs of a function being captured, or captured before;
+            `instead` is what it tells the user to do.
+    """
     pending = [n for n in nodes if n.buffer is None]
     if not pending:
         return
@@ -337,10 +359,7 @@ def realize(nodes: Sequence[Node]) -> None:
     for leaf in leaves:
         buffer = leaf.buffer
         if buffer is None:
-            raise CaptureError(
-                f"a tensor of shape {list(pending[0].shape)} was read {_where_values_are_missing()}"
-                ". Return it and read it outside, or choose with tg.where"
-            )
+            raise CaptureError(missing_value(pending, instead))
         scalar = type(buffer) is Scalar
         scalars.append(scalar)
         if scalar:
@@ -362,12 +381,58 @@ def realize(nodes: Sequence[Node]) -> None:
             _forget_sources(node)
 
 
-def _where_values_are_missing() -> str:
-    if _session.captures:
-        return "while tg.compile is capturing, when no value exists yet"
-    if _session.grad_depth:
-        return "inside a function that is being mapped (tg.vmap), where it has one for each example"
-    return "outside the function being captured that it belongs to, where it never has a value"
+def missing_value(nodes: Sequence[Node], instead: str) -> str:
+    """What to say where a value is needed of nodes of which one has none."""
+    abstract = _needing_inputs(nodes)
+    strays = [n for n in abstract if n.prim.name == "input" and _capture_left(n) is not None]
+    if strays:
+        return foreign_value(nodes, strays[-1])
+    if not captures:  # an argument of a loop's or branch's function, or what was made of it
+        return _escaped([node for node in abstract if _capture_left(node)] or list(abstract))
+    one, now = next(node for node in nodes if node in abstract), captures[-1]
+    return (
+        f"expected a tensor with a value; received {_show(one)} while {now.by} is capturing "
+        f"{now.name}, when no value exists yet. {instead}"
+    )
+
+
+def foreign_value(nodes: Sequence[Node], leaf: Node) -> str:
+    """What to say where nodes of a capture need an input of another."""
+    needing, capture = list(_needing_inputs(nodes, leaf)), _capture_left(leaf)
+    same = [node for node in needing if capture and _capture_left(node) is capture]
+    return _escaped(same or [node for node in needing if _capture_left(node)] or needing)
+
+
+def _escaped(nodes: Sequence[Node]) -> str:
+    # The last one is the tensor that got out, or what its capture made of it.
+    node, where = nodes[-1], "by a function captured before"
+    if isinstance(node.origin, InCapture):
+        made = node.origin
+        where = f"at {made.at} while {made.capture.by} was capturing {made.capture.name}"
+    return (
+        f"expected a tensor with a value; received {_show(node)} made {where}, where it never had "
+        "one. Return it from there, or keep it in a tg.Variable and assign to that"
+    )
+
+
+def _needing_inputs(nodes: Sequence[Node], only: Node | None = None) -> dict[Node, None]:
+    """The nodes under `nodes` that need an input (`only` this one), sources first."""
+    found: dict[Node, None] = {}
+    for node in toposort(nodes, _has_value):
+        leaf = node.prim.name == "input" if only is None else node is only
+        if node.buffer is None and (leaf or any(src in found for src in node.srcs)):
+            found[node] = None
+    return found
+
+
+def _capture_left(node: Node) -> Capture | None:
+    """The capture in which a node was made, if it is over."""
+    made = node.origin
+    return made.capture if isinstance(made, InCapture) and made.capture not in captures else None
+
+
+def _show(node: Node) -> str:
+    return f"{node.dtype.name} {list(node.shape)}"
 
 
 def _forget_sources(node: Node) -> None:

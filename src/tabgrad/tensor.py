@@ -17,6 +17,7 @@ from tabgrad.ir.graph import Node as Node
 from tabgrad.ir.graph import layer_scope as layer_scope
 from tabgrad.ir.graph import make
 from tabgrad.packing import array_of, nest, pack_parts, product, unpack
+from tabgrad.realize import READ_OUTSIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,20 @@ if TYPE_CHECKING:
 
 API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 DEVICE = "cpu"
+
+# What to do in the place of reading a value that does not exist while a function is captured.
+_CHOOSE = (
+    "Choose with tg.where or tg.cond, repeat with tg.while_loop, or return it and read it where "
+    "the function is called"
+)
+_COUNT = (
+    "Repeat with tg.fori_loop, index tensors with it as it is, or pass what decides about shapes "
+    "as a Python number (static_argnums)"
+)
+_COMPUTE = (
+    "Compute with functions of tabgrad, which take tensors (tg.where chooses), or return it and "
+    "read it where the function is called"
+)
 
 TensorLike = Any
 """What operations take beside tensors: Variables, Python numbers, nested lists, arrays."""
@@ -101,7 +116,7 @@ class Tensor:
 
     def numpy(self) -> NDArray[Any]:
         """The value as a new NumPy array (NumPy must be installed)."""
-        return array_of(self._bytes(), self.shape, self.dtype)  # type: ignore[no-any-return]
+        return array_of(self._bytes(_COMPUTE), self.shape, self.dtype)  # type: ignore[no-any-return]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         value = self.numpy()
@@ -109,16 +124,19 @@ class Tensor:
 
     def tolist(self) -> Any:
         """The value as nested lists of Python numbers (a number for 0-d)."""
-        return nest(unpack(self._bytes(), self.dtype), self.shape)
+        return nest(unpack(self._bytes(_COMPUTE), self.dtype), self.shape)
 
     def item(self) -> Any:
         """The only element as a Python number; raises ShapeError when there are more."""
+        return self._item(_COMPUTE)
+
+    def _item(self, instead: str) -> Any:
         if self.size != 1:
             raise ShapeError(
                 f"expected a tensor of one element; received shape {list(self.shape)}. "
                 "Use tolist() for more"
             )
-        return unpack(self._bytes(), self.dtype)[0]
+        return unpack(self._bytes(instead), self.dtype)[0]
 
     async def data(self) -> Any:
         """`await t.data()`: the value as nested lists, never blocking the page."""
@@ -138,25 +156,25 @@ class Tensor:
     def _nodes(self) -> list[Node]:
         return [self._node] if self._imag is None else [self._node, self._imag]
 
-    def _bytes(self) -> list[bytes]:
+    def _bytes(self, instead: str = READ_OUTSIDE) -> list[bytes]:
         nodes = self._nodes()
         if len(nodes) == 2:  # in one Program, sharing what both need
-            realize.realize(nodes)
-        return [realize.read(node) for node in nodes]
+            realize.realize(nodes, instead)
+        return [realize.read(node, instead) for node in nodes]
 
-    def _real_item(self, wanted: str) -> Any:
+    def _real_item(self, wanted: str, instead: str) -> Any:
         if self._imag is not None:
             raise DtypeError(
                 f"expected a real tensor for {wanted}(); received {self.dtype.name}. Use "
                 "complex(), or tg.real first"
             )
-        return self.item()
+        return self._item(instead)
 
     def __float__(self) -> float:
-        return float(self._real_item("float"))
+        return float(self._real_item("float", _COMPUTE))
 
     def __int__(self) -> int:
-        return int(self._real_item("int"))
+        return int(self._real_item("int", _COUNT))
 
     def __complex__(self) -> complex:
         return complex(self.item())
@@ -164,10 +182,10 @@ class Tensor:
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
             raise DtypeError(f"expected an integer tensor as an index; received {self.dtype.name}")
-        return int(self.item())
+        return int(self._item(_COUNT))
 
     def __bool__(self) -> bool:
-        return bool(self.item())
+        return bool(self._item(_CHOOSE))
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
         """The module `tabgrad`, which follows the Array API standard (2024.12)."""
@@ -372,8 +390,4 @@ def check_device(device: Any) -> None:
 def check_concrete(node: Node, what: str) -> None:
     """Raise CaptureError when `node` depends on values that are not known while capturing."""
     if realize.is_abstract(node):
-        raise CaptureError(
-            f"{what} needs the value of a tensor of shape {list(node.shape)} while tg.compile is "
-            "capturing, when no value exists yet. Return the tensor and read it outside, or choose "
-            "with tg.where"
-        )
+        raise CaptureError(f"{what}: {realize.missing_value([node], READ_OUTSIDE)}")

@@ -13,13 +13,14 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 from weakref import ref
 
 from tabgrad import config
 from tabgrad.dtypes import DType
-from tabgrad.errors import NotSupportedError, TabgradError
+from tabgrad.errors import NotSupportedError, ShapeError, TabgradError
 
 Shape = tuple[int, ...]
 
@@ -72,9 +73,7 @@ class Primitive:
             raise RowsMixedError(f"{self.name} mixes the rows of a batch")
         return None, ()
 
-    def batch(
-        self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]
-    ) -> Sequence[Node]:
+    def batch(self, node: Node, srcs: Sequence[Node], batched: Sequence[bool]) -> Sequence[Node]:
         """The outputs of `node` for many sources at once, as used by `vmap`.
 
         `srcs` take the place of the node's sources; where `batched`, a source has one more axis,
@@ -97,6 +96,30 @@ class Origin(NamedTuple):
 
     layer: str
     line: str
+
+
+class InCapture(Origin):
+    """The origin of a node made while a function was captured: also of which, and where."""
+
+    capture: Capture
+    at: str
+
+
+class Capture:
+    """One run of a function on values that do not exist: who captures it, and how it is called."""
+
+    def __init__(self, by: str, name: str) -> None:
+        self.by, self.name = by, name
+        self._origins: dict[tuple[str, str, int], InCapture] = {}
+
+    def origin(self, path: str, file: str, line: int) -> InCapture:
+        """That of the nodes a Python line makes in a layer."""
+        found = self._origins.get((path, file, line))
+        if found is None:
+            at = f"{file}:{line}"
+            found = self._origins[path, file, line] = InCapture(path, at if config.debug else "")
+            found.capture, found.at = self, at
+        return found
 
 
 class Node:
@@ -192,6 +215,17 @@ _serial = itertools.count()
 _layer_path: list[str] = [""]
 _plain_origins: dict[str, Origin] = {}  # without a line there is one for each layer path
 _PACKAGE = __name__.partition(".")[0]
+captures: list[Capture] = []  # those under way, the outermost first
+
+
+@contextmanager
+def captured(by: str, name: str) -> Iterator[None]:
+    """Nodes made inside know that they belong to the capture of a function."""
+    captures.append(Capture(by, name))
+    try:
+        yield
+    finally:
+        captures.pop()
 
 
 _recordings: list[list[Node]] = []
@@ -220,7 +254,7 @@ def layer_scope(name: str) -> Iterator[None]:
 
 def _origin() -> Origin:
     path = _layer_path[-1]
-    if config.debug < 1:
+    if config.debug < 1 and not captures:
         found = _plain_origins.get(path)
         if found is None:
             found = _plain_origins[path] = Origin(path, "")
@@ -230,7 +264,8 @@ def _origin() -> Origin:
         if frame.f_back is None:
             break
         frame = frame.f_back
-    return Origin(_layer_path[-1], f"{frame.f_code.co_filename}:{frame.f_lineno}")
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    return captures[-1].origin(path, file, line) if captures else Origin(path, f"{file}:{line}")
 
 
 def _hashable(value: Any) -> Any:
@@ -282,6 +317,16 @@ def make_value(shape: Shape, dtype: DType) -> Node:
     node.buffer, node.depth, node.origin = None, 0, _origin()
     node.held = node.nbytes
     return node
+
+
+def checked_shape(name: str, shape: Any) -> Shape:
+    """A shape whose sizes are integers of at least 0, and no bools; raises ShapeError."""
+    for n in shape:
+        if (type(n) is not int and (type(n) is bool or not isinstance(n, Integral))) or n < 0:
+            raise ShapeError(
+                f"{name} expected a shape of integers of at least 0; received {list(shape)}"
+            )
+    return shape  # type: ignore[no-any-return]
 
 
 def fresh_id() -> int:

@@ -407,7 +407,7 @@ class _Inside:
 
 
 def _capture(name: str, call: Callable[[], Any], inputs: Sequence[Node]) -> Any:
-    with realize.capture_scope(), variable_scope(_Inside(name, inputs)):
+    with realize.capture_scope(f"tg.{name}", "its function"), variable_scope(_Inside(name, inputs)):
         return call()
 
 

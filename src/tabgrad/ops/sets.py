@@ -253,6 +253,17 @@ def unique(
 # How many there are -------------------------------------------------------------------------------
 
 
+# The functions without `size`, and the one that does the same with it.
+_SIZED = {
+    "unique_values": "tg.unique(x, size=n)",
+    "unique_counts": "tg.unique(x, return_counts=True, size=n)",
+    "unique_inverse": "tg.unique(x, return_inverse=True, size=n)",
+    "unique_all": (
+        "tg.unique(x, return_index=True, return_inverse=True, return_counts=True, size=n)"
+    ),
+}
+
+
 def _how_many(name: str, count: Node, size: int | None, *also: Node) -> int:
     """The size of a result. Where it has to be read, what it comes from is computed with it and
     kept, because the result needs `also`."""
@@ -264,8 +275,7 @@ def _how_many(name: str, count: Node, size: int | None, *also: Node) -> int:
         raise CaptureError(
             f"the size of what {name} returns depends on values, and there are none while "
             "tg.compile (or a loop, a branch, vmap) is capturing. Call it outside, or say how many "
-            "to return with "
-            + (f"tg.{name}(x, size=n)" if "_" not in name else "tg.unique(x, size=n)")
+            f"to return with {_SIZED.get(name, f'tg.{name}(x, size=n)')}"
         )
     realize.realize([count, *also])
     return int(Tensor(count))

@@ -67,7 +67,7 @@ def custom_gradient(fn: Function) -> Function:
         if not ys:
             return result
         given = [b.input(y.shape, y.dtype) for y in ys if y.dtype.is_float]
-        with realize.capture_scope(), realize.rule_scope():
+        with realize.capture_scope("tg.custom_gradient", "grad_fn"), realize.rule_scope():
             back = _apply(grad_fn, given, ys, out_layout, result)
             slopes = _cotangents_of(back, args, xs, layout)
         return out_layout.fill(_attach(ys, xs, given, slopes))

@@ -11,7 +11,7 @@ from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.batching import batched, moved, repeated
 from tabgrad.ir.closing import depending
-from tabgrad.ir.graph import Node
+from tabgrad.ir.graph import Node, captured
 from tabgrad.transformations.layout import Layout, open_up
 from tabgrad.variable import Variable, scope
 
@@ -75,7 +75,8 @@ def vmap(
             fronts[inner[-1]] = front
         inner_args, inner_kwargs = layout.fill(inner)
         # A function compiled or differentiated inside must be a part of this graph.
-        with realize.gradient_scope(), scope(_Mapped(list(fronts))):
+        name = repr(getattr(fn, "__name__", "function"))
+        with realize.gradient_scope(), captured("tg.vmap", name), scope(_Mapped(list(fronts))):
             result = fn(*inner_args, **inner_kwargs)
             ys, out_layout = open_up(result)
         out_where = _of_nodes(
