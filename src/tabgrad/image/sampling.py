@@ -84,11 +84,12 @@ def sampled(
             share = w if share is None else share if w is None else b.mul(share, w)
             within = f if within is None else within if f is None else make("and", within, f)
         value = make("gather", flat, index, axis=axis)
-        if within is not None:
-            other = b.full(shape, fill, value.dtype)
-            value = b.select(b.broadcast(within, shape, front), value, other)
         if share is not None:
             value = b.cast(value, share.dtype)
+        if within is not None:
+            other = b.full(shape, fill if value.dtype.is_float else round(fill), value.dtype)
+            value = b.select(b.broadcast(within, shape, front), value, other)
+        if share is not None:
             value = b.mul(value, b.broadcast(share, shape, front))
         total = value if total is None else b.add(total, value)
     assert total is not None
