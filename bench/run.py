@@ -81,12 +81,18 @@ def measure(
 ) -> dict[str, Any]:
     """One workload: its row for every contestant, and what the machine could do meanwhile."""
     reference = Reference(workload, served.add(workload))
-    served.export([workload])
     work = own.open(workload)
     rows: dict[str, dict[str, Any]] = {}
+    try:
+        served.export([workload])
+    except site.ExportError as failure:
+        last = str(failure).splitlines()[-1]
+        rows |= {each.name: {"reason": last} for each in entrants if each.is_tabgrad}
     pages: dict[str, Entrant] = {}
     samples: dict[str, list[float]] = {}
     for contestant in entrants:
+        if contestant.name in rows:
+            continue
         reason = absent(contestant, workload)
         if reason is not None:
             rows[contestant.name] = {"reason": reason}

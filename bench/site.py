@@ -32,6 +32,10 @@ ITERATIONS = 20_000
 HERE = "this"
 
 
+class ExportError(Exception):
+    """tabgrad could not export a workload; the message is what it wrote."""
+
+
 @contextmanager
 def temporary() -> Iterator[Site]:
     """A site of this run's own, since several may go on at once; gone when it is over."""
@@ -87,7 +91,9 @@ class Site:
         names = [workload.name for workload in workloads]
         folder = self.folder / "trees" / tree
         command = [sys.executable, "-m", "bench.build", str(folder), *names]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ExportError(done.stderr.strip() or f"bench.build ended with {done.returncode}")
 
     def drop(self, workload: Workload) -> None:
         """Removes a workload's files, which may be large, once it is measured."""
