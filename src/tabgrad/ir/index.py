@@ -72,8 +72,8 @@ class Index:
 
     def __init__(self, const: int = 0, terms: Mapping[Atom, int] | None = None) -> None:
         self.const = const
-        self.terms: dict[Atom, int] = {a: c for a, c in (terms or {}).items() if c}
-        self._hash = hash((const, frozenset(self.terms.items())))
+        self.terms: dict[Atom, int] = {a: c for a, c in terms.items() if c} if terms else {}
+        self._hash: int | None = None  # most are parts of sums that nobody looks up
 
     @staticmethod
     def of(atom: Atom) -> Index:
@@ -85,6 +85,8 @@ class Index:
         return isinstance(other, Index) and self.const == other.const and self.terms == other.terms
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash((self.const, frozenset(self.terms.items())))
         return self._hash
 
     def __add__(self, other: Index | int) -> Index:
@@ -162,7 +164,7 @@ class Index:
     ) -> Index:
         """Variables replaced by indices, quotients simplified anew. `run_time` gives what takes the
         place of an expression read at run time, where that is known already."""
-        result = Index(self.const)
+        const, terms = self.const, dict[Atom, int]()
         for atom, c in self.terms.items():
             if isinstance(atom, Var):
                 new = values[atom] if atom in values else Index.of(atom)
@@ -173,8 +175,10 @@ class Index:
             else:
                 moved = run_time(atom.expr) if run_time else atom.expr.replace(values)
                 new = Index.of(Dyn(moved, atom.high))
-            result = result + new * c
-        return result
+            const += new.const * c
+            for part, k in new.terms.items():
+                terms[part] = terms.get(part, 0) + k * c
+        return Index(const, terms)
 
     def __repr__(self) -> str:
         return self.text(repr)

@@ -115,7 +115,7 @@ class Expr:
     "output" (result `value` of args[0], an operation with several results).
     """
 
-    __slots__ = ("_vars", "args", "buffer", "conditions", "dtype", "index", "op", "value")
+    __slots__ = ("_parts", "_vars", "args", "buffer", "conditions", "dtype", "index", "op", "value")
 
     def __init__(
         self,
@@ -131,6 +131,15 @@ class Expr:
         self.op, self.dtype, self.args = op, dtype, args
         self.buffer, self.index, self.value, self.conditions = buffer, index, value, conditions
         self._vars: frozenset[Var] | None = None
+        self._parts: tuple[Expr, ...] | None = None
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """All expressions it is made of: its arguments, then those inside its indices."""
+        if self._parts is None:
+            inside = () if self.index is None and not self.conditions else run_time_indices(self)
+            self._parts = (*self.args, *inside) if inside else self.args
+        return self._parts
 
     def variables(self) -> frozenset[Var]:
         """All loop variables the value depends on."""
@@ -152,8 +161,7 @@ class Expr:
     def __repr__(self) -> str:
         sizes: dict[int, int] = {}
         for expr in walk([self]):
-            parts = (*expr.args, *run_time_indices(expr))
-            sizes[id(expr)] = 1 + sum(sizes[id(part)] for part in parts)
+            sizes[id(expr)] = 1 + sum(sizes[id(part)] for part in expr.parts)
         # Written out, shared parts may be longer than any memory.
         return show(self) if sizes[id(self)] <= 100 else f"<{self.op} {self.dtype}>"
 
@@ -169,18 +177,17 @@ def walk(roots: Sequence[Expr]) -> Iterator[Expr]:
     """Every expression once, arguments first, those inside run-time indices included."""
     done: set[int] = set()
     for root in roots:
-        stack = [(root, False)]
+        stack = [root]
         while stack:
-            expr, expanded = stack.pop()
-            if id(expr) in done:
-                continue
-            if expanded:
+            expr = stack[-1]
+            if id(expr) not in done:
+                waiting = [part for part in expr.parts if id(part) not in done]
+                if waiting:
+                    stack += waiting
+                    continue
                 done.add(id(expr))
                 yield expr
-                continue
-            stack.append((expr, True))
-            for child in (*expr.args, *run_time_indices(expr)):
-                stack.append((child, False))
+            stack.pop()
 
 
 def run_time_indices(expr: Expr) -> list[Expr]:
@@ -396,7 +403,7 @@ class _KernelText:
         for root in roots:
             self.uses[id(root)] += 1
         for expr in walk(roots):
-            for inner in (*expr.args, *run_time_indices(expr)):
+            for inner in expr.parts:
                 self.uses[id(inner)] += 1
 
     def shown(self, root: Expr) -> str:
