@@ -7,7 +7,7 @@ points become further stores of the kernel that folds, which saves a launch and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tabgrad.compiler.collapse import rewrite
 from tabgrad.compiler.dependence import Dependence
@@ -70,7 +70,7 @@ def _take_in(kernel: Kernel, other: Kernel) -> None:
     rewrite(other, _names(kernel, other))
     results = {id(s.buffer.root): s.expr for s in kernel.stores}
 
-    def ready(expr: Expr, _: tuple[Expr, ...]) -> Expr | None:
+    def ready(expr: Expr, _: Callable[[Expr], Expr]) -> Expr | None:
         return None if expr.buffer is None else results.get(id(expr.buffer.root))
 
     exprs = rebuilt([s.expr for s in other.stores], ready)

@@ -122,7 +122,7 @@ class _Grouping:
         self.position = {id(launch): i for i, launch in self.launches.items()}
         self.members = {i: self._member(launch) for i, launch in self.launches.items()}
         last = [launch for i, launch in self.launches.items() if self._is_last(i)]
-        self.last_points = sum(_points(kernel) for kernel in last if isinstance(kernel, Kernel))
+        self.last_points = sum(kernel.points for kernel in last if isinstance(kernel, Kernel))
 
     def ordered(self) -> list[Launch]:
         """All launches in their new order, their groups noted."""
@@ -190,7 +190,7 @@ class _Grouping:
 
     def _begin(self, i: int) -> _Open | None:
         kernel = self.launches[i]
-        return _Open([kernel], _points(kernel)) if isinstance(kernel, Kernel) else None
+        return _Open([kernel], kernel.points) if isinstance(kernel, Kernel) else None
 
     def _joins(self, group: _Open, i: int, early: bool) -> bool:
         """Whether a kernel can be the next of a group; if so, it is from now on. One that should
@@ -198,7 +198,7 @@ class _Grouping:
         kernel = self.launches[i]
         if not isinstance(kernel, Kernel) or group.complete:
             return False
-        points = group.points + _points(kernel)
+        points = group.points + kernel.points
         coming = points + (self.last_points if self._is_last(i) else 0)
         by_rows = self._by_rows(group, i) if "rows" in group.kinds else None
         kinds = {"rows"} if by_rows else set()
@@ -239,9 +239,7 @@ class _Grouping:
             return False
         return True
 
-    def _by_rows(
-        self, group: _Open, i: int
-    ) -> tuple[int, list[int], dict[int, _Part]] | None:
+    def _by_rows(self, group: _Open, i: int) -> tuple[int, list[int], dict[int, _Part]] | None:
         """The rows, loops and parts of a group with one more member, None where that cannot be."""
         new = self.members[i]
         if new is None or len(group.members) == MOST_BY_ROWS:
@@ -291,8 +289,3 @@ class _Grouping:
             note.strides = {key: part.stride for key, part in group.parts.items()}
             for kernel, count in zip(group.members, group.loops, strict=True):
                 kernel.row_loops = count
-
-
-def _points(kernel: Kernel) -> int:
-    """How often a kernel's expressions are computed."""
-    return math.prod([v.size for v in (*kernel.space, *kernel.inner)])

@@ -306,18 +306,17 @@ def _dot(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
 
     roles = {v: role for role, vs in zip("gmnk", (batch, m, n, k), strict=True) for v in vs}
     space = (*batch, *m, *n)
-    kernel = Kernel(
-        "contract",
-        space,
-        [],
-        k,
-        "sum",
-        a=low.element(a, place(len(a.shape), [(ba, batch), (free_a, m), (ca, k)])),
-        b=low.element(b, place(len(b.shape), [(bb, batch), (free_b, n), (cb, k)])),
-        roles=roles,
-        flops=2 * node.size * math.prod(v.size for v in k),
-    )
-    return kernel, _indices(space)
+    left = low.element(a, place(len(a.shape), [(ba, batch), (free_a, m), (ca, k)]))
+    right = low.element(b, place(len(b.shape), [(bb, batch), (free_b, n), (cb, k)]))
+    return _contraction(space, k, left, right, roles), _indices(space)
+
+
+def _contraction(
+    space: tuple[Var, ...], inner: tuple[Var, ...], a: Expr, b: Expr, roles: Mapping[Var, str]
+) -> Kernel:
+    kernel = Kernel("contract", space, [], inner, "sum", a=a, b=b, roles=roles)
+    kernel.flops = 2 * kernel.points
+    return kernel
 
 
 def _conv(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
@@ -363,18 +362,7 @@ def _conv(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
     space = tuple(v for d in range(len(out)) for v in by_axis[d])
     inner = (*kernel_loops, c)
     roles = dict.fromkeys((batch, *spatial), "m") | {g: "g", f: "n"} | dict.fromkeys(inner, "k")
-    kernel = Kernel(
-        "contract",
-        space,
-        [],
-        inner,
-        "sum",
-        a=a,
-        b=low.element(w, tuple(w_at)),
-        roles=roles,
-        flops=2 * node.size * math.prod(v.size for v in inner),
-    )
-    return kernel, tuple(out_at)
+    return _contraction(space, inner, a, low.element(w, tuple(w_at)), roles), tuple(out_at)
 
 
 def _cumulative(low: Lowering, node: Node) -> tuple[Kernel, Indices]:

@@ -9,9 +9,9 @@ steps. An output that no step reaches is the epilogue of 0.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import gcd, prod
+from math import gcd
 
 from tabgrad.compiler.collapse import rewrite
 from tabgrad.ir.index import Index, Var
@@ -105,7 +105,7 @@ def _one(kernel: Kernel, phases: Sequence[_Phase], rests: Sequence[int], number:
         part.flops = 0
         return part
     part.a, part.b = _settled(part.a), _settled(part.b)
-    part.flops = 2 * prod(v.size for v in (*part.space, *part.inner))
+    part.flops = 2 * part.points
     return part
 
 
@@ -118,11 +118,12 @@ def _group(kernel: Kernel) -> Group | None:
 def _settled(root: Expr) -> Expr:
     """Without the conditions that always hold now."""
 
-    def less(expr: Expr, args: tuple[Expr, ...]) -> Expr | None:
+    def less(expr: Expr, moved: Callable[[Expr], Expr]) -> Expr | None:
         if expr.op != "guard":
             return None
         left = tuple([c for c in expr.conditions if not _always(c)])
-        return Expr("guard", expr.dtype, args, conditions=left) if left else args[0]
+        args = tuple([moved(arg) for arg in expr.args])
+        return expr.on(args, None, left) if left else args[0]
 
     return rebuilt([root], less)[0]
 

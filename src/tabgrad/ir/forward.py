@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tabgrad.errors import NotSupportedError, ShapeError
+from tabgrad.errors import NotSupportedError
 from tabgrad.ir import build as b
 from tabgrad.ir.custom import refuse_closed
 from tabgrad.ir.graph import Node, fresh_id, layer_scope, toposort
 from tabgrad.ir.pruning import pruned
-from tabgrad.ir.reverse import cotangents
+from tabgrad.ir.reverse import check_alike, cotangents
 
 
 def tangents(outputs: Sequence[Node], given: Mapping[Node, Node]) -> list[Node | None]:
     """For each output its tangent, when the keys of `given` move along their values; None where no
     differentiable path leads."""
     for node, tangent in given.items():
-        if tangent.shape != node.shape or tangent.dtype is not node.dtype:
-            raise ShapeError(
-                f"expected a tangent {node.dtype.name} {list(node.shape)}; received "
-                f"{tangent.dtype.name} {list(tangent.shape)}"
-            )
+        check_alike("tangent", node, tangent)
     known: dict[int, Sequence[Node | None]] = {id(node): (t,) for node, t in given.items()}
     order = toposort(outputs, given.__contains__)
     placeholders: dict[int, Node] = {}

@@ -9,6 +9,7 @@ body is a product of two views; its loops also carry roles (batch, m, n and k).
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -154,6 +155,20 @@ class Expr:
             self._vars = frozenset(found)
         return self._vars
 
+    def on(
+        self, args: tuple[Expr, ...], index: Index | None, conditions: tuple[Condition, ...]
+    ) -> Expr:
+        """The same operation on other arguments, or elsewhere."""
+        return Expr(
+            self.op,
+            self.dtype,
+            args,
+            buffer=self.buffer,
+            index=index,
+            value=self.value,
+            conditions=conditions,
+        )
+
     def replace(self, values: Mapping[Var, Index]) -> Expr:
         """Variables replaced by indices everywhere."""
         return replace_all([self], values)[0]
@@ -204,50 +219,40 @@ def run_time_indices(expr: Expr) -> list[Expr]:
     return found
 
 
-def replace_all(roots: Sequence[Expr], values: Mapping[Var, Index]) -> list[Expr]:
-    """Variables replaced by indices in several expressions, sharing kept."""
+def rebuilt(
+    roots: Sequence[Expr],
+    change: Callable[[Expr, Callable[[Expr], Expr]], Expr | None],
+) -> list[Expr]:
+    """Several expressions, sharing kept, with `change(expr, moved)` in the place of each part for
+    which it gives one; `moved` tells what has become of the parts of that part."""
     new: dict[int, Expr] = {}
 
     def moved(expr: Expr) -> Expr:
         return new[id(expr)]
 
     for expr in walk(roots):
+        changed = change(expr, moved)
+        if changed is None:
+            args = tuple([new[id(arg)] for arg in expr.args])
+            same = all(a is b for a, b in zip(args, expr.args, strict=True))
+            changed = expr if same else expr.on(args, expr.index, expr.conditions)
+        new[id(expr)] = changed
+    return [new[id(root)] for root in roots]
+
+
+def replace_all(roots: Sequence[Expr], values: Mapping[Var, Index]) -> list[Expr]:
+    """Variables replaced by indices in several expressions, sharing kept."""
+
+    def replaced(expr: Expr, moved: Callable[[Expr], Expr]) -> Expr:
         if not any(v in values for v in expr.variables()):
-            new[id(expr)] = expr
-            continue
-        new[id(expr)] = Expr(
-            expr.op,
-            expr.dtype,
-            tuple([new[id(arg)] for arg in expr.args]),
-            buffer=expr.buffer,
-            index=None if expr.index is None else expr.index.replace(values, moved),
-            value=expr.value,
-            conditions=tuple([c.replace(values, moved) for c in expr.conditions]),
+            return expr
+        return expr.on(
+            tuple([moved(arg) for arg in expr.args]),
+            None if expr.index is None else expr.index.replace(values, moved),
+            tuple([c.replace(values, moved) for c in expr.conditions]),
         )
-    return [new[id(root)] for root in roots]
 
-
-def rebuilt(
-    roots: Sequence[Expr], change: Callable[[Expr, tuple[Expr, ...]], Expr | None]
-) -> list[Expr]:
-    """Several expressions, sharing kept, with `change(expr, its new arguments)` in the place of
-    each part for which it gives one."""
-    new: dict[int, Expr] = {}
-    for expr in walk(roots):
-        args = tuple([new[id(arg)] for arg in expr.args])
-        changed = change(expr, args)
-        if changed is None and all(a is b for a, b in zip(args, expr.args, strict=True)):
-            changed = expr
-        new[id(expr)] = changed or Expr(
-            expr.op,
-            expr.dtype,
-            args,
-            buffer=expr.buffer,
-            index=expr.index,
-            value=expr.value,
-            conditions=expr.conditions,
-        )
-    return [new[id(root)] for root in roots]
+    return rebuilt(roots, replaced)
 
 
 def show(expr: Expr, names: Mapping[int, str] | None = None) -> str:
@@ -341,6 +346,11 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
+
+    @property
+    def points(self) -> int:
+        """How often its expressions are computed: the points of its space and inner loops."""
+        return math.prod([v.size for v in (*self.space, *self.inner)])
 
     def bodies(self) -> list[list[Launch]]:
         """Launches inside this one: none."""
@@ -443,11 +453,11 @@ class Loop:
 
     def reads(self) -> list[Buffer]:
         """Buffers that anything inside loads from."""
-        return [buffer for launch in self.body for buffer in launch.reads()]
+        return _all_read(self)
 
     def writes(self) -> list[Buffer]:
         """Buffers that anything inside stores to."""
-        return [buffer for launch in self.body for buffer in launch.writes()]
+        return _all_written(self)
 
     def head(self) -> str:
         """Its line above those of its body."""
@@ -526,11 +536,11 @@ class Branch:
         return _block_text(self)
 
 
-def _all_read(launch: While | Branch) -> list[Buffer]:
+def _all_read(launch: Loop | While | Branch) -> list[Buffer]:
     return [b for body in launch.bodies() for inner in body for b in inner.reads()]
 
 
-def _all_written(launch: While | Branch) -> list[Buffer]:
+def _all_written(launch: Loop | While | Branch) -> list[Buffer]:
     return [b for body in launch.bodies() for inner in body for b in inner.writes()]
 
 

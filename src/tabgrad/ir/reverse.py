@@ -13,6 +13,15 @@ from tabgrad.ir.custom import refuse_closed
 from tabgrad.ir.graph import Node, toposort
 
 
+def check_alike(what: str, node: Node, given: Node) -> None:
+    """Raise ShapeError unless a tangent or cotangent is of the shape and dtype of its node."""
+    if given.shape != node.shape or given.dtype is not node.dtype:
+        raise ShapeError(
+            f"expected a {what} {node.dtype.name} {list(node.shape)}; received "
+            f"{given.dtype.name} {list(given.shape)}"
+        )
+
+
 def cotangents(
     outputs: Sequence[Node],
     grads: Sequence[Node],
@@ -23,11 +32,7 @@ def cotangents(
     differentiable path leads there. Nodes that no input reaches are never looked at; `stop` says
     below which nodes there is no input."""
     for node, g in zip(outputs, grads, strict=True):
-        if g.shape != node.shape or g.dtype is not node.dtype:
-            raise ShapeError(
-                f"expected a cotangent {node.dtype.name} {list(node.shape)}; received "
-                f"{g.dtype.name} {list(g.shape)}"
-            )
+        check_alike("cotangent", node, g)
     wanted = {id(node) for node in inputs}
     order = toposort(outputs, stop)
     active = set(wanted)

@@ -6,7 +6,7 @@ import math
 
 from tabgrad import dtypes
 from tabgrad.compiler.folding import fold
-from tabgrad.compiler.rules.matching import constant, holds, is_a, without_ones
+from tabgrad.compiler.rules.matching import constant, holds, is_a, result_of, without_ones
 from tabgrad.dtypes import bool_
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
@@ -30,10 +30,8 @@ def compute_nothing(node: Node) -> Node | None:
 
 def given_gradient(node: Node) -> Node | None:
     """A custom gradient has been used by now, or is not."""
-    custom, index = (node.srcs[0], node.params["index"]) if is_a(node, "proj") else (node, 0)
-    if not is_a(custom, "custom") or (custom is node and len(node.outs) > 1):
-        return None
-    return custom.srcs[index]
+    found = result_of(node, "custom")
+    return None if found is None else found[0].srcs[found[1]]
 
 
 def sink_broadcast(node: Node) -> Node | None:

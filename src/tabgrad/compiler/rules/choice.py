@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tabgrad.compiler.rules.matching import constant, holds, is_a, lossless
+from tabgrad.compiler.rules.matching import constant, holds, is_a, lossless, result_of
 from tabgrad.dtypes import bool_
 from tabgrad.ir import build as b
 from tabgrad.ir.control import branches_of
@@ -11,15 +11,14 @@ from tabgrad.ir.graph import Node, make
 
 def known_branch(node: Node) -> Node | None:
     """A result of a cond whose index is a constant is that of one branch."""
-    source, place = (node.srcs[0], node.params["index"]) if is_a(node, "proj") else (node, 0)
-    if not is_a(source, "cond") or (source is node and len(node.outs) > 1):
+    found = result_of(node, "cond")
+    index = None if found is None else constant(found[0].srcs[0])
+    if found is None or index is None:
         return None
-    index = constant(source.srcs[0])
-    if index is None:
-        return None
+    source, place = found
     branches = branches_of(source.params)
-    found: Node = branches[min(max(index, 0), len(branches) - 1)](*source.srcs[1:])[place]
-    return found
+    result: Node = branches[min(max(index, 0), len(branches) - 1)](*source.srcs[1:])[place]
+    return result
 
 
 def compare_itself(node: Node) -> Node | None:

@@ -30,6 +30,14 @@ def is_a(node: Node, *names: str) -> bool:
     return node.prim.name in names
 
 
+def result_of(node: Node, name: str) -> tuple[Node, int] | None:
+    """The node of this primitive of which `node` is a result, and which one; None if of no such."""
+    source, place = (node.srcs[0], node.params["index"]) if is_a(node, "proj") else (node, 0)
+    if not is_a(source, name) or (source is node and len(node.outs) > 1):
+        return None
+    return source, place
+
+
 def lossless(source: DType, target: DType) -> bool:
     """Whether every value of `source` is one of `target`."""
     if source is target or source.kind == "b":

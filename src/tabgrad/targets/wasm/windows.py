@@ -7,7 +7,6 @@ before it that the rows at hand fall inside. It stays in the fastest cache whate
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -20,7 +19,7 @@ POINTS_AT_A_TIME = 4096  # of each kernel: 16 kB of a float32 value
 
 def rows_at_a_time(kernels: Sequence[Kernel], rows: int) -> int:
     """So many rows that what the kernels pass on to each other stays in the fastest cache."""
-    points = max(math.prod([v.size for v in (*k.space, *k.inner)]) for k in kernels)
+    points = max(kernel.points for kernel in kernels)
     return max(1, POINTS_AT_A_TIME * rows // max(points, 1))
 
 
