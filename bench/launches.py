@@ -1,0 +1,241 @@
+"""One launch of a Program after the other, each timed alone, on wasmtime or in headless Chromium.
+
+Every launch is emitted as a Program of its own over the memory of the whole one, and they run in
+its order, so that caches are as they were. The least time of each counts. On the laptop that is
+time of the processor, which other programs disturb less; a page has only the clock on the wall.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from bench.browser import ISOLATION
+from tabgrad import jit
+from tabgrad.compiler import driver, memory
+from tabgrad.compiler.frame import ARENA, HEAP, SCRATCH, SCRATCH_BYTES, SLOTS
+from tabgrad.compiler.group import group
+from tabgrad.compiler.plan import Plan, plan
+from tabgrad.compiler.program import Program
+from tabgrad.compiler.rows import mask_rows
+from tabgrad.ir.entry import EntryGraph
+from tabgrad.ir.kernel import Kernel, Launch, Loop, in_groups, kernels_of
+from tabgrad.targets.wasm.target import WasmTarget
+from tools.browser import launch
+from tools.static_server import serve
+
+SPARE, PAGE = 64, 65536
+# Runs the modules in turn on one memory for so long, after half a second for the optimising
+# compiler to come in.
+SCRIPT = """async ({ names, frame, bytes, ms }) => {
+  const pages = Math.ceil(bytes / 65536);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
+  const image = await (await fetch('memory.bin')).arrayBuffer();
+  new Uint8Array(memory.buffer).set(new Uint8Array(image));
+  const view = new DataView(memory.buffer);
+  for (const [at, word] of frame) view.setUint32(at, word, true);
+  const runs = [];
+  for (const name of names) {
+    const code = await (await fetch(name)).arrayBuffer();
+    const { instance } = await WebAssembly.instantiate(code, { tabgrad: { memory } });
+    runs.push(instance.exports.run);
+  }
+  const least = names.map(() => Infinity);
+  for (const [length, counts] of [[500, false], [ms, true]]) {
+    for (const end = performance.now() + length; performance.now() < end; ) {
+      for (let i = 0; i < runs.length; i++) {
+        const start = performance.now();
+        runs[i]();
+        if (counts) least[i] = Math.min(least[i], performance.now() - start);
+      }
+    }
+  }
+  return least;
+}"""
+
+
+def planned(graph: EntryGraph, target: WasmTarget) -> Plan:
+    """The launches of an entry, as `driver.compile` has them before it emits code."""
+    made = plan(driver.simplified(mask_rows(graph).graph))
+    made.launches = group(made.launches)
+    target.prepare(made)
+    made.arena = memory.place(made.launches, made.temporaries)
+    return made
+
+
+class _Recorder:
+    """Stands for an engine, to find out what a bound Program hands it."""
+
+    def run(self, loaded: Any, entry: int, args: Sequence[int], rows: int) -> None:
+        self.args = list(args)
+
+
+@dataclass
+class Taken:
+    """One launch in all turns of the loops around it, and its time."""
+
+    members: list[Launch]
+    turns: int
+    milliseconds: float
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        return list(kernels_of(self.members))
+
+    @property
+    def kind(self) -> str:
+        """What sort of work it is."""
+        first = self.kernels[0]
+        if first.name.endswith("_pack"):
+            return "packed operands"
+        if len(self.kernels) > 1 or first.kind == "map":
+            return "maps and small kernels"
+        if first.kind == "contract":
+            return "contractions"
+        return "depthwise" if first.name.startswith("contract") else "reductions"
+
+    def text(self) -> str:
+        """What it does, shortened."""
+        kernels = self.kernels
+        flops = self.turns * sum(kernel.flops for kernel in kernels)
+        moved = sum(b.nbytes for k in kernels for b in (*k.reads(), *k.writes()))
+        numbers = f"{moved / 1e6:7.2f} MB {flops / self.milliseconds / 1e6:6.1f} GFLOP/s"
+        times = f" {self.turns} times" if self.turns > 1 else ""
+        lines = [line for member in self.members for line in member.text().splitlines()]
+        body = "\n      ".join(line[:160] for line in lines)
+        return f"{self.milliseconds:8.3f} ms{times} {numbers}  {body}"
+
+
+def pieces(launches: list[Launch], turns: int = 1) -> Iterator[tuple[list[Launch], int]]:
+    """Every group of launches in turn, those in loops with their number of turns. A loop yields
+    while only the group at hand is in it."""
+    for members in list(in_groups(launches)):
+        loop = members[0]
+        if not isinstance(loop, Loop):
+            yield members, turns
+            continue
+        body = list(loop.body)
+        for inner, times in pieces(body, turns * loop.length):
+            loop.body[:] = inner
+            yield [loop], times
+        loop.body[:] = body
+
+
+@dataclass
+class Part:
+    """A launch as a Program of its own."""
+
+    members: list[Launch]
+    turns: int
+    program: Program
+
+
+def parts_of(program: Program) -> list[Part]:
+    """Every launch of a Program's first entry, in order."""
+    target = WasmTarget(program.features)
+    whole = planned(program.graphs[0], target)
+    parts = []
+    for members, turns in pieces(whole.launches):
+        emitted = target.emit([replace(whole, launches=members)])
+        entry = replace(
+            program.entries[0],
+            arena=whole.arena,
+            scratch=emitted.scratch[0],
+            kernels=emitted.kernels[0],
+        )
+        alone = replace(program, entries=[entry], binary=emitted.binary)
+        first = members[0]
+        parts.append(Part(list(first.body if isinstance(first, Loop) else members), turns, alone))
+    return parts
+
+
+def arguments_of(bound: jit.Bound) -> list[int]:
+    """What a bound Program hands its engine."""
+    engine, recorder = bound.engine, _Recorder()
+    bound.engine = recorder
+    bound.run()
+    bound.engine = engine
+    return recorder.args
+
+
+def on_laptop(bound: jit.Bound, program: Program, rounds: int) -> list[Taken]:
+    """The least time of every launch of a Program that is bound, on the engine at hand."""
+    arguments, parts = arguments_of(bound), parts_of(program)
+    loaded = [bound.engine.load(part.program) for part in parts]
+    taken = [Taken(part.members, part.turns, float("inf")) for part in parts]
+    for _ in range(rounds):
+        for one, ready in zip(taken, loaded, strict=True):
+            start = time.thread_time()
+            bound.engine.run(ready, 0, arguments)
+            one.milliseconds = min(one.milliseconds, 1e3 * (time.thread_time() - start))
+    for ready in loaded:
+        bound.engine.unload(ready)
+    return taken
+
+
+def in_browser(bound: jit.Bound, program: Program, ms: float) -> list[Taken]:
+    """The same in headless Chromium, on a copy of what the buffers hold now."""
+    parts, graph = parts_of(program), program.graphs[0]
+    nodes = [*graph.inputs, *graph.state, *graph.outputs]
+    scalars = [argument.scalar for argument in graph.arguments]
+    image = bytearray(HEAP)
+    words = []
+
+    def placed(data: bytes) -> int:
+        image.extend(bytes(-len(image) % SPARE))
+        at = len(image)
+        image.extend(data + bytes(SPARE))
+        return at
+
+    for i, (word, node) in enumerate(zip(arguments_of(bound), nodes, strict=True)):
+        is_word = i < len(scalars) and scalars[i]
+        words.append(word if is_word else placed(bytes(bound.engine.read(word, node.nbytes))))
+    words += [placed(data) for data in program.entries[0].constants]
+    frame = {SLOTS + 4 * i: word for i, word in enumerate(words)}
+    frame[ARENA] = placed(b"")
+    scratch = max(part.program.entries[0].scratch for part in parts)
+    frame[SCRATCH] = frame[ARENA] + parts[0].program.entries[0].arena + SPARE
+    frame[SCRATCH_BYTES] = scratch
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"{i}.wasm" for i in range(len(parts))]
+        for name, part in zip(names, parts, strict=True):
+            Path(folder, name).write_bytes(part.program.binary)
+        Path(folder, "memory.bin").write_bytes(image)
+        Path(folder, "index.html").write_text("<!doctype html>")
+        with sync_playwright() as playwright, serve(folder, ISOLATION) as site:
+            browser = launch(playwright)
+            page = browser.new_page()
+            page.goto(site)
+            given = {
+                "names": names,
+                "frame": list(frame.items()),
+                "bytes": frame[SCRATCH] + scratch + PAGE,
+                "ms": ms,
+            }
+            least = page.evaluate(SCRIPT, given)
+            browser.close()
+    return [Taken(part.members, part.turns, t) for part, t in zip(parts, least, strict=True)]
+
+
+def show(name: str, taken: Sequence[Taken], listed: int) -> None:
+    """Print sums by kind of work, and what takes longest."""
+    total = sum(one.milliseconds for one in taken)
+    print(f"\n{name}: {total:.2f} ms in launches apart")
+    kinds: dict[str, list[Taken]] = {}
+    for one in taken:
+        kinds.setdefault(one.kind, []).append(one)
+    for kind, ones in kinds.items():
+        spent = sum(one.milliseconds for one in ones)
+        flops = sum(one.turns * kernel.flops for one in ones for kernel in one.kernels)
+        print(
+            f"  {100 * spent / total:5.1f} % {spent:8.3f} ms {len(ones):4} {kind}, "
+            f"{flops / spent / 1e6:.1f} GFLOP/s"
+        )
+    for one in sorted(taken, key=lambda one: -one.milliseconds)[:listed]:
+        print(f"  {100 * one.milliseconds / total:5.1f} % {one.text()}")
