@@ -223,6 +223,15 @@ class Function(encoder.FunctionCode):
             self._free.setdefault(local.TYPE, []).append(local.slot.index)
             local.code = DEAD
 
+    @contextmanager
+    def own_locals(self) -> Iterator[None]:
+        """Inside, no local is used again that was given back before."""
+        before, self._free = self._free, {}
+        yield
+        for kind, indices in self._free.items():
+            before.setdefault(kind, []).extend(indices)
+        self._free = before
+
     # Memory
 
     def store(self, address: I32 | int, value: Value[Any]) -> None:

@@ -8,9 +8,10 @@ elements are is in `elements.py`, what the operations are in `operations.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from tabgrad.ir.index import Atom, Div, Dyn, Index, Var
 from tabgrad.ir.kernel import Condition, Expr, Store
@@ -32,6 +33,9 @@ from tabgrad.targets.wasm.elements import (
 )
 from tabgrad.targets.wasm.mathlib import conversions
 from tabgrad.targets.wasm.operations import combine, constant, operation
+from tabgrad.targets.wasm.scheduling import in_turns
+
+T = TypeVar("T")
 
 
 class Evaluator:
@@ -121,6 +125,19 @@ class Evaluator:
                 found = tuple(found) if isinstance(found, tuple) else self.f.once(found)
             self._values[id(expr)] = found
             self._keep_alive.append(expr)
+        return found
+
+    def in_turns(
+        self, vector: Var | None, places: Sequence[I32], give: Callable[[], T], lanes: int = 0
+    ) -> list[T]:
+        """What `give` computes with `vector` at each of some places, side by side."""
+        found: list[T] = []
+
+        def at(place: I32) -> None:
+            with self.over(vector, place, lanes or self.width):
+                found.append(give())
+
+        in_turns(self.f, [partial(at, place) for place in places])
         return found
 
     def _compute(self, expr: Expr) -> V:

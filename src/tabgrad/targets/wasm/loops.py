@@ -23,21 +23,26 @@ from tabgrad.targets.wasm.builder import I32, Function, I32x4
 from tabgrad.targets.wasm.elements import LANES, lane_type, mask_for, truth, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
 from tabgrad.targets.wasm.mathlib import conversions
-from tabgrad.targets.wasm.operations import combine, constant
+from tabgrad.targets.wasm.operations import combine, constant, cost_of
+from tabgrad.targets.wasm.scheduling import constants_first
 
 CHUNK = 4096  # elements of a single loop that make one unit of work
 BLOCK = 1024  # elements that the lanes add up together before they join the block sums
 STEPS = 256  # elements that a lane adds up by itself, one by one, before they do
 UNROLL_SIZE = 64  # loops shorter than this are not unrolled
-UNROLL_COST = 40  # nor are bodies of more operations
+UNROLL_COST = 240  # nor are bodies of more instructions, about
+TURNS_COST = 16  # what is shorter need not be computed in turns
 
 
 def emit(f: Function, kernel: Kernel, bases: dict[int, I32], fma: bool) -> int:
     """Write the body of a map, reduce or scatter kernel; returns its number of units."""
     *_, begin, end = f.params
     if kernel.kind == "reduce":
-        return Reduction(f, kernel, bases, fma).emit(begin, end)
-    return _emit_map(f, kernel, bases, fma, begin, end)
+        units = Reduction(f, kernel, bases, fma).emit(begin, end)
+    else:
+        units = _emit_map(f, kernel, bases, fma, begin, end)
+    constants_first(f)
+    return units
 
 
 def takes_rows(kernel: Kernel) -> bool:
@@ -117,16 +122,14 @@ def _vectors(
     unroll, width = unroll_of([s.expr for s in stores], last), e.width
 
     def point(at: I32, lanes: int) -> None:
-        with f.scope(), e.over(vector, at, lanes):
-            _store_all(e, stores)
+        _points(e, vector, [at], lanes, stores)
 
     tail = last % width
     if start.constant is not None and stop.constant is not None:
         whole = stop.constant - start.constant - tail
         main = whole // (width * unroll) * width * unroll
         with f.loop_range(start, start + main, width * unroll) as i:
-            for u in range(unroll):
-                point(i + width * u, width)
+            _points(e, vector, [i + width * u for u in range(unroll)], width, stores)
         for at in range(start.constant + main, start.constant + whole, width):
             point(I32.const(at), width)
         if tail:
@@ -135,8 +138,7 @@ def _vectors(
     # Chunks are multiples of a vector, except for the end of the last one.
     end = f.let(stop - (stop & (width * unroll - 1)))
     with f.loop_range(start, end, width * unroll) as i:
-        for u in range(unroll):
-            point(i + width * u, width)
+        _points(e, vector, [i + width * u for u in range(unroll)], width, stores)
     if unroll > 1:
         whole_end = f.let(stop & -width)
         with f.loop_range(end, whole_end, width) as i:
@@ -149,30 +151,41 @@ def _vectors(
 def _from_to(e: Evaluator, vector: Var, start: I32, stop: I32, stores: Sequence[Store]) -> None:
     """The points from start to stop, wherever these are: full vectors, then one at a time."""
     f = e.f
-
-    def point(at: I32, lanes: int) -> None:
-        with f.scope(), e.over(vector, at, lanes):
-            _store_all(e, stores)
-
     unroll, width = unroll_of([s.expr for s in stores], vector.size), e.width
     for count in sorted({unroll, 1}, reverse=True):
         step = width * count
         end = f.let(start + ((stop - start) & -step))
         with f.loop_range(start, end, step) as i:
-            for u in range(count):
-                point(i + width * u, width)
+            _points(e, vector, [i + width * u for u in range(count)], width, stores)
         start = end
     with f.loop_range(start, stop) as i:
-        point(i, 1)
+        _points(e, vector, [i], 1, stores)
 
 
 def unroll_of(roots: Sequence[Expr], size: int) -> int:
     """How many vectors one trip of a loop computes."""
-    cost = sum(expr.op not in ("load", "const") for expr in walk(roots))
-    heavy = any(
-        expr.op in ("guard", "threefry", "pow", "sin", "cos", "tan") for expr in walk(roots)
-    )
-    return 4 if size >= UNROLL_SIZE and cost <= UNROLL_COST and not heavy else 1
+    if size < UNROLL_SIZE or any(expr.op == "guard" for expr in walk(roots)):
+        return 1
+    cost = cost_of(roots)
+    return 4 if cost <= UNROLL_COST else 2 if cost <= 2 * UNROLL_COST else 1
+
+
+def _points(
+    e: Evaluator, vector: Var | None, places: Sequence[I32], lanes: int, stores: Sequence[Store]
+) -> None:
+    """Vectors at some places of a loop: in turns where they take long, and nothing is combined."""
+    roots = [store.expr for store in stores]
+    together = all(store.combine == "set" for store in stores) and cost_of(roots) >= TURNS_COST
+    step = len(places) if together else 1
+    for first in range(0, len(places), step):
+        with e.f.scope():
+            now = places[first : first + step]
+            found = e.in_turns(vector, now, lambda: [e.value(root) for root in roots], lanes)
+            # All values first: a store may overwrite what another value reads at the same place.
+            for at, values in zip(now, found, strict=True):
+                with e.over(vector, at, lanes):
+                    for store, value in zip(stores, values, strict=True):
+                        e.store(store, value)
 
 
 def _store_all(e: Evaluator, stores: Sequence[Store]) -> None:
@@ -283,6 +296,19 @@ class Reduction:
         unroll = len(sums)
         tail = size % self.width if ends else 0
 
+        def main_loop(start: I32, stop: I32) -> None:
+            with f.loop_range(start, stop, self.width * unroll) as i:
+                places = [i + self.width * u for u in range(unroll)]
+                if self.arg or cost_of([self.body]) < TURNS_COST:
+                    for at, into in zip(places, sums, strict=True):
+                        point(at, self.width, into)
+                    return
+                with f.scope():
+                    # First all values, in turns: the sums do not depend on each other.
+                    values = e.in_turns(vector, places, lambda: self._value(self.width))
+                    for into, value in zip(sums, values, strict=True):
+                        self._join(into, value)
+
         def point(at: I32, lanes: int, into: Any) -> None:
             with f.scope(), e.over(vector, at, lanes):
                 self._join(into, self._value(lanes))
@@ -290,18 +316,14 @@ class Reduction:
         if start.constant is not None and stop.constant is not None:
             whole = stop.constant - start.constant - tail
             main = whole // (self.width * unroll) * self.width * unroll
-            with f.loop_range(start, start + main, self.width * unroll) as i:
-                for u in range(unroll):
-                    point(i + self.width * u, self.width, sums[u])
+            main_loop(start, start + main)
             places = range(start.constant + main, start.constant + whole, self.width)
             for u, at in enumerate(places):
                 point(I32.const(at), self.width, sums[u])
             if tail:
                 point(I32.const(stop.constant - tail), tail, sums[len(places)])
             return
-        with f.loop_range(start, stop, self.width * unroll) as i:
-            for u in range(unroll):
-                point(i + self.width * u, self.width, sums[u])
+        main_loop(start, stop)
 
     # Lanes across neighbouring outputs: each lane folds its own
 

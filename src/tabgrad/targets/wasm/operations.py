@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from tabgrad.dtypes import DType, float16, wrap
 from tabgrad.errors import NotSupportedError
-from tabgrad.ir.kernel import Expr
+from tabgrad.ir.kernel import Expr, walk
 from tabgrad.targets.wasm import mathlib
 from tabgrad.targets.wasm.builder import (
     I32,
@@ -56,8 +56,14 @@ def combine(e: Emitting, fold: str, x: V, y: V, dtype: DType) -> V:
     if fold not in ("max", "min"):
         raise AssertionError(fold)
     if dtype.is_float:
-        larger = mathlib.maximum if fold == "max" else mathlib.minimum
-        return larger(e.f, x, y)
+        # NaN wins. Of zeros that differ in sign the first is as good as the second.
+        y = e.f.once(y)
+        best = x.pmax(y) if fold == "max" else x.pmin(y)
+        return (best.bits() | (y != y)).view(type(x))
+    return _extreme_integer(e, fold, x, y, dtype)
+
+
+def _extreme_integer(e: Emitting, fold: str, x: V, y: V, dtype: DType) -> V:
     if dtype.kind == "b":
         return x | y if fold == "max" else x & y
     if dtype.itemsize == 8:
@@ -71,6 +77,25 @@ def operation(e: Emitting, expr: Expr) -> V:
     if rule is None:
         raise NotSupportedError(f"internal: the wasm target has no rule for {expr.op}")
     return rule(e, expr, *[e.value(arg) for arg in expr.args])
+
+
+# About how many instructions a primitive takes in 32-bit lanes, where that is more than a few.
+_COSTS = {
+    "exp": 20, "expm1": 25, "log": 30, "log1p": 40, "sin": 60, "cos": 60, "tan": 80, "tanh": 30,
+    "sigmoid": 25, "erf": 45, "atan2": 40, "pow": 150, "floordiv": 25, "mod": 60, "threefry": 130,
+}  # fmt: skip
+
+
+def cost_of(roots: Sequence[Expr]) -> int:
+    """About how many instructions it takes to compute expressions for one vector."""
+    cost = 0
+    for x in walk(roots):
+        if x.op in ("load", "const"):
+            continue
+        cost += _COSTS.get(x.op, 1) * (1 if x.dtype.itemsize < 8 else 2)
+        if x.dtype is float16:
+            cost += 10  # it is rounded
+    return cost
 
 
 Rule = Callable[..., V]
@@ -111,7 +136,19 @@ def _division(name: str, on_integer: Callable[..., V], on_long: Callable[..., V]
 
 
 def _extremum(fold: str) -> Rule:
-    return lambda e, x, a, b: combine(e, fold, a, b, x.dtype)
+    """The larger or the smaller; NaN when either is NaN; +0 is above -0."""
+
+    def rule(e: Emitting, x: Expr, a: V, b: V) -> V:
+        if not x.dtype.is_float:
+            return _extreme_integer(e, fold, a, b, x.dtype)
+        for value, limit, number in ((a, b, x.args[1]), (b, a, x.args[0])):
+            # One instruction, which gives its first operand where that is NaN, and no other zero.
+            if number.op == "const" and (number.value < 0 or number.value > 0):
+                return value.pmax(limit) if fold == "max" else value.pmin(limit)
+        larger = mathlib.maximum if fold == "max" else mathlib.minimum
+        return larger(e.f, a, b)
+
+    return rule
 
 
 def _compare(test: Callable[[V, V], V]) -> Rule:
