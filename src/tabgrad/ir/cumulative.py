@@ -80,7 +80,7 @@ def _product_vjp(x: Node, y: Node, g: Node) -> Node:
     walk = b.make(
         "scan",
         b.full(outer, 0, x.dtype),
-        b.permute(_shifted(x, 1, after=True), front),
+        b.permute(shifted(x, 1, after=True), front),
         b.permute(g, front),
         body=Graph([s, x_turn, g_turn], [new, new]),
         n_const=0,
@@ -89,10 +89,10 @@ def _product_vjp(x: Node, y: Node, g: Node) -> Node:
         reverse=True,
     )
     sums = b.permute(b.proj(walk, 1), (*range(1, len(outer) + 1), 0))
-    return b.mul(sums, _shifted(y, 1, after=False))
+    return b.mul(sums, shifted(y, 1, after=False))
 
 
-def _shifted(x: Node, fill: float, *, after: bool) -> Node:
+def shifted(x: Node, fill: float, *, after: bool) -> Node:
     """x moved by one place along its last axis, with `fill` in the place that becomes free: each
     element becomes the one after it, or the one before."""
     rank = len(x.shape)
@@ -115,7 +115,7 @@ def _extremum_vjp(y: Node, g: Node) -> Node:
         return g
     last = len(y.shape) - 1
     place = b.iota(y.shape, last, int32)
-    before = _shifted(y, 0, after=False)
+    before = shifted(y, 0, after=False)
     # From a NaN on everything is NaN, and the first has set it.
     known = b.make("or", b.eq(before, y), b.make("ne", before, before))
     same = b.make("and", known, b.lt(b.like(place, 0), place))

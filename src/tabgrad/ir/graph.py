@@ -252,6 +252,16 @@ def layer_scope(name: str) -> Iterator[None]:
         _layer_path.pop()
 
 
+@contextmanager
+def unlabelled() -> Iterator[None]:
+    """Nodes made inside carry no layer name, for graphs that are kept and used by others too."""
+    _layer_path.append("")
+    try:
+        yield
+    finally:
+        _layer_path.pop()
+
+
 def _origin() -> Origin:
     path = _layer_path[-1]
     if config.debug < 1 and not captures:

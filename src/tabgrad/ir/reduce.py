@@ -10,6 +10,7 @@ from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.batching import repeated, shifted, size_of
 from tabgrad.ir.graph import Aval, Node, Primitive, Rows, register
+from tabgrad.ir.product import product_of_others
 
 
 def kept_rows(rows: Rows, axes: Sequence[int]) -> Rows | None:
@@ -84,25 +85,7 @@ class Prod(Reduce):
         g, x, axes = grads[0], node.srcs[0], node.params["axes"]
         if g is None:
             return (None,)
-        # The product of the others is a quotient where they are not 0. Factors of 0 among them are
-        # kept as what they are, a sum of one or (s*s - q)/2 of two: both are 0, but not what more
-        # derivatives make of them. Right up to the third.
-        zero, one = b.like(x, 0), b.like(x, 1)
-        is_zero = b.eq(x, zero)
-        safe, nothing = b.select(is_zero, one, x), b.select(is_zero, x, zero)
-        rest = b.expand(b.reduce("reduce_prod", safe, axes), x.shape, axes)
-
-        def of_others(values: Node) -> Node:
-            return b.sub(b.expand(b.reduce("reduce_sum", values, axes), x.shape, axes), values)
-
-        quotient = b.div(rest, safe)
-        zeros = of_others(b.select(is_zero, one, zero))
-        total, squares = of_others(nothing), of_others(b.mul(nothing, nothing))
-        pair = b.scale(b.sub(b.mul(total, total), squares), 0.5)
-        others = zero
-        for count, product in ((2, pair), (1, total), (0, None)):
-            value = quotient if product is None else b.mul(quotient, product)
-            others = b.select(b.eq(zeros, b.like(x, count)), value, others)
+        others = product_of_others(x, tuple(axes))
         return (b.mul(b.expand(g, x.shape, axes), others),)
 
 
