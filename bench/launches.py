@@ -105,7 +105,9 @@ class Taken:
         kernels = self.kernels
         flops = self.turns * sum(kernel.flops for kernel in kernels)
         moved = sum(b.nbytes for k in kernels for b in (*k.reads(), *k.writes()))
-        numbers = f"{moved / 1e6:7.2f} MB {flops / self.milliseconds / 1e6:6.1f} GFLOP/s"
+        # A page's clock may not see a short one at all.
+        rate = flops / self.milliseconds / 1e6 if self.milliseconds else 0.0
+        numbers = f"{moved / 1e6:7.2f} MB {rate:6.1f} GFLOP/s"
         times = f" {self.turns} times" if self.turns > 1 else ""
         lines = [line for member in self.members for line in member.text().splitlines()]
         body = "\n      ".join(line[:160] for line in lines)
@@ -233,9 +235,10 @@ def show(name: str, taken: Sequence[Taken], listed: int) -> None:
     for kind, ones in kinds.items():
         spent = sum(one.milliseconds for one in ones)
         flops = sum(one.turns * kernel.flops for one in ones for kernel in one.kernels)
+        rate = flops / spent / 1e6 if spent else 0.0
         print(
             f"  {100 * spent / total:5.1f} % {spent:8.3f} ms {len(ones):4} {kind}, "
-            f"{flops / spent / 1e6:.1f} GFLOP/s"
+            f"{rate:.1f} GFLOP/s"
         )
     for one in sorted(taken, key=lambda one: -one.milliseconds)[:listed]:
         print(f"  {100 * one.milliseconds / total:5.1f} % {one.text()}")
