@@ -14,8 +14,8 @@ from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node as Node
+from tabgrad.ir.graph import checked_shape, make
 from tabgrad.ir.graph import layer_scope as layer_scope
-from tabgrad.ir.graph import make
 from tabgrad.packing import array_of, nest, pack_parts, product, unpack
 from tabgrad.realize import READ_OUTSIDE
 
@@ -339,6 +339,8 @@ def tensor(data: Any, shape: Sequence[int] | None = None, dtype: Any = None) -> 
         (4, 1)
     """
     want = None if dtype is None else dtypes.as_dtype(dtype)
+    if shape is not None:
+        shape = checked_shape("tensor", tuple(shape))
     if isinstance(data, Tensor):
         result = data if want is None else converted(data, want)
         if shape is None or tuple(shape) == result.shape:

@@ -176,7 +176,10 @@ class Conv(Primitive):
                 f"{list(x.shape)} and {list(w.shape)}"
             )
         if out_features % batch_groups or (groups > 1 and batch_groups > 1):
-            raise ShapeError("conv expected output features in equal batch groups, and no groups")
+            raise ShapeError(
+                f"conv expected output features in {batch_groups} equal batch groups, and no "
+                f"groups; received {out_features} features and {groups} groups"
+            )
         shape = [0] * len(out)
         shape[out[0]], shape[out[1]] = batch // batch_groups, out_features
         for i, n in enumerate(self.spatial(x, w, params)):
@@ -192,8 +195,9 @@ class Conv(Primitive):
             span = dilate(w.shape[rhs[2 + i]], params["rhs_dilation"][i])
             if n < span:
                 raise ShapeError(
-                    f"conv: a kernel reaching over {span} does not fit into {n} (padding included) "
-                    f"for {list(x.shape)} and {list(w.shape)}"
+                    f"conv expected a kernel that fits; received one that reaches over {span}, and "
+                    f"{span} does not fit into {n} (padding included), for {list(x.shape)} and "
+                    f"{list(w.shape)}"
                 )
             sizes.append((n - span) // params["strides"][i] + 1)
         return sizes

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabgrad.dtypes import int32
-from tabgrad.ir.graph import Aval, Node, Primitive, Rows, register
+from tabgrad.ir.graph import Aval, Node, Primitive, Rows, checked_shape, register
 
 
 class _Leaf(Primitive):
     family = "leaf"
 
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
-        return (Aval(params["shape"], params["dtype"]),)
+        return (Aval(checked_shape(self.name, params["shape"]), params["dtype"]),)
 
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         return ()

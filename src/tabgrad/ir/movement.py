@@ -12,7 +12,7 @@ from tabgrad.dtypes import bool_
 from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.batching import all_batched, repeated, shifted, size_of
-from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, register
+from tabgrad.ir.graph import Aval, Node, Primitive, Rows, RowsMixedError, checked_shape, register
 
 
 class Movement(Primitive):
@@ -38,8 +38,8 @@ class Reshape(Movement):
     name = "reshape"
 
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
-        shape, old = params["shape"], srcs[0].shape
-        if _product(shape) != _product(old) or any(n < 0 for n in shape):
+        shape, old = checked_shape(self.name, params["shape"]), srcs[0].shape
+        if _product(shape) != _product(old):
             raise ShapeError(
                 f"reshape expected a shape of {_product(old)} elements for {list(old)}; received "
                 f"{list(shape)}"
@@ -109,12 +109,16 @@ class Broadcast(Movement):
     name = "broadcast"
 
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
-        shape, dims, old = params["shape"], params["dims"], srcs[0].shape
+        shape = checked_shape(self.name, params["shape"])
+        dims, old = params["dims"], srcs[0].shape
         fits = len(dims) == len(old) and list(dims) == sorted(set(dims))
         if not fits or any(
             not 0 <= d < len(shape) or old[i] not in (1, shape[d]) for i, d in enumerate(dims)
         ):
-            raise ShapeError(f"cannot broadcast {list(old)} to {list(shape)} along axes {dims}")
+            raise ShapeError(
+                f"broadcast expected sizes of 1 or of the result along axes {dims}; received "
+                f"{list(old)} to {list(shape)}"
+            )
         return (Aval(shape, srcs[0].dtype),)
 
     def repeated(self, node: Node) -> tuple[int, ...]:
@@ -155,7 +159,8 @@ class BroadcastLike(Movement):
         dims = params["dims"]
         if x.shape != tuple(like.shape[d] for d in dims):
             raise ShapeError(
-                f"cannot broadcast {list(x.shape)} to {list(like.shape)} along axes {dims}"
+                f"broadcast_like expected the sizes of {list(like.shape)} along axes {dims}; "
+                f"received {list(x.shape)}"
             )
         return (Aval(like.shape, x.dtype),)
 
@@ -201,14 +206,20 @@ class Pad(Movement):
             not len(low) == len(high) == len(interior) == len(x.shape)
             or min(interior, default=0) < 0
         ):
-            raise ShapeError(f"pad expected {len(x.shape)} entries for {list(x.shape)}")
+            raise ShapeError(
+                f"pad expected {len(x.shape)} entries for {list(x.shape)} in low, high and interior "
+                f"(at least 0); received {low}, {high} and {interior}"
+            )
         shape = tuple(
             lo + hi + n + max(n - 1, 0) * i
             for n, lo, hi, i in zip(x.shape, low, high, interior, strict=True)
         )
         if min(shape, default=0) < 0:
-            raise ShapeError(f"pad of {list(x.shape)} by {low}, {high} leaves less than nothing")
-        return (Aval(shape, x.dtype),)
+            raise ShapeError(
+                f"pad expected to leave sizes of at least 0; received {low}, {high} for "
+                f"{list(x.shape)}, which leaves less than nothing"
+            )
+        return (Aval(checked_shape(self.name, shape), x.dtype),)
 
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         g = grads[0]
@@ -267,7 +278,7 @@ class Slice(Movement):
                 f"{list(shape)}; received {start}, {stop}, {step}"
             )
         sizes = tuple((hi - lo + s - 1) // s for lo, hi, s in zip(start, stop, step, strict=True))
-        return (Aval(sizes, srcs[0].dtype),)
+        return (Aval(checked_shape(self.name, sizes), srcs[0].dtype),)
 
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         g = grads[0]

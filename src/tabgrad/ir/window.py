@@ -34,7 +34,8 @@ class Window(Primitive):
             # An axis of no elements that is not pooled (an empty batch) stays one.
             if n + lo + hi < span and (n, w) != (0, 1):
                 raise ShapeError(
-                    f"{self.name}: a window of {span} does not fit into {n} + padding {lo}, {hi}"
+                    f"{self.name} expected a window that fits; received a window of {span}, "
+                    f"which does not fit into {n} + padding {lo}, {hi}"
                 )
             sizes.append((n + lo + hi - span) // s + 1)
         return (Aval(tuple(sizes), self.result(srcs[0])),)
@@ -138,7 +139,10 @@ def _spread(g: Node, x: Node, p: Mapping[str, Any]) -> Node:
 def _deliver(g: Node, at: Node, x: Node, p: Mapping[str, Any]) -> Node:
     """Cotangents put at the flat indices `at` of x (added where windows overlap)."""
     if x.size >= 2**31:
-        raise NotSupportedError("the gradient of pooling over 2**31 elements or more")
+        raise NotSupportedError(
+            "the gradient of pooling expected fewer than 2**31 elements; received "
+            f"{list(x.shape)}. Pool parts of the batch"
+        )
     tiles = all(
         w == s and (lo, hi) == (0, 0) and d == 1 and n == o * s
         for n, o, w, s, (lo, hi), d in zip(

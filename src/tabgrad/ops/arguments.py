@@ -120,9 +120,10 @@ def on_products(*names: str) -> Callable[[Function], Function]:
             if not _any_complex(args, kwargs):
                 return function(*args, **kwargs)
             bound = inspect.signature(function).bind(*args, **kwargs)
-            values = [bound.arguments[name] for name in names]
-            i = next(i for i, value in enumerate(values) if is_complex(value))
-            return _apart(bound, names[i], values[i], either)
+            for name in names:
+                if is_complex(bound.arguments[name]):
+                    return _apart(bound, name, bound.arguments[name], either)
+            return function(*args, **kwargs)
 
         return either  # type: ignore[return-value]
 

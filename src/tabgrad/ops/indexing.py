@@ -96,7 +96,7 @@ def plan(shape: Sequence[int], index: Any) -> Plan:
             advanced.append(position)
             place = len(out) - len(axes) if place is None else place
             if not -n <= item < n:
-                raise RangeError(f"index {item} is out of range for axis {axis} of size {n}")
+                raise _no_such(item, axis, n)
             start.append(item % n)
             stop.append(item % n + 1)
             step.append(1)
@@ -204,6 +204,13 @@ def _places(mask: Node, shape: Sequence[int]) -> list[Any]:
     return places
 
 
+def _no_such(index: Any, axis: int, n: int) -> RangeError:
+    valid = f"an index from {-n} to {n - 1}" if n else "no index"
+    return RangeError(
+        f"expected {valid} for axis {axis} of size {n}; received {index}, which is out of range"
+    )
+
+
 def index_array(item: Any, n: int, axis: int) -> Node:
     """Integers as int32 indices from 0; checked where their values are at hand."""
     if isinstance(item, list) and not item:
@@ -212,11 +219,11 @@ def index_array(item: Any, n: int, axis: int) -> Node:
     if not node.dtype.is_integer:
         raise DtypeError(f"expected integers as an index; received {node.dtype.name}")
     if n == 0 and node.size:
-        raise RangeError(f"an index is out of range for axis {axis} of size 0")
+        raise _no_such("one", axis, n)
     if not isinstance(item, (Tensor, Variable)):
         for i in unpack([realize.read(node)], node.dtype):
             if not -n <= i < n:
-                raise RangeError(f"index {i} is out of range for axis {axis} of size {n}")
+                raise _no_such(i, axis, n)
     low, high = dtypes.limits(node.dtype)
     if high > dtypes.limits(int32)[1]:  # what does not fit is out of range, and stays so
         node = make("min", node, b.like(node, min(n, high)))

@@ -43,7 +43,10 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
         for n in shape:
             known *= 1 if n == -1 else n
         if known == 0 or node.size % known:
-            raise ShapeError(f"reshape cannot compute -1 in {shape} for shape {list(node.shape)}")
+            raise ShapeError(
+                f"reshape expected sizes whose product divides {node.size} beside -1; received "
+                f"{shape} for shape {list(node.shape)}"
+            )
         shape[shape.index(-1)] = node.size // known
     return Tensor(b.reshape(node, shape))
 
@@ -191,7 +194,10 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     node = node_of(x)
     want = tuple(shape)
     if broadcast_shapes("broadcast_to", node.shape, want) != want:
-        raise ShapeError(f"broadcast_to cannot take {list(node.shape)} to {list(want)}")
+        raise ShapeError(
+            f"broadcast_to expected a shape that {list(node.shape)} broadcasts to; received "
+            f"{list(want)}"
+        )
     return Tensor(spread(node, want))
 
 
@@ -250,9 +256,10 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     where = axis_of("split", axis, len(node.shape))
     n = node.shape[where]
     if isinstance(indices_or_sections, int):
-        if n % indices_or_sections:
+        if indices_or_sections < 1 or n % indices_or_sections:
             raise ShapeError(
-                f"split expected a size divisible by {indices_or_sections}; received {n}"
+                "split expected a number of parts of at least 1 that divides the size; received "
+                f"{indices_or_sections} for {n}"
             )
         size = n // indices_or_sections
         edges = list(range(0, n + 1, size)) if size else [0] * (indices_or_sections + 1)

@@ -128,7 +128,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in parts
     if origin in (Sequence, list, tuple):
         if not isinstance(value, (list, tuple, range)):
-            return bool(getattr(value, "shape", ()))
+            kind = getattr(getattr(value, "dtype", None), "kind", "")
+            return bool(getattr(value, "shape", ())) and (int not in parts or kind in tuple("iu"))
         return not parts or origin is tuple or all(_fits(item, parts[0]) for item in value)
     if origin is Callable or hint is Callable:
         return callable(value)
