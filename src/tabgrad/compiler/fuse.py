@@ -140,7 +140,7 @@ class _Fusion:
             if key in self.stored or costs[key] < RECOMPUTE:
                 continue
             if len(reached) > 1 or any(self._repeats(user, node) for user in self.users[key]):
-                self.stored.add(key)
+                self.stored.add(id(self._without_border(node)))
         # The costs above counted everything below as recomputed; nodes that turned out cheap now
         # that their sources are stored need not be.
         real = self._costs(capped=True)
@@ -166,6 +166,15 @@ class _Fusion:
             p = user.params
             return any(w > s for w, s in zip(p["window"], p["strides"], strict=True))
         return name in ("gather", "dynamic_slice") and user.srcs[0] is node
+
+    def _without_border(self, node: Node) -> Node:
+        """What is stored for a window: a border or holes around it (but for the last axis, where
+        vectors are) cost less than the memory they would fill."""
+        users = self.users[id(node)]
+        p = node.params
+        if node.prim.name != "pad" or len(users) > 1 or users[0].prim.name != "window_reduce":
+            return node
+        return node if p["low"][-1] or p["high"][-1] or p["interior"][-1] else node.srcs[0]
 
     def _costs(self, capped: bool) -> dict[int, int]:
         """Cost of one element of each node; with `capped`, stored nodes cost nothing to use."""

@@ -21,6 +21,7 @@ from tabgrad.compiler.collapse import collapse
 from tabgrad.ir.index import Index, Var, flatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store
 from tabgrad.targets.wasm.builder import I32, Function
+from tabgrad.targets.wasm.extremes import Extreme, Place
 from tabgrad.targets.wasm.loops import Reduction, along_inner
 from tabgrad.targets.wasm.matrix import stride
 from tabgrad.targets.wasm.microkernel import REGISTERS
@@ -48,6 +49,15 @@ MIN_STEPS = 8192  # a kernel of fewer is done before longer code is compiled
 def few(kernel: Kernel) -> bool:
     """Whether a fold has so few steps that they can be unrolled."""
     return math.prod(v.size for v in kernel.inner) <= MAX_TAPS
+
+
+def leaves_out_holes(kernel: Kernel) -> bool:
+    """Whether a contraction will be done by taps, all phases of a stride at once."""
+    loops = [v for v in kernel.space if v.size != 1]
+    if kernel.kind != "contract" or not loops or not few(kernel):
+        return False
+    steps = math.prod(v.size for v in (*loops, *kernel.inner))
+    return steps >= MIN_STEPS and kernel.roles[loops[-1]] == "g"
 
 
 def of(kernel: Kernel, fma: bool) -> Taps | None:
@@ -98,9 +108,8 @@ class Taps(Tiling):
         self.shares = False  # whether outputs of a tile have inputs in common
         along = self._loop_of_tiles(rest)
         self.outer = [v for v in rest if v != along]
-        running = 2 if self.in_blocks or kernel.fold.startswith("arg") else 1
         others = 1 + (kernel.inner[-1].size if self.products else 1) + (not fma)
-        self.cut(kernel.inner, along, max((REGISTERS - others) // running, 4))
+        self.cut(kernel.inner, along, max((REGISTERS - others) // self.running, 4))
         if not self.pieces:
             # One output at a time, whose taps are asked for.
             self.pieces = [Piece(0, along.size, 1, 1)]
@@ -122,8 +131,28 @@ class Taps(Tiling):
         kernel = self.kernel
         return kernel.fold == "sum" and self.roots[0].dtype.is_float and len(kernel.inner) > 1
 
+    @property
+    def places(self) -> bool:
+        """Whether places of values are looked for."""
+        return self.kernel.fold.startswith("arg")
+
+    @property
+    def extreme(self) -> bool:
+        """Whether the largest or smallest of floats is looked for."""
+        return self.kernel.fold in ("max", "min") and self.roots[0].dtype.is_float
+
+    @property
+    def running(self) -> int:
+        """Registers for the running values of one output."""
+        return 2 if self.in_blocks or self.places or self.extreme else 1
+
     def fits(self) -> bool:
         kernel = self.kernel
+        for root in self.roots[1:]:  # a place is a number that advances evenly
+            inside = root.args[0] if root.op == "guard" else root
+            along = [*kernel.inner, self.along]
+            if inside.index is None or any(inside.index.coefficient(v) is None for v in along):
+                return False
         by_rows = kernel.group is not None and kernel.group.kind == "rows"
         worth = self.shares or bool(self.guards) or len(kernel.inner) > 1
         return worth and (bool(self.outer) or not by_rows) and super().fits()
@@ -217,7 +246,7 @@ class _Row(Reduction):
         tail = size % self.width
         with f.loop_range(0, -(-size // self.width) * self.width, self.width) as lane:
             with f.scope(), e.over(taps.lanes, lane, self.width):
-                totals = [self._new() for _ in range(piece.turns)]
+                totals = [self._begin() for _ in range(piece.turns)]
                 self._fold(groups, totals)
                 e.group = len(groups)
                 if not tail:
@@ -238,13 +267,16 @@ class _Row(Reduction):
             for s in self.kernel.stores
         ]
 
+    def _begin(self) -> Any:
+        if self.taps.places:
+            return Place(self.f, self.kernel, self.e.fma)
+        return Extreme(self.f, self.kernel, self.e.fma) if self.taps.extreme else self._new()
+
     def _fold(self, groups: Sequence[Group], totals: list[Any]) -> None:
         """All steps into the running values."""
-        f, e = self.f, self.p
-        in_blocks = self.taps.in_blocks
-        sums = [self._new() for _ in totals] if in_blocks else totals
-        per = 2 if in_blocks or self.arg else 1
-        room = REGISTERS - per * len(totals) - (not self.e.fma) - 2 * self.arg
+        f, e, taps = self.f, self.p, self.taps
+        sums = [self._new() for _ in totals] if taps.in_blocks else totals
+        room = REGISTERS - taps.running * len(totals) - (not e.fma)
         for number, group in enumerate(groups):
             e.group = number
             with ExitStack() as stack:
@@ -254,13 +286,29 @@ class _Row(Reduction):
                 stack.enter_context(e.fresh())
                 registers = Registers(e, group.steps, room)
                 for step in group.steps:
-                    new = registers.values(step)
-                    self._join(sums[step.into], new if len(new) > 1 else new[0])
+                    into, new = sums[step.into], registers.values(step)
+                    if isinstance(into, Place):
+                        assert step.place is not None
+                        into.join(new[0], step.place.const, not group.conditions)
+                    elif isinstance(into, Extreme):
+                        into.join(new[0])
+                    else:
+                        self._join(into, new if taps.products else new[0])
             ends = number + 1 == len(groups) or groups[number + 1].block != group.block
-            if in_blocks and ends:
+            if taps.in_blocks and ends:
                 for total, one in zip(totals, sums, strict=True):
                     self._join(total, one)
                     self._reset(one)
+        for output, total in enumerate(totals):
+            if isinstance(total, Extreme):
+                totals[output] = total.value()
+            elif isinstance(total, Place):
+                totals[output] = total.value(self._start_of_places(groups))
+
+    def _start_of_places(self, groups: Sequence[Group]) -> Any:
+        """The part of places that all steps have in common."""
+        places = [step.place for group in groups for step in group.steps if step.place]
+        return self.e.index_lanes(Index(0, places[0].terms) if places else Index())
 
     def _finish(self, stores: Sequence[Sequence[Store]], totals: Sequence[Any], lanes: int) -> None:
         """The epilogue of each output of a tile."""
@@ -272,7 +320,7 @@ class _Row(Reduction):
                 e.reach(store.buffer, store.index)
             for each, total in zip(stores, totals, strict=True):
                 with f.scope(), e.fresh():
-                    e.acc = total[1] if self.arg else total
+                    e.acc = total
                     values = [e.value(store.expr) for store in each]
                     for store, value in zip(each, values, strict=True):
                         e.store(store, value)

@@ -78,7 +78,7 @@ class WasmTarget:
                 result.append(launch)
                 continue
             accumulate_wide(launch)
-            for phase in in_phases(launch):
+            for phase in [launch] if taps.leaves_out_holes(launch) else in_phases(launch):
                 if phase.kind != "contract":
                     result.append(collapse(phase))
                     continue

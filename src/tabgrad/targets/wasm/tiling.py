@@ -47,12 +47,14 @@ def narrow(kernel: Kernel) -> bool:
 
 
 def merges_lanes(kernel: Kernel) -> bool:
-    """Whether results are neighbours across the last two loops and the last is shorter than a
+    """Whether results are neighbours across groups and what is in each, which is shorter than a
     vector, as with a few filters for each group of channels."""
-    outer, last = kernel.space[-2:] if len(kernel.space) > 2 else (None, None)
-    if outer is None or last is None or not last.size or width_of(kernel) % last.size:
+    if len(kernel.space) < 3:
         return False
-    return all(
+    outer, last = kernel.space[-2:]
+    if (kernel.roles.get(outer), kernel.roles.get(last)) != ("g", "n") or not last.size:
+        return False
+    return width_of(kernel) % last.size == 0 and all(
         (s.index.coefficient(last), s.index.coefficient(outer)) == (1, last.size)
         for s in kernel.stores
     )
@@ -223,11 +225,14 @@ class Tiling:
                 if self.is_nothing(values):
                     continue
                 position = value_at(moving, {self.along: at.const})
-                parts = values[0].args if self.products else tuple(values)
-                yield tuple(open_), number, turn, Step(0, 0, position, parts)
+                parts = values[0].args if self.products else (values[0],)
+                place = values[1].index if len(values) > 1 else None
+                yield tuple(open_), number, turn, Step(0, 0, position, parts, place)
 
 
 def _is(x: Expr, constant: Expr) -> bool:
+    while x.op == "cast":
+        (x,) = x.args
     return x.op == "const" and bool(x.value == constant.value)
 
 

@@ -102,13 +102,14 @@ MAX_APART = 4  # elements from lane to lane; whole vectors are loaded and what i
 
 @dataclass(eq=False)
 class Step:
-    """What is folded into one running value: the factors of a product, a value, or a value and its
-    index. `at` is where in memory it comes from, for the order of steps."""
+    """What is folded into one running value: a value or the factors of a product. `at` is where in
+    memory it comes from, for the order of steps."""
 
     into: int
     order: int  # among the steps into the same value
     at: int
     parts: tuple[Expr, ...]
+    place: Index | None = None  # that belongs to the value, where places are looked for
 
 
 @dataclass
@@ -340,11 +341,17 @@ def accesses(roots: Sequence[Expr], e: Points) -> list[tuple[Buffer, Index]]:
 
 
 def shared_loads(roots: Sequence[Expr]) -> list[Expr]:
-    """Loads that several of the expressions have in common."""
+    """Loads that several of the expressions have in common, those inside guards excepted."""
     count: dict[int, int] = {}
     found: dict[int, Expr] = {}
     for root in roots:
-        for x in walk([root]):
+        pending, seen = [root], set[int]()
+        while pending:
+            x = pending.pop()
+            if id(x) in seen or x.op == "guard":
+                continue
+            seen.add(id(x))
+            pending += x.args
             if x.op == "load":
                 count[id(x)] = count.get(id(x), 0) + 1
                 found[id(x)] = x
