@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Error, sync_playwright
 
+from bench.server import Server, serve
 from tools.browser import launch
-from tools.static_server import serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
@@ -35,8 +35,8 @@ class Contest:
     """A running browser and the servers its pages come from."""
 
     browser: Browser
-    plain: str
-    isolated: str
+    plain: Server
+    isolated: Server
 
     def open(
         self, page: str, query: Mapping[str, str], *, isolated: bool = False, script: str = ""
@@ -48,7 +48,7 @@ class Contest:
             made.add_init_script(script)
         entrant = Entrant(context, made)
         site = self.isolated if isolated else self.plain
-        made.goto(f"{site}pages/{page}.html?{urlencode(query)}", wait_until="commit")
+        made.goto(f"{site.address}pages/{page}.html?{urlencode(query)}", wait_until="commit")
         made.wait_for_function("'bench' in globalThis", timeout=30_000)
         return entrant
 

@@ -144,6 +144,22 @@ def _wanted(workload: Workload, row: Row, rows: Mapping[str, Row]) -> str:
         verdict = "unknown" if found is None else f"{found:.2f}" if found >= times else "MISSED"
         verdict = f"MISSED, {found:.2f}" if verdict == "MISSED" else verdict
         parts.append(f"{times:.3g} {library}: {verdict}")
+    part = fraction(workload, row)
+    if workload.of_peak is not None and part is not None:
+        reached = part >= workload.of_peak
+        parts.append(f"{workload.of_peak:.0%} of peak: {'' if reached else 'MISSED, '}{part:.0%}")
+    if workload.either and any("MISSED" not in each for each in parts):
+        parts = [each.replace("MISSED, ", "") for each in parts]
+        parts = [" or ".join(parts)]
+    own = row["contestants"].get("tabgrad", {}).get("median")
+    if workload.at_most is not None and own is not None:
+        verdict = f"{own:.3g}" if own <= workload.at_most else f"MISSED, {own:.3g}"
+        parts.append(f"at most {workload.at_most:g} {workload.unit or 'ms'}: {verdict}")
+    twice = row["contestants"].get("tabgrad-2t", {}).get("median")
+    if workload.two_threads is not None and own is not None and twice is not None:
+        times = own / twice
+        verdict = f"{times:.2f}" if times >= workload.two_threads else f"MISSED, {times:.2f}"
+        parts.append(f"{workload.two_threads:g} by a second thread: {verdict}")
     if workload.beside is not None:
         name, part = workload.beside
         own, other = (

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,16 +64,17 @@ class Site:
         folder = self.folder / "workloads" / workload.folder
         folder.mkdir(parents=True)
         arrays = workload.arrays()
-        described = []
-        with open(folder / "arrays.bin", "wb") as file:
-            for name, array in arrays.items():
-                at = {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
-                described.append({**at, "offset": file.tell()})
-                file.write(np.ascontiguousarray(array).tobytes())
+        described: dict[str, list[dict[str, Any]]] = {"inputs": [], "constants": []}
+        for kind, entries in described.items():
+            with open(folder / f"{kind}.bin", "wb") as file:
+                for name, array in arrays.items():
+                    if (name in workload.constants) == (kind == "constants"):
+                        at = {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+                        entries.append({**at, "offset": file.tell()})
+                        file.write(np.ascontiguousarray(array).tobytes())
         task = {
             "kind": workload.kind,
             "parameters": dict(workload.parameters),
-            "constants": sorted(workload.constants),
             "repeats": workload.repeats,
             "arrays": described,
         }

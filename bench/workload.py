@@ -27,6 +27,10 @@ class Workload:
         group: the row of the table of targets that it belongs to.
         wanted: how many times faster tabgrad has to be than "best", the fastest peer, or than a
             library by its name in bench/contestants.py.
+        of_peak: the part of the machine's peak, or of a copy's speed, that is wanted.
+        either: whether `of_peak` or `wanted` is enough.
+        at_most: milliseconds (or what `unit` says) that are wanted at most.
+        unit: what the figures are when they are no times.
         beside: another workload, and the part of its rate that is wanted at least.
         arrays: makes inputs and weights from fixed seeds, in tabgrad's layout (channels last).
         functions: tabgrad's compiled functions by name, each called once. An operation is "main".
@@ -42,6 +46,7 @@ class Workload:
         check: for results that may differ, such as random numbers: given the pages' sample, says
             what is wrong with it, or nothing.
         threaded: whether the contestants run with two threads, too.
+        two_threads: how many times faster they are wanted to make tabgrad.
         cannot: contestants' libraries that lack something, with the reason.
     """
 
@@ -51,6 +56,10 @@ class Workload:
     arrays: Callable[[], Arrays]
     functions: Callable[[Arrays], Mapping[str, Any]]
     wanted: Mapping[str, float] = field(default_factory=dict)
+    of_peak: float | None = None
+    either: bool = False
+    at_most: float | None = None
+    unit: str = ""
     beside: tuple[str, float] | None = None
     constants: frozenset[str] = frozenset()
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -63,6 +72,7 @@ class Workload:
     graph: Callable[[Arrays, int], bytes] | None = None
     check: Callable[[Array], str | None] | None = None
     threaded: bool = False
+    two_threads: float | None = None
     cannot: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -72,6 +82,8 @@ class Workload:
 
     def rate(self, ms: float) -> tuple[float, str]:
         """What a time through in `ms` amounts to, with its unit."""
+        if self.unit:
+            return ms, self.unit
         if self.flops:
             return self.flops / ms / 1e6, "GFLOP/s"
         if self.nbytes:

@@ -68,7 +68,7 @@ const KERNEL_BACK = [2, 3, 1, 0];
 
 /** @type {Record<string, (task: Task) => any>} */
 const KINDS = {
-  product({ arrays, parameters, repeats }) {
+  product({ inputs, constants, parameters, repeats }) {
     const { numpy: np } = jax;
     const turn = (/** @type {string} */ name, /** @type {any} */ x) =>
       parameters.turned.includes(name) ? np.matrixTranspose(x) : x;
@@ -80,17 +80,17 @@ const KINDS = {
       rights.forEach((right) => right.dispose());
       return value;
     };
-    return again(Object.values(arrays).map(array), chain, { repeats });
+    return again(Object.values({ ...inputs, ...constants }).map(array), chain, { repeats });
   },
 
-  convolution({ arrays, parameters }) {
-    const given = [turned(arrays.x, TO_FIRST), kernelOf(arrays.kernel, parameters)];
+  convolution({ inputs, constants, parameters }) {
+    const given = [turned(inputs.x, TO_FIRST), kernelOf(constants.kernel, parameters)];
     const body = (/** @type {any[]} */ ...x) => convolve(parameters, x[0], x[1]);
     return again(given, body, { order: TO_LAST });
   },
 
-  convolution_by_input({ arrays, parameters }) {
-    const [dy, kernel] = [turned(arrays.dy, TO_FIRST), kernelOf(arrays.kernel, parameters)];
+  convolution_by_input({ inputs, parameters }) {
+    const [dy, kernel] = [turned(inputs.dy, TO_FIRST), kernelOf(inputs.kernel, parameters)];
     const shape = TO_FIRST.map((axis) => parameters.image[axis]);
     const body = (/** @type {any} */ dy, /** @type {any} */ kernel) => {
       const forward = (/** @type {any} */ x) => convolve(parameters, x, kernel.ref);
@@ -104,8 +104,8 @@ const KINDS = {
     return again([dy, kernel], body, { order: TO_LAST });
   },
 
-  convolution_by_kernel({ arrays, parameters }) {
-    const [dy, x] = [turned(arrays.dy, TO_FIRST), turned(arrays.x, TO_FIRST)];
+  convolution_by_kernel({ inputs, parameters }) {
+    const [dy, x] = [turned(inputs.dy, TO_FIRST), turned(inputs.x, TO_FIRST)];
     const order = parameters.depthwise ? [2, 3, 0, 1] : KERNEL;
     const shape = order.map((axis) => parameters.kernel[axis]);
     const body = (/** @type {any} */ dy, /** @type {any} */ x) => {
@@ -120,26 +120,26 @@ const KINDS = {
     return again([dy, x], body, { order: parameters.depthwise ? [2, 3, 0, 1] : KERNEL_BACK });
   },
 
-  chain({ arrays }) {
+  chain({ inputs }) {
     const { numpy: np, nn } = jax;
     const body = (/** @type {any} */ x) => {
       return np.maximum(x.ref.mul(1.5).add(0.25), 0).mul(nn.sigmoid(x));
     };
-    return again([array(arrays.x)], body);
+    return again([array(inputs.x)], body);
   },
 
-  softmax: ({ arrays }) =>
-    again([array(arrays.x)], (/** @type {any} */ x) => jax.nn.softmax(x)),
+  softmax: ({ inputs }) =>
+    again([array(inputs.x)], (/** @type {any} */ x) => jax.nn.softmax(x)),
 
-  layer_norm: ({ arrays, parameters }) =>
-    again([array(arrays.x)], (/** @type {any} */ x) => normalized(x, parameters.epsilon)),
+  layer_norm: ({ inputs, parameters }) =>
+    again([array(inputs.x)], (/** @type {any} */ x) => normalized(x, parameters.epsilon)),
 
-  sum: ({ arrays }) => again([array(arrays.x)], (/** @type {any} */ x) => x.sum()),
+  sum: ({ inputs }) => again([array(inputs.x)], (/** @type {any} */ x) => x.sum()),
 
-  transpose: ({ arrays }) =>
-    again([array(arrays.x)], (/** @type {any} */ x) => jax.numpy.transpose(x)),
+  transpose: ({ inputs }) =>
+    again([array(inputs.x)], (/** @type {any} */ x) => jax.numpy.transpose(x)),
 
-  sort: ({ arrays }) => again([array(arrays.x)], (/** @type {any} */ x) => jax.numpy.sort(x)),
+  sort: ({ inputs }) => again([array(inputs.x)], (/** @type {any} */ x) => jax.numpy.sort(x)),
 
   normal({ parameters }) {
     const { random } = jax;
@@ -147,7 +147,7 @@ const KINDS = {
     return again([random.key(1)], body);
   },
 
-  small_products({ arrays: { x, w } }) {
+  small_products({ inputs: { x }, constants: { w } }) {
     const count = w.shape[0];
     const weights = Array.from({ length: count }, (_, i) => {
       return array({ data: w.data.slice(16 * i, 16 * i + 16), shape: [4, 4] });
@@ -158,7 +158,7 @@ const KINDS = {
     return again([array(x), ...weights], body);
   },
 
-  adds({ arrays, parameters }) {
+  adds({ inputs, parameters }) {
     // All in one function are more than its compiler can follow before the stack is full.
     const atOnce = 100;
     const f = jax.jit((/** @type {any} */ x, /** @type {any} */ one) => {
@@ -166,11 +166,11 @@ const KINDS = {
       one.dispose();
       return x;
     });
-    const [x, one] = [array(arrays.x), array(arrays.one)];
+    const [x, one] = [array(inputs.x), array(inputs.one)];
     const result = async () => {
       let value = x.ref;
       for (let i = 0; i < parameters.steps; i += atOnce) value = f(value, one.ref);
-      return { data: await value.data(), shape: arrays.x.shape };
+      return { data: await value.data(), shape: inputs.x.shape };
     };
     return {
       async step(/** @type {number} */ n) {
@@ -279,16 +279,16 @@ function convolve(parameters, x, kernel) {
  * @param {string[]} layers
  * @param {(w: Record<string, any>, x: any) => any} logits
  */
-async function training({ arrays, constants, parameters }, layers, logits) {
+async function training({ inputs, constants, parameters }, layers, logits) {
   const { numpy: np, nn, tree } = jax;
-  const names = Object.keys(arrays).filter((name) => constants.has(name));
-  const image = arrays.x.shape.length === 4;
+  const names = Object.keys(constants);
+  const image = inputs.x.shape.length === 4;
   let weights = names.map((name) => weightOf(name));
   let means = weights.map((each) => np.zeros(each.shape));
   let squares = weights.map((each) => np.zeros(each.shape));
   let time = np.array(1);
-  const x = image ? turned(arrays.x, TO_FIRST) : array(arrays.x);
-  const y = nn.oneHot(array(arrays.y), parameters.classes);
+  const x = image ? turned(inputs.x, TO_FIRST) : array(inputs.x);
+  const y = nn.oneHot(array(inputs.y), parameters.classes);
 
   const lossOf = (/** @type {any[]} */ w, /** @type {any} */ x, /** @type {any} */ y) => {
     const named = Object.fromEntries(names.map((name, i) => [name, w[i]]));
@@ -341,11 +341,11 @@ async function training({ arrays, constants, parameters }, layers, logits) {
 
   /** @param {string} name */
   function weightOf(name) {
-    const given = arrays[name];
+    const given = constants[name];
     if (given.shape.length === 4) return turned(given, KERNEL);
     if (!image || name !== "hidden/kernel") return array(given);
     // Its rows are (height, width, channels) of the last image, which here has channels first.
-    const channels = arrays["conv2/kernel"].shape[3];
+    const channels = constants["conv2/kernel"].shape[3];
     const side = Math.sqrt(given.shape[0] / channels);
     const rows = { data: given.data, shape: [side, side, channels, given.shape[1]] };
     return turned(rows, [2, 0, 1, 3]).reshape(given.shape);
@@ -356,15 +356,14 @@ async function training({ arrays, constants, parameters }, layers, logits) {
  * The ONNX file of the task, compiled; inputs come from the page each time, the result goes back.
  * @param {Task} task
  */
-async function inference({ folder, arrays, constants, parameters }) {
+async function inference({ folder, inputs, parameters }) {
   const { ONNXModel } = await import(/** @type {any} */ ("/peers/@jax-js/onnx/dist/index.js"));
   const file = await (await fetch(`${folder}graph.onnx`)).arrayBuffer();
   const model = new ONNXModel(new Uint8Array(file));
   const f = jax.jit(model.run);
-  const inputs = Object.entries(arrays).filter(([name]) => !constants.has(name));
   const infer = async () => {
     const feeds = Object.fromEntries(
-      inputs.map(([name, given]) => {
+      Object.entries(inputs).map(([name, given]) => {
         return [name, parameters.images ? turned(given, TO_FIRST) : array(given)];
       }),
     );
@@ -377,6 +376,6 @@ async function inference({ folder, arrays, constants, parameters }) {
       for (let i = 0; i < n; i++) await infer();
     },
     output: infer,
-    notes: { inputs: inputs.map(([, { shape }]) => size(shape)) },
+    notes: { inputs: Object.values(inputs).map(({ shape }) => size(shape)) },
   };
 }

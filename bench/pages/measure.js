@@ -19,20 +19,25 @@
  * @property {number} [most] the most steps between two `prepare`
  * @property {Record<string, unknown>} [notes] facts for the table, such as the number of threads
  *
+ * @typedef {Record<string, {data: Float32Array | Int32Array, shape: number[]}>} Arrays
+ *
  * @typedef {object} Task what a page is to do
  * @property {string} kind
  * @property {any} parameters
  * @property {string} folder address of the workload's files
- * @property {Record<string, {data: Float32Array | Int32Array, shape: number[]}>} arrays
- * @property {Set<string>} constants names of the weights among the arrays
+ * @property {Arrays} inputs
+ * @property {Arrays} constants the weights; empty for those who have them elsewhere
  * @property {number} repeats how long a chain should be, for those who need one
  * @property {URLSearchParams} query of the page
  */
 
 const SAMPLES = 4096;
 
-/** @param {(task: Task) => Promise<Running>} make */
-export function compete(make) {
+/**
+ * @param {(task: Task) => Promise<Running>} make
+ * @param {{weights?: boolean}} [options] false leaves the weights unread
+ */
+export function compete(make, { weights = true } = {}) {
   const query = new URLSearchParams(location.search);
   /** @type {Running} */
   let running;
@@ -41,7 +46,7 @@ export function compete(make) {
   const methods = {
     /** Makes the workload ready and runs it until the browser has compiled what is hot. */
     async open({ warm = 300 } = {}) {
-      running = await make(await readTask(query));
+      running = await make(await readTask(query, weights));
       const first = await timed(1);
       const start = performance.now();
       let n = 1;
@@ -108,21 +113,24 @@ export function compete(make) {
 
 /**
  * @param {URLSearchParams} query
+ * @param {boolean} weights
  * @returns {Promise<Task>}
  */
-async function readTask(query) {
+async function readTask(query, weights) {
   const folder = new URL(`../workloads/${query.get("workload")}/`, import.meta.url).href;
-  const [task, bytes] = await Promise.all([
-    fetch(`${folder}workload.json`).then((response) => response.json()),
-    fetch(`${folder}arrays.bin`).then((response) => response.arrayBuffer()),
-  ]);
-  /** @type {Task["arrays"]} */
-  const arrays = {};
-  for (const { name, dtype, shape, offset } of task.arrays) {
-    const Kind = dtype === "int32" ? Int32Array : Float32Array;
-    arrays[name] = { data: new Kind(bytes, offset, size(shape)), shape };
-  }
-  return { ...task, folder, arrays, constants: new Set(task.constants), query };
+  const task = await (await fetch(`${folder}workload.json`)).json();
+  const read = async (/** @type {"inputs" | "constants"} */ kind) => {
+    const bytes = await (await fetch(`${folder}${kind}.bin`)).arrayBuffer();
+    /** @type {Arrays} */
+    const arrays = {};
+    for (const { name, dtype, shape, offset } of task.arrays[kind]) {
+      const Kind = dtype === "int32" ? Int32Array : Float32Array;
+      arrays[name] = { data: new Kind(bytes, offset, size(shape)), shape };
+    }
+    return arrays;
+  };
+  const inputs = await read("inputs");
+  return { ...task, folder, inputs, constants: weights ? await read("constants") : {}, query };
 }
 
 /** @param {number[]} shape */

@@ -7,7 +7,8 @@ import { compete, transposed } from "./measure.js";
 
 const PEER = "/peers/onnxruntime-web/dist/";
 
-compete(async ({ folder, arrays, constants, repeats, parameters, query }) => {
+/** @param {import("./measure.js").Task} task */
+async function make({ folder, inputs, repeats, parameters, query }) {
   const backend = query.get("backend") ?? "wasm";
   const ort = await import(/** @type {any} */ (`${PEER}ort.${backend}.min.mjs`));
   ort.env.wasm.wasmPaths = PEER;
@@ -21,7 +22,7 @@ compete(async ({ folder, arrays, constants, repeats, parameters, query }) => {
   /** @type {Record<string, any>} */
   const feeds = {};
   for (const name of session.inputNames) {
-    const { data, shape } = channelsFirst(arrays[name]);
+    const { data, shape } = channelsFirst(inputs[name]);
     feeds[name] = new ort.Tensor(data instanceof Int32Array ? "int32" : "float32", data, shape);
   }
   return {
@@ -35,7 +36,7 @@ compete(async ({ folder, arrays, constants, repeats, parameters, query }) => {
       return image ? transposed(data, dims, [0, 2, 3, 1]) : { data, shape: [...dims] };
     },
     repeats,
-    notes: { threads: ort.env.wasm.numThreads, constants: constants.size },
+    notes: { threads: ort.env.wasm.numThreads },
   };
 
   /** @param {{data: any, shape: number[]}} array */
@@ -43,4 +44,7 @@ compete(async ({ folder, arrays, constants, repeats, parameters, query }) => {
     const image = parameters.images && array.shape.length === 4;
     return image ? transposed(array.data, array.shape, [0, 3, 1, 2]) : array;
   }
-});
+}
+
+// The weights are in the graph.
+compete(make, { weights: false });

@@ -4,7 +4,8 @@
 
 import { compete, size } from "./measure.js";
 
-compete(async ({ arrays, parameters, query }) => {
+const make = async (/** @type {import("./measure.js").Task} */ task) => {
+  const { parameters, query } = task;
   const tree = new URL(`../trees/${query.get("tree")}/`, import.meta.url);
   const { fetchModel } = await import(new URL("player/tabgrad/files.js", tree).href);
   const { Session } = await import(new URL("player/tabgrad/session.js", tree).href);
@@ -12,7 +13,7 @@ compete(async ({ arrays, parameters, query }) => {
   const session = new Session(await fetchModel(model));
   const entry = session.model.entries.find((/** @type {any} */ each) => each.name === "main");
   const bound = session.bind(entry);
-  const inputs = Object.values(arrays).slice(0, entry.inputs.length);
+  const inputs = Object.values(task.inputs);
   const { shape } = entry.outputs[0];
   const nbytes = 4 * size(shape);
   const write = () => {
@@ -55,4 +56,6 @@ compete(async ({ arrays, parameters, query }) => {
     },
     output: () => ({ data: read(), shape }),
   };
-});
+};
+
+compete(make, { weights: false });

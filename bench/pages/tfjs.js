@@ -45,9 +45,9 @@ function loadScript(src) {
 }
 
 /** @param {Task} task */
-function tensors({ arrays }) {
+function tensors({ inputs, constants }) {
   return Object.fromEntries(
-    Object.entries(arrays).map(([name, { data, shape }]) => [name, tensor(data, shape)]),
+    Object.entries({ ...inputs, ...constants }).map(([name, { data, shape }]) => [name, tensor(data, shape)]),
   );
 }
 
@@ -106,7 +106,7 @@ const KINDS = {
     if (!fresh) return again(() => product(b));
     // The packed right operand is kept for as long as its tensor lives, so a fresh one is another
     // tensor each time.
-    const { data, shape } = task.arrays.b;
+    const { data, shape } = task.inputs.b;
     /** @type {any[]} */
     let rights = [];
     let next = 0;
@@ -218,7 +218,7 @@ const KINDS = {
 
   mobilenet(task) {
     const given = tensors(task);
-    return inference(task, (x) => mobilenet(x, given, task.arrays));
+    return inference(task, (x) => mobilenet(x, given));
   },
 
   minilm(task) {
@@ -273,11 +273,11 @@ const layersOf = {
     tf.layers.dense({ units: 128, activation: "relu" }),
     tf.layers.dense({ units: 10, activation: "softmax" }),
   ],
-  lstm: (/** @type {Task} */ { arrays }) => [
+  lstm: (/** @type {Task} */ { inputs, constants }) => [
     tf.layers.lstm({
-      units: arrays["lstm/recurrent_kernel"].shape[0],
+      units: constants["lstm/recurrent_kernel"].shape[0],
       recurrentActivation: "sigmoid",
-      inputShape: arrays.x.shape.slice(1),
+      inputShape: inputs.x.shape.slice(1),
     }),
     tf.layers.dense({ units: 10, activation: "softmax" }),
   ],
@@ -295,7 +295,7 @@ async function training(task, layers) {
   const groups = ["conv1", "conv2", "lstm", "hidden", "output"];
   const kinds = ["kernel", "recurrent_kernel", "bias"];
   const names = groups.flatMap((group) => kinds.map((kind) => `${group}/${kind}`));
-  model.setWeights(names.filter((name) => task.constants.has(name)).map((name) => given[name]));
+  model.setWeights(names.filter((name) => name in task.constants).map((name) => given[name]));
   model.compile({ optimizer: tf.train.adam(0.001, 0.9, 0.999, 1e-7), loss: "categoricalCrossentropy" });
   const y = tf.oneHot(given.y, task.parameters.classes).toFloat();
   /** @type {number[]} */
@@ -314,10 +314,9 @@ async function training(task, layers) {
  * @param {Task} task
  * @param {(...inputs: any[]) => any} f
  */
-function inference({ arrays, constants }, f) {
-  const inputs = Object.entries(arrays).filter(([name]) => !constants.has(name));
+function inference({ inputs }, f) {
   const infer = async () => {
-    const given = inputs.map(([, { data, shape }]) => tensor(data, shape));
+    const given = Object.values(inputs).map(({ data, shape }) => tensor(data, shape));
     const result = tf.tidy(() => f(...given));
     given.forEach((each) => each.dispose());
     return read(result);
@@ -334,9 +333,8 @@ function inference({ arrays, constants }, f) {
  * As a converted model runs it: batch norms folded, bias and relu6 within the convolutions.
  * @param {any} x
  * @param {Record<string, any>} given
- * @param {Task["arrays"]} arrays
  */
-function mobilenet(x, given, arrays) {
+function mobilenet(x, given) {
   const convolution = (
     /** @type {any} */ x,
     /** @type {string} */ name,
@@ -355,7 +353,7 @@ function mobilenet(x, given, arrays) {
     let y = i ? convolution(x, `${block}_expand`, 1, "relu6") : x;
     y = convolution(y, `${block}_depthwise`, halving.has(block) ? 2 : 1, "relu6");
     y = convolution(y, `${block}_project`, 1, undefined);
-    const same = arrays[`${block}_project/kernel`].shape[3] === x.shape[3] && !halving.has(block);
+    const same = y.shape[3] === x.shape[3] && !halving.has(block);
     x = same ? tf.add(x, y) : y;
   }
   x = tf.mean(convolution(x, "Conv_1", 1, "relu6"), [1, 2]);

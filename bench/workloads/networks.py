@@ -72,6 +72,7 @@ def _network(
         flops=model.FLOPS,
         tolerance=tolerance,
         threaded=True,
+        two_threads=None if model in (mlp, lstm) else 1.6,
         **options,
     )
 

@@ -106,6 +106,7 @@ def _product(
     batch: tuple[int, ...] = (),
     turned: str = "",
     fresh: bool = False,
+    **options: Any,
 ) -> Workload:
     flops = 2.0 * m * n * k * int(np.prod(batch, dtype=int))
     # Long enough that a call of a graph weighs little, short enough not to leave the caches; even,
@@ -126,11 +127,19 @@ def _product(
         repeats=repeats,
         expected=partial(_expected, turned),
         graph=partial(_graph, turned, fresh),
+        **options,
     )
 
 
 WORKLOADS = [
-    *(_product(f"matmul/{n}", "matmul square", 1.7, n, n, n) for n in SQUARES),
+    *(
+        _product(
+            *(f"matmul/{n}", "matmul square", 1.7, n, n, n),
+            of_peak=0.85 if 128 <= n <= 512 else None,
+            beside=(f"matmul/{before}", 0.6) if before else None,
+        )
+        for before, n in zip((None, *SQUARES), SQUARES)
+    ),
     *(_product(f"matmul/{m}x{n}x{k}", "matmul skinny", 1.5, m, n, k) for m, n, k in SKINNY),
     *(
         _product(
