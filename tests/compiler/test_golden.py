@@ -12,6 +12,7 @@ from tabgrad.compiler.rows import mask_rows
 from tabgrad.engines.reference import ReferenceEngine
 from tabgrad.ir.text import format_graph, parse_entry
 from tabgrad.ir.verify import verify_graph
+from tests.compiler.typical import TYPICAL
 from tests.golden.compare import FOLDER, check_golden
 
 
@@ -106,7 +107,10 @@ def scan_with_gradient():
     return fn, [((), "float32", False), ((5,), "float32", False)]
 
 
-CASES = [relu_sum, softmax_crossentropy, convolution_step, batch_norm, adam, scan_with_gradient]
+CASES = [
+    relu_sum, softmax_crossentropy, convolution_step, batch_norm, adam, scan_with_gradient,
+    *TYPICAL,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -18,6 +18,7 @@ import tabgrad as tg
 from examples import digits, seed
 from tabgrad import naming, ops, random
 from tests.compiler.programs import made_of, step_entry, traced, variable
+from tests.compiler.typical import TYPICAL
 from tests.golden.compare import FOLDER, check_golden
 
 
@@ -99,6 +100,11 @@ CASES = [
     scan_with_gradient,
 ]  # fmt: skip
 
+PROGRAMS = {case.__name__: case for case in CASES} | {
+    case.__name__: lambda case=case: (lambda fn, specs: traced(fn, *specs))(*case())
+    for case in TYPICAL
+}
+
 
 @pytest.fixture(autouse=True)
 def _same_seeds_and_names():
@@ -106,13 +112,13 @@ def _same_seeds_and_names():
     naming.reset()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_golden(case):
-    check_golden(f"programs/{case.__name__}", made_of(case()).text())
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_golden(name):
+    check_golden(f"programs/{name}", made_of(PROGRAMS[name]()).text())
 
 
 def test_golden_programs_all_belong_to_a_case():
-    assert {p.stem for p in (FOLDER / "programs").glob("*")} == {case.__name__ for case in CASES}
+    assert {p.stem for p in (FOLDER / "programs").glob("*")} == set(PROGRAMS)
 
 
 def digest():

@@ -207,8 +207,8 @@ class Pad(Movement):
             or min(interior, default=0) < 0
         ):
             raise ShapeError(
-                f"pad expected {len(x.shape)} entries for {list(x.shape)} in low, high and interior "
-                f"(at least 0); received {low}, {high} and {interior}"
+                f"pad expected {len(x.shape)} entries for {list(x.shape)} in low, high and "
+                f"interior (at least 0); received {low}, {high} and {interior}"
             )
         shape = tuple(
             lo + hi + n + max(n - 1, 0) * i
