@@ -1,4 +1,4 @@
-"""Contractions on wasmtime against NumPy: sizes around every tile, views, convolutions, order."""
+"""Contractions on wasmtime against NumPy: sizes around every tile, views, order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from tabgrad.dtypes import as_dtype
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ir.reverse import cotangents
 from tests.targets.wasm.computing import (
     VARIANTS,
     Given,
@@ -20,6 +19,7 @@ from tests.targets.wasm.computing import (
     normal,
     whole_numbers,
 )
+from tests.targets.wasm.convolving import LAST, conv_case, convolve, first
 
 EDGES = sorted({n + d for n in (4, 6, 8, 96) for d in (-1, 0, 1)} | {1, 2, 12, 24, 25})
 LONG_EDGES = sorted({n + d for n in (512, 1024) for d in (-1, 0, 1)})
@@ -96,6 +96,16 @@ def test_empty(variant, m, n, k):
     x, y = given(whole_numbers(m, k)), given(whole_numbers(k, n))
     (got,) = compute([b.add(dot(x, y), b.full((m, n), 1, as_dtype("float32")))], given.arrays)
     np.testing.assert_array_equal(got, np.ones((m, n)))
+
+
+def test_empty_axes_beside_long_ones(variant):
+    """However large the other axes are: nothing is written, and empty sums are 0."""
+    given = Given()
+    x, y = given(whole_numbers(9, 0, 70)), given(whole_numbers(40, 70))
+    z, w = given(whole_numbers(9, 70, 0)), given(whole_numbers(70, 0, 90))
+    nodes = [dot(x, y, ((2,), (1,))), dot(z, w, ((1, 2), (0, 1)))]
+    for got, node in zip(compute(nodes, given.arrays, variant), nodes, strict=True):
+        np.testing.assert_array_equal(got, np.zeros(node.shape))
 
 
 # Operands that are views -----------------------------------------------------------------------
@@ -369,249 +379,3 @@ def test_values_that_are_no_numbers(variant):
     (got,) = compute([dot(given(x), given(y))], given.arrays, variant)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(got, x.astype(np.float64) @ y)
-
-
-# Convolutions ----------------------------------------------------------------------------------
-
-LAST = {1: ((0, 2, 1), (2, 1, 0), (0, 2, 1)), 2: ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)),
-        3: ((0, 4, 1, 2, 3), (4, 3, 0, 1, 2), (0, 4, 1, 2, 3))}  # fmt: skip
-
-
-def first(rank):
-    return (tuple(range(rank + 2)),) * 3
-
-
-def convolve(x, w, p):
-    """lax.conv_general_dilated in float64, tap by tap."""
-    lhs, rhs, out = p["dims"]
-    x, w = x.astype(np.float64).transpose(lhs), w.astype(np.float64).transpose(rhs)
-    rank = x.ndim - 2
-    for d in range(rank):
-        axis, hole = d + 2, p["lhs_dilation"][d]
-        low, high = p["padding"][d]
-        size = (x.shape[axis] - 1) * hole + 1
-        wide = np.zeros((*x.shape[:axis], max(low, 0) + size + max(high, 0), *x.shape[axis + 1 :]))
-        at = [slice(None)] * x.ndim
-        at[axis] = slice(max(low, 0), max(low, 0) + size, hole)
-        wide[tuple(at)] = x
-        at[axis] = slice(max(-low, 0), wide.shape[axis] - max(-high, 0))
-        x = wide[tuple(at)]
-    groups, batch_groups = p["groups"], p["batch_groups"]
-    xs = np.split(x, groups, 1) if batch_groups == 1 else np.split(x, batch_groups, 0)
-    parts = []
-    for part, kernel in zip(xs, np.split(w, max(groups, batch_groups), 0), strict=True):
-        total = None
-        spans = [(n - 1) * d for n, d in zip(w.shape[2:], p["rhs_dilation"], strict=True)]
-        for place in itertools.product(*map(range, w.shape[2:])):
-            at = [slice(None)] * 2
-            for d in range(rank):
-                start = place[d] * p["rhs_dilation"][d]
-                at.append(slice(start, part.shape[d + 2] - spans[d] + start, p["strides"][d]))
-            tap = np.einsum("bi...,oi->bo...", part[tuple(at)], kernel[(..., *place)])
-            total = tap if total is None else total + tap
-        parts.append(total)
-    return np.concatenate(parts, 1).transpose(np.argsort(out))
-
-
-def conv_case(x_shape, w_shape, **params):
-    rank = len(x_shape) - 2
-    default = {
-        "strides": (1,) * rank, "padding": ((0, 0),) * rank, "lhs_dilation": (1,) * rank,
-        "rhs_dilation": (1,) * rank, "groups": 1, "batch_groups": 1, "dims": LAST[rank],
-    }  # fmt: skip
-    return x_shape, w_shape, default | params
-
-
-def check_convolutions(variant, cases):
-    given, nodes, expected = Given(), [], []
-    for i, (x_shape, w_shape, p) in enumerate(cases):
-        x, w = whole_numbers(*x_shape, seed=i), whole_numbers(*w_shape, seed=100 + i)
-        nodes.append(make("conv", given(x), given(w), **p))
-        expected.append(convolve(x, w, p))
-    got = compute(nodes, given.arrays, variant)
-    for case, mine, true in zip(cases, got, expected, strict=True):
-        np.testing.assert_array_equal(mine, true, err_msg=str(case))
-
-
-IMAGE, FILTER = (2, 11, 10, 5), (3, 3, 5, 12)
-
-
-@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (3, 1), (1, 4)])
-@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (0, 3)),
-                                     ((-1, 2), (3, -2))])  # fmt: skip
-def test_strides_and_padding(variant, stride, padding):
-    """With and without dilation of the kernel, the input, and both."""
-    check_convolutions(
-        variant,
-        [
-            conv_case(
-                IMAGE,
-                FILTER,
-                strides=stride,
-                padding=padding,
-                lhs_dilation=holes,
-                rhs_dilation=taps,
-            )
-            for holes in ((1, 1), (2, 3))
-            for taps in ((1, 1), (2, 1), (3, 2))
-        ],
-    )
-
-
-@pytest.mark.parametrize("window", [(1, 1), (2, 2), (5, 5), (1, 7), (8, 1), (11, 10)])
-def test_windows(variant, window):
-    padded = tuple((n // 2, n // 2) for n in window)
-    check_convolutions(
-        variant,
-        [
-            conv_case(IMAGE, (*window, 5, 12)),
-            conv_case(IMAGE, (*window, 5, 12), padding=padded),
-            conv_case((2, 5, 11, 10), (12, 5, *window), padding=padded, dims=first(2)),
-        ],
-    )
-
-
-@pytest.mark.parametrize("features", [1, 2, 3, 4, 5, 8, 9, 17])
-@pytest.mark.parametrize("channels", [1, 3, 4, 16])
-def test_channels(variant, channels, features):
-    check_convolutions(
-        variant,
-        [
-            conv_case((1, 12, 9, channels), (3, 3, channels, features), padding=((1, 1), (1, 1))),
-            conv_case((3, channels, 12, 9), (features, channels, 3, 3), dims=first(2)),
-        ],
-    )
-
-
-@pytest.mark.parametrize(
-    ("groups", "channels", "features"),
-    [(2, 6, 8), (3, 9, 3), (8, 8, 8), (8, 8, 16), (5, 5, 5), (16, 16, 16)],
-)
-def test_groups(variant, groups, channels, features):
-    share = channels // groups
-    check_convolutions(
-        variant,
-        [
-            conv_case(
-                (2, 11, 10, channels),
-                (3, 3, share, features),
-                groups=groups,
-                strides=s,
-                padding=((1, 1), (1, 1)),
-            )
-            for s in ((1, 1), (2, 2))
-        ]
-        + [
-            conv_case((2, channels, 11, 10), (features, share, 3, 3), groups=groups, dims=first(2)),
-            conv_case(
-                (2, channels, 11, 10),
-                (3, 3, share, features),
-                groups=groups,
-                dims=(first(2)[0], LAST[2][1], LAST[2][2]),
-            ),
-        ],
-    )
-
-
-@pytest.mark.parametrize("batch_groups", [2, 3])
-def test_batch_groups(variant, batch_groups):
-    rows, features = 2 * batch_groups, 4 * batch_groups
-    check_convolutions(
-        variant,
-        [
-            conv_case((rows, 9, 8, 7), (3, 3, 7, features), batch_groups=batch_groups),
-            conv_case((rows, 7, 9, 8), (features, 7, 3, 3), batch_groups=batch_groups,
-                      dims=first(2), padding=((1, 2), (0, 1))),
-        ],
-    )  # fmt: skip
-
-
-SPATIAL = {1: (23,), 2: (11, 10), 3: (6, 7, 5)}
-
-
-@pytest.mark.parametrize("rank", SPATIAL)
-def test_spatial_dimensions(variant, rank):
-    size, window = SPATIAL[rank], (3, 2, 3)[:rank]
-    cases = []
-    for stride, pad, holes, taps in itertools.product((1, 2), (0, 1), (1, 2), (1, 2)):
-        params = {
-            "strides": (stride,) * rank, "padding": ((pad, 1),) * rank,
-            "lhs_dilation": (holes,) * rank, "rhs_dilation": (taps,) * rank,
-        }  # fmt: skip
-        cases.append(conv_case((2, *size, 3), (*window, 3, 5), **params))
-        cases.append(conv_case((2, 3, *size), (5, 3, *window), dims=first(rank), **params))
-    check_convolutions(variant, cases)
-
-
-def gradients(x_shape, w_shape, p):
-    """Both cotangents of a convolution: inputs, nodes, and true values at a few places."""
-    given = Given()
-    x, w = whole_numbers(*x_shape), whole_numbers(*w_shape, seed=1)
-    inputs = [given(x), given(w)]
-    y = make("conv", *inputs, **p)
-    slope = whole_numbers(*y.shape, seed=2)
-    nodes = cotangents([y], [given(slope)], inputs)
-    # A convolution is linear in both operands: an element of a cotangent is what a one in its
-    # place would add.
-    rng, picks = np.random.default_rng(3), []
-    for operand, base in enumerate((x, w)):
-        for flat in rng.choice(base.size, min(base.size, 40), replace=False):
-            one = np.zeros(base.shape)
-            one.flat[flat] = 1
-            moved = convolve(x, one, p) if operand else convolve(one, w, p)
-            picks.append((operand, flat, float(np.sum(moved * slope))))
-    return given, nodes, picks
-
-
-GRADIENTS = [
-    conv_case((3, 9, 8, 4), (3, 3, 4, 6), padding=((1, 1), (1, 1))),
-    conv_case((3, 9, 8, 4), (3, 3, 4, 6), strides=(2, 2), padding=((0, 1), (1, 0))),
-    conv_case((3, 9, 8, 4), (3, 2, 4, 6), strides=(3, 2), rhs_dilation=(1, 2)),
-    conv_case((3, 10, 10, 6), (3, 3, 2, 6), groups=3, strides=(2, 1), padding=((1, 1), (1, 1))),
-    conv_case((3, 10, 10, 6), (3, 3, 1, 6), groups=6, padding=((1, 1), (1, 1))),
-    conv_case((3, 4, 9, 8), (6, 4, 3, 3), strides=(2, 2), dims=first(2)),
-    conv_case((2, 20, 3), (5, 3, 7), strides=(3,), padding=((2, 2),)),
-    conv_case((2, 5, 6, 7, 2), (2, 3, 2, 2, 3), strides=(2, 1, 2)),
-    conv_case((3, 9, 8, 4), (3, 3, 4, 6), lhs_dilation=(2, 1), padding=((1, 2), (0, 0))),
-]
-
-
-@pytest.mark.parametrize("case", GRADIENTS, ids=str)
-def test_gradients(variant, case):
-    given, nodes, picks = gradients(*case)
-    slopes = compute(nodes, given.arrays, variant)
-    for operand, flat, true in picks:
-        assert slopes[operand].flat[flat] == true
-
-
-def test_empty_axes_beside_long_ones(variant):
-    """However large the other axes are: nothing is written, and empty sums are 0."""
-    given = Given()
-    x, y = given(whole_numbers(9, 0, 70)), given(whole_numbers(40, 70))
-    z, w = given(whole_numbers(9, 70, 0)), given(whole_numbers(70, 0, 90))
-    nodes = [dot(x, y, ((2,), (1,))), dot(z, w, ((1, 2), (0, 1)))]
-    for got, node in zip(compute(nodes, given.arrays, variant), nodes, strict=True):
-        np.testing.assert_array_equal(got, np.zeros(node.shape))
-
-
-def test_empty_convolutions(variant):
-    for x_shape, w_shape in (((0, 9, 9, 3), (3, 3, 3, 4)), ((2, 9, 9, 3), (3, 3, 3, 0)),
-                             ((2, 9, 9, 0), (3, 3, 0, 4))):  # fmt: skip
-        given = Given()
-        node = make("conv", given(whole_numbers(*x_shape)), given(whole_numbers(*w_shape)),
-                    **conv_case(x_shape, w_shape)[2])  # fmt: skip
-        (got,) = compute([node], given.arrays, variant)
-        np.testing.assert_array_equal(got, np.zeros(node.shape))
-
-
-@pytest.mark.parametrize("channels", [150, 300, 700])
-def test_a_long_window_of_channels(variant, channels):
-    """More steps than one block, from a packed image: blocks of rows of the window, of its columns,
-    and of the channels; with filters that are read in place and with packed ones."""
-    check_convolutions(
-        variant,
-        [
-            conv_case((1, 7, 6, channels), (3, 3, channels, features), padding=((1, 1), (1, 1)))
-            for features in (20, 100)
-        ],
-    )
