@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from tabgrad.dtypes import as_dtype, float32, int32
 from tabgrad.errors import TabgradError
 from tabgrad.ir import build as b
+from tabgrad.ir.arity import ARITY
 from tabgrad.ir.graph import PRIMITIVES, Aval, Graph, Node, make
 from tabgrad.ir.text import parse_entry
-from tabgrad.ir.verify import ARITY, BEFORE_SIMPLIFY, verify_graph
+from tabgrad.ir.verify import BEFORE_SIMPLIFY, verify_graph
 from tests.ir.graphs import gallery, random_graphs
 
 
@@ -72,6 +73,18 @@ def test_one_source_too_many_is_refused(name):
     more = forged(name, *node.srcs, X, outs=node.outs, **node.params)
     outputs = [more] if len(more.outs) == 1 else [forged("neg", more, outs=[more.outs[0]])]
     refused(outputs, message)
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(PRIMITIVES) if isinstance(ARITY[n], int)])
+def test_a_wrong_number_of_sources_is_refused_at_once(name):
+    node = gallery()[name]
+    if node.prim.name != name:
+        node = node.srcs[0]
+    for srcs in ((*node.srcs, X), node.srcs[:-1]):
+        if len(srcs) != len(node.srcs):
+            message = rf"{name} expected {len(node.srcs)} sources; received {len(srcs)}:"
+            with pytest.raises(TabgradError, match=message):
+                make(name, *srcs, **node.params)
 
 
 WRONG = {

@@ -21,6 +21,7 @@ from weakref import ref
 from tabgrad import config
 from tabgrad.dtypes import DType
 from tabgrad.errors import NotSupportedError, ShapeError, TabgradError
+from tabgrad.ir.arity import ARITY
 
 Shape = tuple[int, ...]
 
@@ -48,6 +49,7 @@ class Primitive:
 
     name: ClassVar[str]
     family: ClassVar[str]
+    arity: ClassVar[int | None] = None  # how many sources, where it is always the same number
 
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
         """Shapes and dtypes of the outputs; raises ShapeError or DtypeError on illegal sources."""
@@ -87,6 +89,8 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 def register(cls: type[Primitive]) -> type[Primitive]:
     """Class decorator: makes the one instance of a primitive known under its name."""
+    count = ARITY.get(cls.name)
+    cls.arity = count if isinstance(count, int) else None
     PRIMITIVES[cls.name] = cls()
     return cls
 
@@ -297,6 +301,10 @@ def make(name: str, *srcs: Node, **params: Any) -> Node:
     found = None if reference is None else reference()
     if found is not None:
         return found
+    if prim.arity is not None and len(srcs) != prim.arity:
+        raise TabgradError(
+            f"internal: {name} expected {prim.arity} sources; received {len(srcs)}: {list(srcs)}"
+        )
     outs = tuple(prim.infer([src.outs[0] for src in srcs], params))
     node = Node.__new__(Node)
     node.prim, node.srcs, node.outs, node._key = prim, srcs, outs, key
