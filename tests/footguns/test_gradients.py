@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -270,3 +272,14 @@ def test_random_numbers_in_a_checkpoint_are_drawn_once() -> None:
         value.append(float(v))
         slope.append(g.tolist())
     assert value[0] != value[1]
+
+
+def test_the_standard_deviation_of_equal_numbers_has_no_slope() -> None:
+    """As in JAX; an epsilon under the root gives it one."""
+    x = np.float32([[1, 1, 1], [1, 2, 4]])
+    got = tg.grad(lambda x: tg.std(x, axis=1).sum())(tg.tensor(x))
+    np.testing.assert_allclose(got, jax.grad(lambda x: jnp.std(x, axis=1).sum())(x), rtol=1e-5)
+    assert np.isnan(got.numpy()[0]).all()
+    padded = tg.grad(lambda x: tg.sqrt(tg.var(x, axis=1) + 1e-6).sum())(tg.tensor(x)).numpy()
+    assert padded[0].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(padded[1], got.numpy()[1], rtol=1e-5)

@@ -182,6 +182,9 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0
 def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
     """Square root of the variance.
 
+    Its gradient is NaN where all numbers are equal, as in JAX: the root has none at 0. That of
+    `tg.sqrt(tg.var(x) + epsilon)` is 0 there.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.std([1.0, 3.0]).item()
