@@ -138,39 +138,44 @@ def _table(group: str, rows: Mapping[str, Row], every: Mapping[str, Row]) -> lis
 
 def _wanted(workload: Workload, row: Row, rows: Mapping[str, Row]) -> str:
     """What was asked for, and whether it was reached."""
-    parts = []
-    for library, times in workload.wanted.items():
-        found = ratio(row, library)
-        verdict = "unknown" if found is None else f"{found:.2f}" if found >= times else "MISSED"
-        verdict = f"MISSED, {found:.2f}" if verdict == "MISSED" else verdict
-        parts.append(f"{times:.3g} {library}: {verdict}")
-    part = fraction(workload, row)
-    if workload.of_peak is not None and part is not None:
-        reached = part >= workload.of_peak
-        parts.append(f"{workload.of_peak:.0%} of peak: {'' if reached else 'MISSED, '}{part:.0%}")
-    if workload.either and any("MISSED" not in each for each in parts):
-        parts = [each.replace("MISSED, ", "") for each in parts]
-        parts = [" or ".join(parts)]
-    own = row["contestants"].get("tabgrad", {}).get("median")
-    if workload.at_most is not None and own is not None:
-        verdict = f"{own:.3g}" if own <= workload.at_most else f"MISSED, {own:.3g}"
-        parts.append(f"at most {workload.at_most:g} {workload.unit or 'ms'}: {verdict}")
-    twice = row["contestants"].get("tabgrad-2t", {}).get("median")
-    if workload.two_threads is not None and own is not None and twice is not None:
-        times = own / twice
-        verdict = f"{times:.2f}" if times >= workload.two_threads else f"MISSED, {times:.2f}"
-        parts.append(f"{workload.two_threads:g} by a second thread: {verdict}")
-    if workload.beside is not None:
-        name, part = workload.beside
-        own, other = (
-            each.get("contestants", {}).get("tabgrad", {}).get("median")
-            for each in (row, rows.get(name, {}))
-        )
+    own = _own(row)
+    parts = [
+        _judged(f"{times:.3g} {library}", ratio(row, library), times)
+        for library, times in workload.wanted.items()
+    ]
+    if workload.of_peak is not None:
+        part = fraction(workload, row)
+        parts.append(_judged(f"{workload.of_peak:.0%} of peak", part, workload.of_peak))
+    if workload.either:
+        reached = [part for part in parts if "MISSED" not in part]
+        parts = reached[:1] or [" or ".join(parts)]
+    if workload.at_most is not None and own:
+        found = -own if own else None  # less is better
+        text = f"at most {workload.at_most:g} {workload.unit or 'ms'}"
+        parts.append(_judged(text, found, -workload.at_most))
+    twice = _own(row, "tabgrad-2t")
+    if workload.two_threads is not None:
+        times = own / twice if own and twice else None
+        text = f"{workload.two_threads:g} by a second thread"
+        parts.append(_judged(text, times, workload.two_threads))
+    for name, least in workload.beside:
+        other = _own(rows[name]) if name in rows else None
         if own and other:
-            reached = workload.rate(own)[0] / workloads.ALL[name].rate(other)[0]
-            verdict = f"{reached:.0%}" if reached >= part else f"MISSED, {reached:.0%}"
-            parts.append(f"{part:.0%} of {name}: {verdict}")
+            found = workload.rate(own)[0] / workloads.ALL[name].rate(other)[0]
+            parts.append(_judged(f"{least:.0%} of {name}", found, least))
     return "; ".join(parts)
+
+
+def _own(row: Row, name: str = "tabgrad") -> float | None:
+    median: float | None = row["contestants"].get(name, {}).get("median")
+    return median
+
+
+def _judged(text: str, found: float | None, least: float) -> str:
+    if found is None:
+        return f"{text}: unknown"
+    value = f"{found:.0%}" if "%" in text else f"{abs(found):.3g}"
+    return f"{text}: {value}" if found >= least else f"{text}: MISSED, {value}"
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:

@@ -31,7 +31,7 @@ class Workload:
         either: whether `of_peak` or `wanted` is enough.
         at_most: milliseconds (or what `unit` says) that are wanted at most.
         unit: what the figures are when they are no times.
-        beside: another workload, and the part of its rate that is wanted at least.
+        beside: other workloads, each with the part of its rate that is wanted at least.
         arrays: makes inputs and weights from fixed seeds, in tabgrad's layout (channels last).
         functions: tabgrad's compiled functions by name, each called once. An operation is "main".
         constants: the names among the arrays that are weights; the others are inputs.
@@ -60,7 +60,7 @@ class Workload:
     either: bool = False
     at_most: float | None = None
     unit: str = ""
-    beside: tuple[str, float] | None = None
+    beside: tuple[tuple[str, float], ...] = ()
     constants: frozenset[str] = frozenset()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     flops: float = 0

@@ -104,6 +104,14 @@ CASES = [
     Case(28, 28, 128, 128, groups=4),
     Case(14, 14, 256, 128, stride=2, transposed=True),
 ]
+# Sizes that are no multiples of anything, next to some of those.
+UNEVEN = {
+    CASES[0]: Case(57, 55, 63, 65),
+    CASES[2]: Case(13, 15, 250, 259),
+    CASES[4]: Case(57, 55, 63, 255, span=1),
+    CASES[5]: Case(15, 13, 573, 97, span=1),
+    CASES[6]: Case(57, 55, 63, 130, stride=2),
+}
 DEPTHWISE = [
     *(
         Case(side, side, channels, channels, depthwise=True)
@@ -114,6 +122,10 @@ DEPTHWISE = [
         for side, channels in ((112, 96), (56, 144), (28, 192), (14, 576))
     ),
 ]
+UNEVEN_DEPTHWISE = {
+    DEPTHWISE[1]: Case(57, 55, 143, 143, depthwise=True),
+    DEPTHWISE[7]: Case(57, 55, 143, 143, depthwise=True, stride=2),
+}
 
 
 def convolve(case: Case, x: Any, kernel: Any) -> tg.Tensor:
@@ -275,10 +287,13 @@ def _graph(case: Case, arrays: Arrays, repeats: int) -> bytes:
     return graph.encode()
 
 
+# The part of the forward rate that gradients are to reach, and of a listed case's rate that the
+# cases next to it are.
+GRADIENTS, NEXT_TO = 0.7, 0.6
 NO_GRADIENTS = {"ort": "its inference package has no gradients"}
 
 
-def _forward(case: Case, prefix: str, group: str, target: float) -> Workload:
+def _forward(case: Case, prefix: str, group: str, target: float, **options: Any) -> Workload:
     return Workload(
         name=f"{prefix}/{case.name}",
         kind="convolution",
@@ -292,6 +307,7 @@ def _forward(case: Case, prefix: str, group: str, target: float) -> Workload:
         repeats=SEVERAL,
         expected=partial(forward, case),
         graph=partial(_graph, case),
+        **options,
     )
 
 
@@ -307,7 +323,7 @@ def _gradients(case: Case, prefix: str, group: str) -> list[Workload]:
             functions=partial(_input_functions, case),
             parameters=parameters,
             expected=partial(input_gradient, case),
-            beside=(like, 0.7),
+            beside=((like, GRADIENTS),),
             **shared,
         ),
         Workload(
@@ -317,7 +333,7 @@ def _gradients(case: Case, prefix: str, group: str) -> list[Workload]:
             functions=partial(_kernel_functions, case),
             parameters=parameters,
             expected=partial(kernel_gradient, case),
-            beside=(like, 0.7),
+            beside=((like, GRADIENTS),),
             **shared,
         ),
     ]
@@ -325,8 +341,19 @@ def _gradients(case: Case, prefix: str, group: str) -> list[Workload]:
 
 WORKLOADS = [
     *(_forward(case, "conv", "convolution", 1.6) for case in CASES),
+    *(
+        _forward(case, "conv", "convolution", 1.6, beside=((f"conv/{listed.name}", NEXT_TO),))
+        for listed, case in UNEVEN.items()
+    ),
     *(each for case in CASES for each in _gradients(case, "conv", "convolution, gradients")),
     *(_forward(case, "depthwise", "depthwise convolution", 3.0) for case in DEPTHWISE),
+    *(
+        _forward(
+            *(case, "depthwise", "depthwise convolution", 3.0),
+            beside=((f"depthwise/{listed.name}", NEXT_TO),),
+        )
+        for listed, case in UNEVEN_DEPTHWISE.items()
+    ),
     *(
         each
         for case in (DEPTHWISE[1], DEPTHWISE[7])

@@ -21,6 +21,15 @@ SQUARES = (64, 127, 128, 129, 192, 255, 256, 257, 384, 512, 768, 1024)
 FRESH = (64, 128, 256, 512, 1024)
 SKINNY = ((128, 1536, 384), (128, 128, 784), (12544, 16, 32), (8, 1024, 1024))
 VECTORS = ((1, 1024, 1024), (1, 4096, 1024), (1, 784, 128))
+# Sizes that are no multiples of anything, next to some of those.
+UNEVEN = {
+    SKINNY[0]: (127, 1535, 385),
+    SKINNY[2]: (12543, 17, 33),
+    SKINNY[3]: (9, 1021, 1027),
+    VECTORS[0]: (1, 1021, 1027),
+    VECTORS[1]: (1, 4093, 1027),
+}
+NEXT_TO = 0.6  # the part of its neighbours' rates that each size is to reach
 # Attention of 12 heads over 128 places of 32 numbers: the scores, and what they weigh.
 BATCHED = ((16, 128, 128, 64), (12, 128, 128, 32), (12, 128, 32, 128))
 
@@ -131,16 +140,25 @@ def _product(
     )
 
 
+def _neighbours(n: int) -> list[int]:
+    at = SQUARES.index(n)
+    return [*SQUARES[max(0, at - 1) : at], *SQUARES[at + 1 : at + 2]]
+
+
+def _name(sizes: tuple[int, int, int]) -> str:
+    return f"{'gemv' if sizes[0] == 1 else 'matmul'}/{'x'.join(map(str, sizes))}"
+
+
 WORKLOADS = [
     *(
         _product(
             *(f"matmul/{n}", "matmul square", 1.7, n, n, n),
             of_peak=0.85 if 128 <= n <= 512 else None,
-            beside=(f"matmul/{before}", 0.6) if before else None,
+            beside=tuple((f"matmul/{other}", NEXT_TO) for other in _neighbours(n)),
         )
-        for before, n in zip((None, *SQUARES), SQUARES)
+        for n in SQUARES
     ),
-    *(_product(f"matmul/{m}x{n}x{k}", "matmul skinny", 1.5, m, n, k) for m, n, k in SKINNY),
+    *(_product(_name(sizes), "matmul skinny", 1.5, *sizes) for sizes in SKINNY),
     *(
         _product(
             f"matmul/{turned}-transposed-{n}", "matmul transposed", 1.5, n, n, n, turned=turned
@@ -158,5 +176,12 @@ WORKLOADS = [
         _product(f"matmul/fresh-{n}", "matmul fresh", 1.4 if n >= 256 else 1.0, n, n, n, fresh=True)
         for n in FRESH
     ),
-    *(_product(f"gemv/{m}x{n}x{k}", "gemv", 1.3, m, n, k) for m, n, k in VECTORS),
+    *(_product(_name(sizes), "gemv", 1.3, *sizes) for sizes in VECTORS),
+    *(
+        _product(
+            *(_name(sizes), *(("gemv", 1.3) if sizes[0] == 1 else ("matmul skinny", 1.5)), *sizes),
+            beside=((_name(listed), NEXT_TO),),
+        )
+        for listed, sizes in UNEVEN.items()
+    ),
 ]
