@@ -127,6 +127,11 @@ class Evaluator:
             self._keep_alive.append(expr)
         return found
 
+    def know(self, expr: Expr, value: V) -> None:
+        """Until the context ends, this is the value of an expression."""
+        self._values[id(expr)] = value
+        self._keep_alive.append(expr)
+
     def in_turns(
         self, vector: Var | None, places: Sequence[I32], give: Callable[[], T], lanes: int = 0
     ) -> list[T]:
@@ -361,6 +366,13 @@ class Evaluator:
         return mask.all_true() if self.width == LANES else (mask.bitmask() & 3) == 3
 
     # Stores
+
+    def store_all(self, stores: Sequence[Store]) -> None:
+        """Compute and store at the current lanes."""
+        # All values first: a store may overwrite what another value reads at the same place.
+        values = [self.value(store.expr) for store in stores]
+        for store, value in zip(stores, values, strict=True):
+            self.store(store, value)
 
     def store(self, store: Store, value: V) -> None:
         """Put the lanes that count where the store says."""

@@ -25,6 +25,7 @@ from tabgrad.targets.wasm.expressions import Evaluator
 from tabgrad.targets.wasm.mathlib import conversions
 from tabgrad.targets.wasm.operations import combine, constant, cost_of
 from tabgrad.targets.wasm.scheduling import constants_first
+from tabgrad.targets.wasm.turning import emit_turned, turned_loop
 
 CHUNK = 4096  # elements of a single loop that make one unit of work
 BLOCK = 1024  # elements that the lanes add up together before they join the block sums
@@ -65,7 +66,7 @@ def _emit_map(
     stores = kernel.stores
     if not kernel.space:
         with f.loop_range(begin, end), e.over(None, None, 1):
-            _store_all(e, stores)
+            e.store_all(stores)
         return 1
     *outer, vector = kernel.space
     if kernel.row_points:
@@ -93,9 +94,23 @@ def _emit_map(
         with f.loop_range(begin, end):
             _nest(f, e, kernel.space[:-1], lambda: row(e, vector, stores))
         return 1
+    along = turned_loop(kernel)
+    if along is None:
+        with f.loop_range(begin, end) as i, e.fresh():
+            e.counters[outer[0]] = i
+            _nest(f, e, outer[1:], lambda: row(e, vector, stores))
+        return outer[0].size
+    others = [loop for loop in outer[1:] if loop != along]
+
+    def turned(start: I32, stop: I32) -> None:
+        emit_turned(e, kernel, along, start, stop, lambda: row(e, vector, stores))
+
+    if along == outer[0]:
+        _nest(f, e, others, lambda: turned(begin, end))
+        return outer[0].size
     with f.loop_range(begin, end) as i, e.fresh():
         e.counters[outer[0]] = i
-        _nest(f, e, outer[1:], lambda: row(e, vector, stores))
+        _nest(f, e, others, lambda: turned(I32.const(0), I32.const(along.size)))
     return outer[0].size
 
 
@@ -186,13 +201,6 @@ def _points(
                 with e.over(vector, at, lanes):
                     for store, value in zip(stores, values, strict=True):
                         e.store(store, value)
-
-
-def _store_all(e: Evaluator, stores: Sequence[Store]) -> None:
-    # All values first: a store may overwrite what another value reads at the same place.
-    values = [e.value(store.expr) for store in stores]
-    for store, value in zip(stores, values, strict=True):
-        e.store(store, value)
 
 
 # Reductions ---------------------------------------------------------------------------------------
@@ -286,7 +294,7 @@ class Reduction:
         total = blocks if blocks is not None else self._merged(sums)
         e.acc = self._across_lanes(total)
         with e.over(None, None, 1):
-            _store_all(e, self.kernel.stores)
+            e.store_all(self.kernel.stores)
 
     def _run(
         self, vector: Var, start: I32, stop: I32, sums: list[Any], size: int, ends: bool
@@ -385,7 +393,7 @@ class Reduction:
                 e.acc = found[1] if self.arg else found
                 counter = None if at is None else at + self.width * u
                 with f.scope(), e.over(vector, counter, n):
-                    _store_all(e, self.kernel.stores)
+                    e.store_all(self.kernel.stores)
 
     # Folding
 
