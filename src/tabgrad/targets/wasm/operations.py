@@ -145,6 +145,8 @@ def _extremum(fold: str) -> Rule:
             # One instruction, which gives its first operand where that is NaN, and no other zero.
             if number.op == "const" and (number.value < 0 or number.value > 0):
                 return value.pmax(limit) if fold == "max" else value.pmin(limit)
+            if fold == "max" and _is_zero(number):
+                return value.pmax(0.0) + 0.0  # which makes -0 +0
         larger = mathlib.maximum if fold == "max" else mathlib.minimum
         return larger(e.f, a, b)
 
