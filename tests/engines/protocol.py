@@ -36,6 +36,17 @@ TEXTS = {
     "double": _run(f"(i32.store {_word(16)} (i32.mul (i32.const 2) (i32.load {_word(16)})))"),
     # Copies the start of the frame into slot 2's buffer, which shows every word of it.
     "frame": _run(f"(memory.copy {_word(18)} (i32.const 1024) (i32.const 96))"),
+    # Entry 1 doubles slot 0's first i32 into the derived memory and counts there how often; entry 0
+    # copies both to slot 1's buffer and increments slot 2's first i32.
+    "derive": _run(
+        f"""(if {_word(0)}
+          (then
+            (i32.store {_word(8)} (i32.mul (i32.const 2) (i32.load {_word(16)})))
+            (i32.store offset=4 {_word(8)} (i32.add (i32.const 1) (i32.load offset=4 {_word(8)}))))
+          (else
+            (memory.copy {_word(17)} {_word(8)} (i32.const 8))
+            (i32.store {_word(18)} (i32.add (i32.const 1) (i32.load {_word(18)})))))"""
+    ),
     "relaxed": _run(
         f"""(v128.store {_word(16)} (f32x4.relaxed_madd (v128.const f32x4 2 2 2 2)
         (v128.const f32x4 3 3 3 3) (v128.const f32x4 1 1 1 1)))"""
@@ -57,8 +68,9 @@ class Entry:
     scratch: int = 0
     constants: list[bytes] = field(default_factory=list)
     inputs: Sequence[str] = ()
-    state: Sequence[str] = ()
+    state: Sequence[tuple[str, bool]] = ()
     outputs: Sequence[str] = ("total", "step")
+    derived: int = 0
 
 
 @dataclass
@@ -253,8 +265,8 @@ def case_run_passes_the_frame(engine: Engine, assemble: Assemble) -> None:
     loaded = engine.load(
         assemble(
             "frame",
-            Entry(5000, 300, [b"zero"], ["x"], ["v"], ["y"]),
-            Entry(70, 3000, [b"one", b"zero", b"two"], ["x"], ["v"], ["y"]),
+            Entry(5000, 300, [b"zero"], ["x"], [("v", True)], ["y"]),
+            Entry(70, 3000, [b"one", b"zero", b"two"], ["x"], [("v", True)], ["y"]),
         )
     )
     out = engine.alloc(96)
@@ -295,6 +307,46 @@ def case_programs_share_memory(engine: Engine, assemble: Assemble) -> None:
     assert values(engine, total) == [42]
 
 
+def case_what_is_derived_follows_state(engine: Engine, assemble: Assemble) -> None:
+    """Made before the first run, and again only after a buffer it was made from was written."""
+    entry = Entry(derived=8, state=[("w", False)], outputs=["y", "n"])
+    loaded = engine.load(assemble("derive", entry))
+    double = engine.load(assemble("double", Entry(outputs=["total"])))
+    w, y, n, other = (buffer(engine, *v) for v in ((3,), (0, 0), (0,), (50,)))
+
+    def runs(source: int) -> list[int]:
+        """What came out, and how often it was derived since the call before."""
+        engine.run(loaded, 0, [source, y, n])
+        doubled, count = values(engine, y, 2)
+        before = seen[-1]
+        seen.append(count)
+        return [doubled, count - before]
+
+    engine.run(loaded, 0, [w, y, n])
+    assert values(engine, y, 1) == [6]
+    seen = [values(engine, y, 2)[1]]
+    assert runs(w) == [6, 0]
+    engine.write(w, struct.pack("<i", 4))
+    assert runs(w) == [8, 1]
+    assert runs(w) == [8, 0]
+    engine.run(double, 0, [w])
+    assert runs(w) == [16, 1]
+    engine.copy_rows(w, other, 4, [0])
+    assert runs(w) == [100, 1]
+    assert runs(other) == [100, 1]  # another buffer, whatever is in it
+    assert runs(w) == [100, 1]
+    engine.free(w)
+    again = engine.alloc(4)  # may well be in the same place
+    engine.write(again, struct.pack("<i", 7))
+    assert runs(again) == [14, 1]
+    for _ in range(100):
+        engine.write(again, struct.pack("<i", 8))
+        assert runs(again) == [16, 1]
+    live = engine.memory_use().live
+    engine.unload(loaded)
+    assert engine.memory_use().live < live
+
+
 def case_a_larger_arena_replaces_the_smaller(engine: Engine, assemble: Assemble) -> None:
     small = engine.load(assemble("accumulate", Entry(arena=1000, scratch=10)))
     engine.load(assemble("accumulate", Entry(arena=500_000, scratch=2000)))
@@ -305,7 +357,7 @@ def case_a_larger_arena_replaces_the_smaller(engine: Engine, assemble: Assemble)
 
 
 def case_an_arena_that_does_not_fit_breaks_nothing(engine: Engine, assemble: Assemble) -> None:
-    good = engine.load(assemble("frame", Entry(1000, 0, [b"1234"], ["x"], ["v"], ["y"])))
+    good = engine.load(assemble("frame", Entry(1000, 0, [b"1234"], ["x"], [("v", True)], ["y"])))
     live = engine.memory_use().live
     for entry in (Entry(1 << 33, 0, [b"5678"]), Entry(0, 1 << 33, [b"5678"])):
         with raises("memory"):

@@ -329,7 +329,8 @@ def test_the_engine_keeps_the_protocol(javascript):
         code("read outside", () => engine.read(big, 101));
         code("free dead", () => engine.free(12345));
         code("alloc huge", () => engine.alloc(2 ** 33));
-        const entry = (arena, scratch, ...constants) => ({ arena, scratch, constants });
+        const ports = { inputs: [], state: [], outputs: [] };
+        const entry = (arena, scratch, ...constants) => ({ arena, scratch, constants, ...ports });
         const bytes = Uint8Array.from(value);
         const program = { module: bytes, entries: [entry(100, 0), entry(500, 64, bytes, bytes)] };
         const loaded = engine.load(program);

@@ -41,7 +41,11 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
         with watch("prepare"):
             target.prepare(planned)
         with watch("memory"):
-            planned.arena = memory.place(planned.launches, planned.temporaries)
+            arenas = [
+                memory.place(launches, planned.temporaries)
+                for launches in (planned.launches, planned.derivations)
+            ]
+            planned.arena = max(arenas)
         plans.append(planned)
         entries.append(_entry(graph, masked.exact, masked.row_outputs))
     with watch("emit"):
@@ -49,6 +53,7 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
     for i, (entry, planned) in enumerate(zip(entries, plans, strict=True)):
         entry.constants = [buffer.data for buffer in planned.constants]
         entry.arena, entry.scratch = planned.arena, emitted.scratch[i]
+        entry.derived = planned.derived
         entry.flops = planned.flops
         entry.peak = _peak(entry, planned)
         entry.kernels = emitted.kernels[i]
@@ -94,4 +99,5 @@ def _peak(entry: Entry, planned: Plan) -> int:
     """Bytes in memory while the entry runs."""
     graph = planned.graph
     held = sum(node.nbytes for node in (*graph.inputs, *graph.state, *graph.outputs))
-    return held + sum(map(len, entry.constants)) + entry.arena + entry.scratch
+    kept = sum(map(len, entry.constants)) + entry.derived
+    return held + kept + entry.arena + entry.scratch

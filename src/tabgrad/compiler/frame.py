@@ -1,9 +1,10 @@
 """The frame: the fixed place in WASM memory where a Program finds its arguments.
 
 32-bit words from `FRAME` on: entry, rows, status, arena, scratch, two for the barrier, scratch
-bytes per thread; from word 16 a slot for each input, state, output and constant of the entry. A
-slot holds an address, or the value itself for a host scalar. `player/tabgrad/wasm.js` has the same
-numbers.
+bytes per thread, the memory of what is derived; from word 16 a slot for each input, state, output
+and constant of the entry. A slot holds an address, or the value itself for a host scalar. With n
+entries, n + i is what entry i derives from its constants and state. `player/tabgrad/wasm.js` has
+the same numbers.
 """
 
 from __future__ import annotations
@@ -23,3 +24,4 @@ SCRATCH: Final = FRAME + 16
 ARRIVED: Final = FRAME + 20
 TURN: Final = FRAME + 24
 SCRATCH_BYTES: Final = FRAME + 28
+DERIVED: Final = FRAME + 32

@@ -22,13 +22,17 @@ from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Launch, Loop, Store,
 
 @dataclass
 class Plan:
-    """An entry as kernels and loops in launch order. `arena` is the bytes temporaries need."""
+    """An entry as kernels and loops in launch order. `arena` is the bytes temporaries need.
+    `derivations` come before and only when state has changed, see invariant.py; what they leave
+    needs `derived` bytes."""
 
     graph: EntryGraph
     launches: list[Launch]
     constants: list[Buffer]
     temporaries: list[Buffer] = field(default_factory=list)
     arena: int = 0
+    derivations: list[Launch] = field(default_factory=list)
+    derived: int = 0
 
     @property
     def flops(self) -> int:

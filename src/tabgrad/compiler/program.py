@@ -50,6 +50,7 @@ class Entry:
     constants: list[bytes] = field(default_factory=list)
     arena: int = 0
     scratch: int = 0
+    derived: int = 0  # bytes that are kept from run to run, see invariant.py
     flops: int = 0
     peak: int = 0
     kernels: list[str] = field(default_factory=list)
@@ -70,6 +71,7 @@ class Entry:
             ],
             "arena": self.arena,
             "scratch": self.scratch,
+            "derived": self.derived,
             "flops": self.flops,
             "peak": self.peak,
             "kernels": self.kernels,

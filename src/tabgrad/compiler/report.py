@@ -75,6 +75,8 @@ def summary(graph: EntryGraph, entry: Entry, plan: Plan) -> str:
     shrunk = f"{before} nodes, {after} simplified, {made} kernels"
     if entry.launches != made:
         shrunk += f" in {entry.launches} launches"
+    if entry.derived:
+        place += f", {entry.derived:,} derived"
     return f"{entry.name}: {shrunk}, {flops}, {moved}, {place}"
 
 
@@ -107,16 +109,21 @@ def _traffic(launches: Sequence[Launch]) -> int:
 def kernels(entry: Entry, plan: Plan) -> str:
     """The fused kernels in launch order, and the function each one runs."""
     functions = dict(zip(map(id, kernels_of(plan.launches)), entry.kernels, strict=True))
-    return "\n".join([f"kernels of {entry.name}", *_launches(plan.launches, functions)])
+    lines = [f"kernels of {entry.name}", *_launches(plan.launches, functions)]
+    if plan.derivations:
+        lines += ["  before, when state has changed", *_launches(plan.derivations, {}, "    ")]
+    return "\n".join(lines)
 
 
-def _launches(launches: Sequence[Launch], functions: dict[int, str]) -> Iterator[str]:
+def _launches(
+    launches: Sequence[Launch], functions: dict[int, str], indent: str = "  "
+) -> Iterator[str]:
     for members in in_groups(launches):
         note = getattr(members[0], "group", None)
-        margin = "  "
+        margin = indent
         if note is not None and len(members) > 1:
-            yield f"  {note.head()}"
-            margin = "    "
+            yield f"{indent}{note.head()}"
+            margin = indent + "  "
         for launch in members:
             for line in _launch(launch, functions):
                 yield margin + line
@@ -125,7 +132,7 @@ def _launches(launches: Sequence[Launch], functions: dict[int, str]) -> Iterator
 def _launch(launch: Launch, functions: dict[int, str]) -> Iterator[str]:
     if isinstance(launch, Kernel):
         made_by = {" ".join(filter(None, node.origin)) for node in launch.nodes} - {""}
-        comment = f"  # function {functions[id(launch)]}"
+        comment = f"  # function {functions[id(launch)]}" if functions else ""
         comment += f", from {', '.join(sorted(made_by))}" if made_by else ""
         first, *rest = launch.text().splitlines()
         yield f"{first}{comment}"

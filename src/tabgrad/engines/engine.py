@@ -38,13 +38,15 @@ class EntryLike(Protocol):
     @property
     def inputs(self) -> Sized: ...
     @property
-    def state(self) -> Sized: ...
+    def state(self) -> Sequence[tuple[str, bool]]: ...
     @property
     def outputs(self) -> Sized: ...
     @property
     def arena(self) -> int: ...
     @property
     def scratch(self) -> int: ...
+    @property
+    def derived(self) -> int: ...
     @property
     def constants(self) -> Sequence[Bytes]: ...
 
@@ -132,6 +134,9 @@ class Engine(Protocol):
     def run(self, loaded: Any, entry: int, args: Sequence[int], rows: int = 0) -> None:
         """Run entry number `entry` of a loaded Program.
 
+        What the entry derives from constants and from state that it only reads (packed weights) is
+        kept from run to run, and made anew after any of that state was written.
+
         Args:
             loaded: what `load` returned.
             entry: position of the entry in the Program.
@@ -171,6 +176,15 @@ def check_features(program: ProgramLike, features: frozenset[str]) -> None:
 def argument_counts(program: ProgramLike) -> list[int]:
     """How many arguments `run` takes for each entry."""
     return [len(e.inputs) + len(e.state) + len(e.outputs) for e in program.entries]
+
+
+def kept_and_written(entry: EntryLike) -> tuple[list[int], list[int]]:
+    """Of an entry's arguments, the places of the state it only reads, and of what it writes."""
+    first = len(entry.inputs)
+    kept = [first + i for i, (_, update) in enumerate(entry.state) if not update]
+    written = [first + i for i, (_, update) in enumerate(entry.state) if update]
+    outputs = first + len(entry.state)
+    return kept, [*written, *range(outputs, outputs + len(entry.outputs))]
 
 
 def wrong_count(entry: int, expected: int, received: int) -> EngineError:

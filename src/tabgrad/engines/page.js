@@ -5,6 +5,7 @@
 // destroyed. Loaded Programs stay here and go by integer ids. Python evaluates this file and the
 // modules it imports as one script, see javascript.py.
 
+import { features } from "../player/tabgrad/features.js";
 import { WasmEngine } from "../player/tabgrad/wasm.js";
 
 export function open() {
@@ -16,11 +17,22 @@ export function open() {
   let words = new Uint32Array(256);
 
   return {
-    features: [...engine.features].join(" "),
+    features: [...features()].join(" "),
     alloc: (/** @type {number} */ nbytes) => engine.alloc(nbytes),
     free: (/** @type {number} */ handle) => engine.free(handle),
     view: (/** @type {number} */ handle, /** @type {number} */ nbytes, /** @type {number} */ at) =>
       engine.view(handle, nbytes, at),
+
+    /**
+     * Bytes of a buffer to write to at once.
+     * @param {number} handle
+     * @param {number} nbytes
+     * @param {number} at
+     */
+    target(handle, nbytes, at) {
+      engine.written(handle);
+      return engine.view(handle, nbytes, at);
+    },
 
     /**
      * Room for `count` words, which the next `run` or `copyRows` takes. Valid until a larger
@@ -55,12 +67,14 @@ export function open() {
      */
     copyRange(dst, src, rowBytes, first, count) {
       const bytes = count * rowBytes;
+      engine.written(dst);
       engine.view(dst, bytes).set(engine.view(src, bytes, first * rowBytes));
     },
 
     /**
      * @param {Uint8Array} binary
-     * @param {string} entries JSON: arena, scratch and the sizes of the constants of each entry
+     * @param {string} entries JSON, of each entry: arena, scratch, derived, the sizes of its
+     *   constants, how many inputs and outputs it has, and its state
      * @param {Uint8Array} constants one after the other
      */
     load(binary, entries, constants) {
@@ -69,6 +83,8 @@ export function open() {
         module: /** @type {BufferSource} */ (binary),
         entries: JSON.parse(entries).map((/** @type {any} */ entry) => ({
           ...entry,
+          inputs: { length: entry.inputs },
+          outputs: { length: entry.outputs },
           constants: entry.constants.map((/** @type {number} */ nbytes) =>
             constants.subarray(at, (at += nbytes)),
           ),

@@ -180,6 +180,7 @@ class PageEngine:
         self._alloc = self._player.alloc
         self._free = self._player.free
         self._view = self._player.view
+        self._target = self._player.target
         self._run = self._player.run
         self._words: dict[int, Callable[[array[int]], None]] = {}
         self._capacity = self._player.capacity()
@@ -199,7 +200,7 @@ class PageEngine:
     def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
         if type(data) is not bytes:
             data = flat_bytes(data)
-        self._view(handle, len(data), offset).assign(data)
+        self._target(handle, len(data), offset).assign(data)
 
     @_raises_engine_errors
     def read(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
@@ -231,7 +232,15 @@ class PageEngine:
         self._check_open()
         check_features(program, self.features)
         entries = [
-            {"arena": e.arena, "scratch": e.scratch, "constants": [len(c) for c in e.constants]}
+            {
+                "arena": e.arena,
+                "scratch": e.scratch,
+                "derived": e.derived,
+                "constants": [len(c) for c in e.constants],
+                "inputs": len(e.inputs),
+                "state": [{"update": update} for _, update in e.state],
+                "outputs": len(e.outputs),
+            }
             for e in program.entries
         ]
         constants = b"".join(bytes(c) for e in program.entries for c in e.constants)

@@ -62,7 +62,8 @@ class _Recorder:
         self.records: list[dict[int, list[Record]]] = []  # of each entry: by id of the kernel
 
     def prepare(self, plan: Plan) -> None:
-        # Copies come between the kernels, so each runs alone and keeps all it computes.
+        # Copies come between the kernels, so each runs alone, each time, and keeps all it computes.
+        self.target.derives = False
         for kernel in kernels_of(plan.launches):
             kernel.group = None
         self.target.prepare(plan)

@@ -244,7 +244,7 @@ def _entries(programs: Sequence[Program], classes: Mapping[str, int]) -> list[di
     headers = []
     for versions in zip(*(program.entries for program in programs), strict=True):
         header = versions[0].header()
-        for field in ("arena", "scratch", "peak"):
+        for field in ("arena", "scratch", "derived", "peak"):
             header[field] = max(getattr(entry, field) for entry in versions)
         del header["kernels"]
         for port in header["inputs"]:

@@ -20,6 +20,7 @@ const SCHEMA = 1;
  * @property {Uint8Array[]} constants
  * @property {number} arena
  * @property {number} scratch
+ * @property {number} derived
  *
  * @typedef {object} Variable
  * @property {string} name

@@ -1,12 +1,12 @@
 // The WebAssembly engine: one linear memory that it owns, and the Programs that import it.
 //
-// The methods are those of engines/engine.py. A buffer's handle is its address. An engine knows
-// bytes and Programs, nothing of tensors, dtypes or variables. No view of the memory outlives a
-// call, because growing the memory detaches views; what is read is a copy.
+// The methods are those of engines/engine.py; what it may run, features.js knows. A buffer's handle
+// is its address. An engine knows bytes and Programs, nothing of tensors, dtypes or variables. No
+// view of the memory outlives a call, because growing the memory detaches views; what is read is a
+// copy.
 
 import { Allocator } from "./allocator.js";
 import { TabgradError } from "./errors.js";
-import { features } from "./features.js";
 
 const PAGE = 65536;
 const MAX_PAGES = 65536;
@@ -21,6 +21,10 @@ const HEAP = FRAME + FRAME_BYTES;
  * @typedef {object} Entry what the engine needs of a Program's entry
  * @property {number} arena bytes of temporaries
  * @property {number} scratch bytes of scratch
+ * @property {number} derived bytes that are kept from run to run
+ * @property {ArrayLike<any>} inputs
+ * @property {{update: boolean}[]} state
+ * @property {ArrayLike<any>} outputs
  * @property {Uint8Array[]} constants
  *
  * @typedef {object} Program
@@ -31,15 +35,20 @@ const HEAP = FRAME + FRAME_BYTES;
  * @property {(() => void) | null} call null once unloaded
  * @property {number[]} handles of the constants, to free
  * @property {number[][]} constants of each entry: the words of its constants
+ * @property {Entry[]} entries
+ * @property {{address: number, source: string}[]} derived of each entry: where it is, 0 while it is
+ *   not, and which buffers in which state it was made from
  */
 
 export class WasmEngine {
   kind = "wasm";
-  features = features();
   #memory;
   #heap;
   #arena = { address: 0, nbytes: -1 };
   #scratch = { address: 0, nbytes: -1 };
+  /** @type {Map<number, number> | null} when buffers were written, where that is of interest */
+  #writes = null;
+  #clock = 0;
 
   constructor() {
     this.#memory = makeMemory();
@@ -57,6 +66,7 @@ export class WasmEngine {
 
   /** @param {number} handle */
   free(handle) {
+    this.#writes?.delete(handle);
     if (!this.#heap.free(handle)) throw notLive(handle);
   }
 
@@ -68,6 +78,7 @@ export class WasmEngine {
    */
   write(handle, data, offset = 0) {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.written(handle);
     this.view(handle, data.byteLength, offset).set(bytes);
   }
 
@@ -112,6 +123,7 @@ export class WasmEngine {
     const count = indices.length;
     if (!count || !rowBytes) return;
     this.#check(dst, count * rowBytes, 0);
+    this.written(dst);
     this.#check(src, 0, 0);
     const rows = Math.floor(/** @type {number} */ (this.#heap.size(src)) / rowBytes);
     const bytes = new Uint8Array(this.#memory.buffer);
@@ -146,7 +158,7 @@ export class WasmEngine {
     }
     if (!call) throw new TabgradError("compile", "expected a module that exports 'run'");
     /** @type {Loaded} */
-    const loaded = { call, handles: [], constants: [] };
+    const loaded = { call, handles: [], constants: [], entries: program.entries, derived: [] };
     try {
       for (const entry of program.entries) {
         this.#reserve(this.#arena, entry.arena);
@@ -158,6 +170,8 @@ export class WasmEngine {
           return handle;
         });
         loaded.constants.push(words);
+        loaded.derived.push({ address: 0, source: "" });
+        if (entry.derived) this.#writes ??= new Map();
       }
     } catch (error) {
       this.unload(loaded);
@@ -174,6 +188,7 @@ export class WasmEngine {
     if (!loaded.call) return;
     loaded.call = null;
     for (const handle of loaded.handles) this.free(handle);
+    for (const { address } of loaded.derived) if (address) this.free(address);
   }
 
   /**
@@ -191,22 +206,50 @@ export class WasmEngine {
     if (count > MAX_SLOTS) {
       throw new TabgradError("range", `entry ${entry} has ${count} slots, of at most ${MAX_SLOTS}`);
     }
-    const frame = new Uint32Array(this.#memory.buffer, FRAME, HEADER_WORDS + count);
-    frame[0] = entry;
-    frame[1] = rows;
-    frame[2] = 0;
-    frame[3] = this.#arena.address;
-    frame[4] = this.#scratch.address;
-    frame[7] = this.#scratch.nbytes;
-    frame.set(args, HEADER_WORDS);
-    frame.set(constants, HEADER_WORDS + args.length);
-    try {
-      loaded.call();
-    } catch (error) {
-      throw new TabgradError("trap", `a Program failed while running entry ${entry}: ${error}`, {
-        cause: error,
-      });
+    const { inputs, state, derived: nbytes } = loaded.entries[entry];
+    const derived = loaded.derived[entry];
+    const call = (/** @type {number} */ number) => {
+      const frame = new Uint32Array(this.#memory.buffer, FRAME, HEADER_WORDS + count);
+      frame[0] = number;
+      frame[1] = rows;
+      frame[2] = 0;
+      frame[3] = this.#arena.address;
+      frame[4] = this.#scratch.address;
+      frame[7] = this.#scratch.nbytes;
+      frame[8] = derived.address;
+      frame.set(args, HEADER_WORDS);
+      frame.set(constants, HEADER_WORDS + args.length);
+      try {
+        /** @type {() => void} */ (loaded.call)();
+      } catch (error) {
+        throw new TabgradError("trap", `a Program failed while running entry ${entry}: ${error}`, {
+          cause: error,
+        });
+      }
+    };
+    if (nbytes) {
+      const source = state
+        .map(({ update }, i) => update || [args[(i += inputs.length)], this.#writes?.get(args[i])])
+        .join();
+      if (derived.source !== source) {
+        derived.address ||= this.alloc(nbytes);
+        call(entry + loaded.entries.length);
+        derived.source = source;
+      }
     }
+    call(entry);
+    if (!this.#writes) return;
+    for (let at = inputs.length; at < args.length; at++) {
+      if (state[at - inputs.length]?.update !== false) this.written(args[at]);
+    }
+  }
+
+  /**
+   * Notes that a buffer was written: what was derived from it is no longer right.
+   * @param {number} handle
+   */
+  written(handle) {
+    this.#writes?.set(handle, ++this.#clock);
   }
 
   /** Waits until everything queued has run: nothing, as `run` waits itself. */

@@ -42,14 +42,17 @@ MAX_ROWS = 96  # of a strip: with MAX_STEPS it stays in the second-level cache b
 MAX_STEPS = 512
 SINGLE_BLOCK = 1024  # steps up to which one block is kept whole
 IN_PLACE_PANEL = 1 << 18  # bytes of a block of B below which strided panels cost nothing (in V8)
+SMALL_PANEL = 1 << 14  # bytes of B that stay in the fastest cache anyway
 FEW_ROWS = 24  # with so few rows packing B costs more than it saves
 MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums are made of blocks
 MIN_REUSE = 4  # times each element of A is used: below this, packing it costs no more than a border
 
 
-def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel]:
+def prepare(
+    kernel: Kernel, temporaries: list[Buffer], fma: bool, kept: Callable[[Buffer], bool]
+) -> list[Kernel]:
     """A contraction with, where its operands cannot be read in place, kernels before it that give A
-    a border or pack B.
+    a border or pack B. To pack what is in buffers that are `kept` the same costs nothing each time.
 
     Contractions that are no matrix become reductions of a product. Small ones add in the same order
     as large ones, so that a row of a batch has the same bits however many rows there are.
@@ -68,7 +71,11 @@ def prepare(kernel: Kernel, temporaries: list[Buffer], fma: bool) -> list[Kernel
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None
         return [*taps.pack(kernel, temporaries), collapse(kernel)]
-    return [*_border(kernel, matrix, temporaries), *_panels(kernel, matrix, temporaries, fma)]
+    border = _border(kernel, matrix, temporaries)
+    loads = [x.buffer for x in walk([matrix.b]) if x.buffer is not None]
+    if _in_place_b(matrix, bool(loads) and all(map(kept, loads))):
+        return [*border, kernel]
+    return [*border, *_panels(kernel, matrix, temporaries, fma)]
 
 
 def _order_steps(kernel: Kernel) -> None:
@@ -98,8 +105,6 @@ def _border(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer]) -> list[K
 
 
 def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool) -> list[Kernel]:
-    if _in_place_b(matrix):
-        return [kernel]
     _, nv = matrix.tile(fma)
     width = nv * matrix.lanes
     depends = [v for v in matrix.outer if v in matrix.b.variables()]
@@ -139,10 +144,13 @@ def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool
     return [collapse(pack), kernel]
 
 
-def _in_place_b(matrix: Matrix) -> bool:
+def _in_place_b(matrix: Matrix, free: bool) -> bool:
     if not readable_in_place(matrix.b, matrix.n, matrix.k):
         return False
-    nbytes = matrix.dtype.itemsize * min(matrix.steps, MAX_STEPS) * matrix.columns
+    column = matrix.dtype.itemsize * matrix.columns
+    if free:
+        return matrix.steps * column <= SMALL_PANEL
+    nbytes = min(matrix.steps, MAX_STEPS) * column
     return matrix.rows <= FEW_ROWS or nbytes <= IN_PLACE_PANEL
 
 

@@ -7,7 +7,7 @@ kernels are one function, called with other addresses.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.frame import (
     ARENA,
     ARRIVED,
+    DERIVED,
     ENTRY,
     MAX_SLOTS,
     ROWS,
@@ -24,6 +25,7 @@ from tabgrad.compiler.frame import (
     SLOTS,
     TURN,
 )
+from tabgrad.compiler.invariant import derive, hoist, steady
 from tabgrad.compiler.phases import in_phases
 from tabgrad.compiler.plan import Plan
 from tabgrad.errors import NotSupportedError
@@ -59,6 +61,7 @@ class WasmTarget:
     """Emits WebAssembly with 128-bit SIMD, and with "relaxed-simd" fused multiply-add."""
 
     kind = "wasm"
+    derives = True
 
     def __init__(self, features: Collection[str] = ()) -> None:
         self.fma = "relaxed-simd" in features
@@ -66,15 +69,24 @@ class WasmTarget:
 
     def prepare(self, plan: Plan) -> None:
         """Shape kernels for this target: merged loops, packed operands."""
-        plan.launches = self._prepared(plan.launches, plan.temporaries)
+        kept = steady(plan) if self.derives else _never
+        plan.launches = self._prepared(plan.launches, plan.temporaries, kept)
+        hoist(plan.launches)
+        if self.derives:
+            derive(plan)
         open_windows(plan)
 
-    def _prepared(self, launches: Sequence[Launch], temporaries: list[Buffer]) -> list[Launch]:
+    def _prepared(
+        self,
+        launches: Sequence[Launch],
+        temporaries: list[Buffer],
+        kept: Callable[[Buffer], bool],
+    ) -> list[Launch]:
         result: list[Launch] = []
         for launch in launches:
             if not isinstance(launch, Kernel):
                 for body in launch.bodies():
-                    body[:] = self._prepared(body, temporaries)
+                    body[:] = self._prepared(body, temporaries, kept)
                 result.append(launch)
                 continue
             accumulate_wide(launch)
@@ -82,7 +94,7 @@ class WasmTarget:
                 if phase.kind != "contract":
                     result.append(collapse(phase))
                     continue
-                made = contraction.prepare(collapse(phase), temporaries, self.fma)
+                made = contraction.prepare(collapse(phase), temporaries, self.fma, kept)
                 for kernel in made:
                     kernel.group = phase.group
                 if len(made) > 1 and phase.group is not None and phase.group.kind == "ahead":
@@ -102,6 +114,10 @@ class WasmTarget:
     def listing(self, binary: bytes) -> str:
         """The module as WebAssembly text."""
         return disassemble(binary)
+
+
+def _never(_: Buffer) -> bool:
+    return False
 
 
 @dataclass
@@ -126,12 +142,16 @@ class _Emission:
         names: list[list[str]] = []
         for plan in plans:
             compiled = [self._kernel(kernel)[0] for kernel in kernels_of(plan.launches)]
-            entries.append(self._entry(plan, len(entries)))
-            largest = max((one.scratch for one in compiled), default=0)
+            entries.append(self._entry(plan, plan.launches, f"entry_{len(entries)}"))
+            before = [self._kernel(kernel)[0] for kernel in kernels_of(plan.derivations)]
+            largest = max((one.scratch for one in (*compiled, *before)), default=0)
             scratch.append(max(largest, window_bytes(plan.launches)))
             names.append([one.name for one in compiled])
         part = self.module.function("run_part", [I32, I32], export=True)
         thread, threads = part.params
+        if any(plan.derivations for plan in plans):
+            for i, plan in enumerate(plans):
+                entries.append(self._entry(plan, plan.derivations, f"derive_{i}"))
         cases = [lambda entry=entry: part.call(entry, thread, threads) for entry in entries]
         part.switch(I32.load(ENTRY), cases)
         run = self.module.function("run", export=True)
@@ -178,8 +198,8 @@ class _Emission:
             units, scratch = loops.emit(f, kernel, bases, self.fma), 0
         return _Emitted(f, units, scratch, name, extra == 3)
 
-    def _entry(self, plan: Plan, number: int) -> Function:
-        f = self.module.function(f"entry_{number}", [I32, I32])
+    def _entry(self, plan: Plan, launches: Sequence[Launch], name: str) -> Function:
+        f = self.module.function(name, [I32, I32])
         thread, threads = f.params
         graph = plan.graph
         offsets = {"input": 0, "state": len(graph.arguments)}
@@ -202,6 +222,8 @@ class _Emission:
         def address(buffer: Buffer) -> I32:
             if buffer.role == "temp":
                 return I32.load(ARENA) + buffer.offset
+            if buffer.role == "derived":
+                return I32.load(DERIVED) + buffer.offset
             if buffer.role == "window":
                 before = rows_begin[-1] * buffer.row_bytes
                 return scratch_of_thread() - before + buffer.offset
@@ -285,7 +307,7 @@ class _Emission:
                     turns[id(item)] = turn
                     run(item.body)
 
-        run(plan.launches)
+        run(launches)
         return f
 
     def _barrier(self) -> Function:
