@@ -169,6 +169,26 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
         lambda x, w: ops.conv(x, w, 2, "same"),
         [_normal(2, 15, 13, 5), _normal(3, 3, 5, 20)],
     ),
+    "depthwise convolution and its gradients": (
+        lambda x, w: tg.grad(
+            lambda x, w: (ops.depthwise_conv(x, w, 2, "same") ** 2).sum(), argnums=(0, 1)
+        )(x, w),
+        [_normal(2, 19, 23, 21), _normal(3, 3, 21, 1)],
+    ),
+    "depthwise convolution of one line": (
+        lambda x, w: ops.depthwise_conv(x, w, 1, "same"),
+        [_normal(1, 333, 18), _normal(5, 18, 1)],
+    ),
+    "narrow groups and their gradients": (
+        lambda x, w: tg.grad(lambda x, w: (ops.conv(x, w, 1, "same") ** 2).sum(), argnums=(0, 1))(
+            x, w
+        ),
+        [_normal(2, 13, 11, 20), _normal(3, 3, 2, 40)],
+    ),
+    "average pooling and its gradient": (
+        lambda x: tg.grad(lambda x: (ops.average_pool(x, 3, 2, "same") ** 2).sum())(x),
+        [_normal(2, 17, 17, 6)],
+    ),
     "pooling and its gradient": (
         lambda x: tg.grad(lambda x: (ops.max_pool(x, 3, 2) ** 2).sum())(x),
         [_normal(2, 17, 17, 6)],
