@@ -169,7 +169,10 @@ BROKEN = {
     "no type": (SIMPLE.replace(" : int8[4,2]", ""), "line 8: expected a node, a result"),
     "a wrong value": (SIMPLE.replace("value=0.1", "value=abc"), "line 5: expected a value"),
     "a missing parameter": (SIMPLE.replace(" dims=()", ""), "line 6: broadcast cannot be made"),
-    "a missing source": (SIMPLE.replace("mul(%2, %4)", "select(%2, %4)"), "line 7"),
+    "a missing source": (
+        SIMPLE.replace("mul(%2, %4)", "select(%2, %4)"),
+        "line 7: expected 3 sources",
+    ),
     "text behind": (SIMPLE + "\n}", "line 11: expected nothing after"),
 }
 

@@ -325,6 +325,9 @@ def _node(
 ) -> Node:
     if prim not in PRIMITIVES:
         reader.fail(f"a primitive, which {prim!r} is not")
+    arity = PRIMITIVES[prim].arity
+    if arity is not None and len(srcs) != arity:
+        reader.fail(f"{arity} sources for {prim}")
     number = reader.at
     params = {key: _parse_value(value, avals[0].dtype, prim, reader) for key, value in _split(text)}
     for key in IMPLIED.get(prim, ()):
