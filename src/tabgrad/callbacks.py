@@ -100,7 +100,9 @@ class CallbackList:
         ArgumentError: when something else than a Callback is among them.
     """
 
-    def __init__(self, callbacks: Any, model: Any, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, callbacks: Any, model: Any, params: Mapping[str, Any]
+    ) -> None:
         self.callbacks = flat(callbacks)
         for callback in self.callbacks:
             callback.set_model(model)
@@ -136,7 +138,9 @@ def flat(callbacks: Any) -> list[Callback]:
         return [callbacks]
     if isinstance(callbacks, (list, tuple)):
         return [each for item in callbacks for each in flat(item)]
-    raise ArgumentError(f"callbacks are tabgrad.callbacks.Callback objects; received {callbacks!r}")
+    raise ArgumentError(
+        f"callbacks are tabgrad.callbacks.Callback objects; received {callbacks!r}"
+    )
 
 
 class History(Callback):

@@ -130,7 +130,9 @@ class TruncatedNormal(RandomNormal):
     """
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
-        return random.truncated_normal(shape, self.mean, self.stddev, dtype or "float32", self.seed)
+        return random.truncated_normal(
+            shape, self.mean, self.stddev, dtype or "float32", self.seed
+        )
 
 
 class RandomUniform(RandomInitializer):

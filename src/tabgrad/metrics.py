@@ -480,7 +480,9 @@ def get(identifier: Any) -> Metric | Callable[..., Any] | None:
     )
 
 
-def resolve(identifier: Any, target_shape: Sequence[int], output_shape: Sequence[int]) -> Metric:
+def resolve(
+    identifier: Any, target_shape: Sequence[int], output_shape: Sequence[int]
+) -> Metric:
     """The metric that `compile(metrics=[identifier])` means.
 
     "accuracy" is the binary, the sparse or the categorical one, as Keras chooses by the shapes of

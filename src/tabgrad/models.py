@@ -327,7 +327,9 @@ class Sequential(Model):
         if not self._sequence:
             raise ArgumentError(f"{self.name!r} has no layers; add some first")
         if declared is not None and given[1:] != declared[1:]:
-            raise ShapeError(f"{self.name!r} takes inputs of shape {declared}; received {given}")
+            raise ShapeError(
+                f"{self.name!r} takes inputs of shape {declared}; received {given}"
+            )
         shapes = [(None, *given[1:])]
         for layer in self._sequence:
             shapes.append(layer.compute_output_shape(shapes[-1]))
@@ -387,7 +389,7 @@ class Sequential(Model):
 def _check_ending(path: str | os.PathLike[str]) -> None:
     if not os.fspath(path).endswith(".safetensors"):
         raise ArgumentError(
-            f"weights are saved as .safetensors; received {os.fspath(path)!r}. Name the file "
+            f'weights are saved as .safetensors; received {os.fspath(path)!r}. Name the file '
             '"model.safetensors", for instance'
         )
 

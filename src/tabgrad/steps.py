@@ -157,7 +157,9 @@ class Steps:
 
     def _need_compile(self, method: str) -> None:
         if self.optimizer is None:
-            raise TabgradError(f"call model.compile(optimizer=..., loss=...) before model.{method}")
+            raise TabgradError(
+                f"call model.compile(optimizer=..., loss=...) before model.{method}"
+            )
         if self._loss is None:
             raise ArgumentError(
                 f"model.{method} needs a loss: call model.compile(optimizer=..., loss=...)"

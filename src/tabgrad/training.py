@@ -89,7 +89,9 @@ class Trainer(Steps):
         self._settle()
         self._need_compile("fit")
         batch_size = _whole(batch_size, "batch_size", DEFAULT_BATCH_SIZE)
-        validation_batch_size = _whole(validation_batch_size, "validation_batch_size", batch_size)
+        validation_batch_size = _whole(
+            validation_batch_size, "validation_batch_size", batch_size
+        )
         validation_freq = _whole(validation_freq, "validation_freq", 1)
         with self._on_engine():
             data, target = self._prepare_pair(x, y)

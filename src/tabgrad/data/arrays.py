@@ -150,7 +150,9 @@ class Resident:
         self.rows = columns[0].shape[0]
         realize.realize([t.node for t in columns])
         self._buffers = [realize.handle_of(t.node) for t in columns]
-        self._row_bytes = [math.prod(t.shape[1:]) * t.dtype.itemsize for t in columns]
+        self._row_bytes = [
+            math.prod(t.shape[1:]) * t.dtype.itemsize for t in columns
+        ]
 
     def fill(self, inputs: Sequence[Any], indices: Sequence[int]) -> None:
         """Copy these rows into the buffers of a bound Program, one buffer a column."""

@@ -34,7 +34,7 @@ def padding(value: str) -> str:
 
 
 def data_format(value: str | None) -> str:
-    """ "channels_last" for it or None; the other layout of Keras is not available."""
+    """"channels_last" for it or None; the other layout of Keras is not available."""
     if value == "channels_first":
         raise NotSupportedError(
             'tabgrad computes in "channels_last"; move the channels to the last axis, as in '
