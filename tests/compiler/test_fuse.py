@@ -33,7 +33,8 @@ def test_bias_and_activation_are_part_of_a_convolution():
         return ops.relu(ops.conv(x, w, padding="same") + bias)
 
     result = made(conv, ((2, 8, 8, 3), F), ((3, 3, 3, 4), F), ((4,), F))
-    assert result.kinds == ["contract"] and result.plan.arena == 0
+    # The map copies the image with a border of zeros.
+    assert result.kinds == ["map", "contract"] and result.plan.arena < 2 * 2 * 8 * 8 * 3 * 4
     assert line(result, "y0[") == "y0[n1+m4*4+m3*32+m2*256] = select(le(v0, 0.0), 0.0, v0)"
 
 
