@@ -63,6 +63,8 @@ class Contestant:
 
 ALL = [
     Contestant("tabgrad", "tabgrad", {"tree": HERE}),
+    # The page that tg.export writes, which loads and shows forms and charts besides.
+    Contestant("tabgrad-exported", "tabgrad", usual=False),
     Contestant("tfjs-wasm", "tfjs", {"backend": "wasm"}),
     Contestant("tfjs-cpu", "tfjs", {"backend": "cpu"}),
     Contestant("ort-wasm", "ort", {"backend": "wasm"}),

@@ -116,7 +116,8 @@ def main() -> None:
     parser.add_argument("--ms", type=float, default=40, help="length of a slice (40)")
     parser.add_argument("--list", action="store_true", help="only list the workloads")
     options = parser.parse_args()
-    chosen = workloads.chosen(options.regex)
+    every = workloads.chosen(options.regex)
+    chosen = [workload for workload in every if not workload.kind.startswith("visit-")]
     if options.list or not chosen:
         print("\n".join(workload.name for workload in chosen or workloads.ALL.values()))
         return

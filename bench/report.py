@@ -58,7 +58,7 @@ def ratio(row: Row, library: str = "best") -> float | None:
 def fraction(workload: Workload, row: Row) -> float | None:
     """The part of the machine's peak, or of a copy's speed, that tabgrad reached, by medians."""
     own = row["contestants"].get("tabgrad", {})
-    if "median" not in own or not (workload.flops or workload.nbytes):
+    if "median" not in own or not row["machine"] or not (workload.flops or workload.nbytes):
         return None
     limit: float = row["machine"]["arithmetic" if workload.flops else "copy"]["median"]
     return workload.rate(own["median"])[0] / limit
@@ -70,14 +70,15 @@ def line(workload: Workload, row: Row) -> str:
     own = row["contestants"].get("tabgrad", {})
     if "median" in own:
         rate, unit = workload.rate(own["median"])
-        parts.append(f"{own['median']:.4g} ms, {rate:.4g} {unit}")
+        parts.append(f"{rate:.4g} {unit}" if workload.unit else f"{own['median']:.4g} ms")
+        parts += [] if workload.unit else [f"{rate:.4g} {unit}"]
     else:
         parts.append(own.get("reason", "not measured"))
     part, times, best = fraction(workload, row), ratio(row), best_peer(row)
     if part is not None:
         parts.append(f"{part:.0%} of peak")
     if times is not None and best is not None:
-        parts.append(f"{times:.2f}x {best[0]} ({best[1]:.4g} ms)")
+        parts.append(f"{times:.2f}x {best[0]} ({best[1]:.4g} {workload.unit or 'ms'})")
     return ", ".join(parts)
 
 

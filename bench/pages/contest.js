@@ -10,7 +10,9 @@
     const out = document.createElement("pre");
     out.textContent = String(value);
     document.body.append(out);
-    this.result = { printed: performance.now(), value };
+    const printed = performance.now();
+    // When it was by the clock on the wall too, for a server's notes of what it had sent by then.
+    this.result = { printed, at: performance.timeOrigin + printed, value };
   },
 
   /**

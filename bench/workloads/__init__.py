@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.workload import Workload
-from bench.workloads import convolutions, networks, operations, products
+from bench.workloads import convolutions, networks, operations, pages, products
 
 ALL: dict[str, Workload] = {
     workload.name: workload
@@ -14,6 +14,7 @@ ALL: dict[str, Workload] = {
         *convolutions.WORKLOADS,
         *operations.WORKLOADS,
         *networks.WORKLOADS,
+        *pages.WORKLOADS,
     ]
 }
 
