@@ -90,15 +90,16 @@ class Taken:
 
     @property
     def kind(self) -> str:
-        """What sort of work it is."""
-        first = self.kernels[0]
-        if first.name.endswith("_pack"):
+        """What sort of work most of it is."""
+        most = max(self.kernels, key=lambda kernel: kernel.flops)
+        if most.name.endswith("_pack"):
             return "packed operands"
-        if len(self.kernels) > 1 or first.kind == "map":
-            return "maps and small kernels"
-        if first.kind == "contract":
+        if most.kind == "contract":
             return "contractions"
-        return "depthwise" if first.name.startswith("contract") else "reductions"
+        if most.name.startswith("contract"):
+            return "depthwise"
+        single = len(self.kernels) == 1 and most.kind != "map"
+        return "reductions" if single else "maps and small kernels"
 
     def text(self) -> str:
         """What it does, shortened."""
