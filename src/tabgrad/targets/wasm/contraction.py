@@ -59,8 +59,10 @@ def prepare(
     """
     _order_steps(kernel)
     apart = tiling.narrow(kernel) and (taps.few(kernel) or correlation.few(kernel))
-    matrix = None if apart else Matrix.of(kernel)
+    in_rows = taps.lies_in_rows(kernel)
+    matrix = None if apart or in_rows else Matrix.of(kernel)
     if matrix is None:
+        border = taps.bordered(kernel, temporaries) if in_rows else []
         assert kernel.a is not None and kernel.b is not None
         kernel.kind = "reduce"
         batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
@@ -70,7 +72,7 @@ def prepare(
             kernel.fold = "dot"
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None
-        return [*taps.pack(kernel, temporaries), collapse(kernel)]
+        return [*border, *taps.pack(kernel, temporaries), collapse(kernel)]
     border = _border(kernel, matrix, temporaries)
     loads = [x.buffer for x in walk([matrix.b]) if x.buffer is not None]
     if _in_place_b(matrix, bool(loads) and all(map(kept, loads))):

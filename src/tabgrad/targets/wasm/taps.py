@@ -19,12 +19,13 @@ from typing import Any
 
 from tabgrad.compiler.collapse import collapse
 from tabgrad.ir.index import Index, Var, flatten
-from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store
+from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.extremes import Extreme, Place
 from tabgrad.targets.wasm.loops import Reduction, along_inner
 from tabgrad.targets.wasm.matrix import stride
 from tabgrad.targets.wasm.microkernel import REGISTERS
+from tabgrad.targets.wasm.padding import with_border
 from tabgrad.targets.wasm.tiling import (
     Piece,
     Tiling,
@@ -42,6 +43,7 @@ from tabgrad.targets.wasm.unrolled import (
 )
 
 MAX_TAPS = 64  # that are unrolled
+MIN_REUSE = 2  # times each element is read where a border pays
 MIN_USES = 16  # of weights that are put side by side
 MIN_STEPS = 8192  # a kernel of fewer is done before longer code is compiled
 
@@ -69,6 +71,32 @@ def of(kernel: Kernel, fma: bool) -> Taps | None:
         return None
     taps = Taps(with_merged_lanes(kernel), fma)
     return taps if taps.fits() else None
+
+
+def lies_in_rows(kernel: Kernel) -> bool:
+    """Whether a contraction has one result in each group and these lie in rows that are read in
+    rows, such as a depthwise convolution with channels first."""
+    loops = [v for v in kernel.space if v.size != 1]
+    roles = [kernel.roles[v] for v in loops]
+    if len(loops) < 2 or roles[-1] != "m" or "g" not in roles or "n" in roles or not few(kernel):
+        return False
+    steps = math.prod(v.size for v in (*loops, *kernel.inner))
+    indices = [x.index for x in walk([x for x in (kernel.a, kernel.b) if x]) if x.op == "load"]
+    apart = [i.coefficient(loops[-1]) for i in indices if i is not None]
+    return steps >= MIN_STEPS and all(n in (0, 1, 2) for n in apart)
+
+
+def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+    """A kernel that copies what such a contraction reads with zeros around it, if that is done."""
+    assert kernel.a is not None
+    points = math.prod(v.size for v in (*kernel.space, *kernel.inner))
+    found = with_border(kernel.a, points // MIN_REUSE, f"t{len(temporaries)}")
+    if found is None:
+        return []
+    copy, kernel.a = found
+    copy.name = f"{kernel.name}_border"
+    temporaries.append(copy.stores[0].buffer)
+    return [copy]
 
 
 def pack(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
