@@ -117,7 +117,7 @@ def vector_from(f: Function, dtype: DType, address: I32) -> V:
     if dtype.itemsize >= 4:
         return kind.load(address)
     if dtype.itemsize == 2:
-        wide = I32x4 if dtype.kind == "i" else U32x4
+        wide = U32x4 if dtype.kind == "u" else I32x4
         return as_lanes(f, wide.load_widened(address), dtype)
     if dtype.kind == "i":
         return U32x4.load_first(address).view(I8x16).widen_low(I16x8).widen_low(I32x4)
@@ -136,8 +136,7 @@ def put_vector(f: Function, dtype: DType, address: I32, value: V, lanes: int) ->
         return
     value = _stored(f, dtype, value)
     if lanes == LANES:
-        mask = 1 if dtype.kind == "b" else (1 << dtype.bits) - 1
-        low = f.let(value.view(I32x4) & mask)
+        low = f.let(_low_bits(value, dtype))
         if dtype.itemsize == 1:
             halves = f.let(low.narrow(low, I16x8))
             f.store_lane(address, halves.narrow(halves, U8x16).view(I32x4), 0)
@@ -147,6 +146,14 @@ def put_vector(f: Function, dtype: DType, address: I32, value: V, lanes: int) ->
     value, place = f.once(value), f.let(address)
     for lane in range(lanes):
         _put_bits(f, dtype, place + lane * dtype.itemsize, value, lane)
+
+
+def _low_bits(value: V, dtype: DType) -> I32x4:
+    """A small value with zeros above its bits."""
+    low: I32x4 = value.view(I32x4)
+    if dtype.is_float:
+        return low  # has them
+    return low & (1 if dtype.kind == "b" else (1 << dtype.bits) - 1)
 
 
 def put_element(f: Function, dtype: DType, address: I32, value: V, lane: int) -> None:

@@ -12,46 +12,46 @@ SIGN = -0x80000000
 INFINITY = 0x7F800000
 OVERFLOW = 65520.0  # the first number that rounds to infinity: halfway from 65504 to 65536
 SMALLEST_NORMAL = 0x38800000  # 2**-14, whose exponent all smaller numbers share
+TOO_LARGE = 0x47800000  # 2**16, the first number beyond float16
+LIFT = (13 << 23) + 0x400000  # makes 1.5 * 2**(n + 13) of 2**n
+PLACES = SIGN | 0x7FFF << 13  # the sign, and where the bits of a float16 come to lie
 
 # The biases of the two formats differ by 112. As a product with a power of two this also moves the
 # subnormals of float16 to normal numbers and back.
 UP, DOWN = 2.0**112, 2.0**-112
 
 
-def from_bits(f: Function, bits: U32x4) -> F32x4:
-    """The numbers whose float16 bits are in the low halves of the lanes."""
+def from_bits(f: Function, bits: I32x4 | U32x4) -> F32x4:
+    """The numbers of float16 bits: I32x4 with their sign extended, U32x4 with anything above."""
     with f.scope() as scope:
-        bits = f.once(bits)
-        size = f.let(((bits & 0x7FFF) << 13).view(F32x4) * UP)
+        signed = bits << 13 if isinstance(bits, I32x4) else bits.view(I32x4) << 16 >> 3
+        x = f.let((signed & PLACES).view(F32x4) * UP)
         # Infinities and NaN come out from 65536 on: they get the exponent that says so.
-        sign = (bits & 0x8000) << 16
-        return scope.keep((size.bits() | _above(size) | sign.view(I32x4)).view(F32x4))
-
-
-def _above(size: F32x4) -> I32x4:
-    """The exponent of infinity where a number is too large for float16."""
-    return (size >= 65536.0) & INFINITY
+        return scope.keep((x.bits() | (abs(x) >= 65536.0) & INFINITY).view(F32x4))
 
 
 def to_bits(f: Function, x: F32x4) -> I32x4:
-    """The float16 bits of numbers that float16 holds, in the low halves of the lanes."""
+    """The float16 bits of numbers that float16 holds, in the low halves of lanes that are 0 above.
+
+    Infinity and NaN keep an exponent of ones, the low bits of which are those of float16.
+    """
     with f.scope() as scope:
         x = f.once(x)
-        size = ((abs(x) * DOWN).bits() >> 13) & 0x7FFF
-        sign = (x.view(U32x4) >> 16) & 0x8000
-        return scope.keep(size | sign.view(I32x4))
+        size = ((x * DOWN).view(U32x4) >> 13) & 0x7FFF
+        return scope.keep((size | (x.view(U32x4) >> 16) & 0x8000).view(I32x4))
 
 
 def rounded(f: Function, x: F32x4) -> F32x4:
     """The nearest float16 numbers."""
     with f.scope() as scope:
         x = f.once(x)
-        size = f.let(abs(x).pmin(OVERFLOW))
-        # Beside a number 2**13 times as large (of the exponent, not below that of the smallest
-        # normal number) the places float16 has no room for are rounded off.
-        lift = f.let(((size.bits() & INFINITY).max(SMALLEST_NORMAL) + (13 << 23)).view(F32x4))
-        near = f.let(size + lift - lift)
-        return scope.keep((near.bits() | _above(near) | x.bits() & SIGN).view(F32x4))
+        # Beside a number 1.5 * 2**13 times as large as the power of two in it (or in the smallest
+        # normal number), the places float16 has no room for are rounded off, whatever the sign.
+        exponent = (x.bits() & INFINITY).max(SMALLEST_NORMAL).min(TOO_LARGE)
+        lift = f.let((exponent + LIFT).view(F32x4))
+        # What float16 has no numbers for overflows.
+        near = ((x + lift) - lift) * UP * DOWN
+        return scope.keep((near.bits() | x.bits() & SIGN).view(F32x4))
 
 
 def rounded_from_double(f: Function, x: F64x2) -> F32x4:
