@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ from bench.server import Server, serve
 from tools.browser import launch
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
 REPORT = "bench: "
 # What lets a page have shared memory, and with it threads.
@@ -37,6 +37,16 @@ class Contest:
     browser: Browser
     plain: Server
     isolated: Server
+    playwright: Playwright
+
+    @contextmanager
+    def alone(self) -> Iterator[Contest]:
+        """Another browser with the same servers, without anyone else's pages."""
+        browser = launch(self.playwright)
+        try:
+            yield replace(self, browser=browser)
+        finally:
+            browser.close()
 
     def open(
         self, page: str, query: Mapping[str, str], *, isolated: bool = False, script: str = ""
@@ -96,6 +106,6 @@ def contest(folder: Path, flags: tuple[str, ...] = ()) -> Iterator[Contest]:
     ):
         browser = launch(playwright, flags)
         try:
-            yield Contest(browser, plain, isolated)
+            yield Contest(browser, plain, isolated, playwright)
         finally:
             browser.close()

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser
 
 import tabgrad as tg
 from bench import onnx_file, server, site, workloads
-from bench.browser import Contest, Entrant, contest
+from bench.browser import Contest, Entrant
 from bench.compare import Reference
 from bench.contestants import Contestant
 from bench.workload import Workload
@@ -187,28 +187,26 @@ def _memory(browser: Contest, served: site.Site, entrants: list[Contestant], rou
         cells: dict[str, Any] = {}
         for entrant in entrants:
             if entrant.threads == 1 and entrant.library not in workload.cannot:
-                cells[entrant.name] = _peak(served, workload, reference, entrant)
+                cells[entrant.name] = _peak(browser, workload, reference, entrant)
         served.drop(workload)
         rows[name] = {"group": workloads.ALL[name].group, "machine": {}, "contestants": cells}
     return rows
 
 
 def _peak(
-    served: site.Site, workload: Workload, reference: Reference, entrant: Contestant
+    browser: Contest, workload: Workload, reference: Reference, entrant: Contestant
 ) -> dict[str, Any]:
     """In a browser of its own, whose only page is the one in question."""
-    with contest(served.folder) as browser:
-        blank = browser.browser.new_context()
-        page = blank.new_page()
-        page.goto(f"{browser.plain.address}pages/blank.html")
-        least = _largest_renderer(browser.browser)
-        blank.close()
+    with browser.alone() as one:
+        page = one.browser.new_context().new_page()
+        page.goto(f"{one.plain.address}pages/blank.html")
+        least = _largest_renderer(one.browser)
     found: Entrant | None = None
-    with contest(served.folder) as browser:
+    with browser.alone() as one:
         try:
-            found = browser.open(entrant.page, {**entrant.full_query, "workload": workload.folder})
+            found = one.open(entrant.page, {**entrant.full_query, "workload": workload.folder})
             reference.error(found.ask("open", timeout=110, warm=1000))
-            peak = _largest_renderer(browser.browser) - least
+            peak = _largest_renderer(one.browser) - least
         except Exception as failure:
             return {"reason": str(failure).splitlines()[0]}
         finally:
