@@ -110,6 +110,12 @@ def fft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwar
 def ifft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """Inverse of `fft`: the other sign, and the factor 1 / n with norm "backward".
 
+    Args:
+        x: of any shape, real or complex; integers become float32.
+        n: cut or zero-pad the axis to this size first.
+        axis: the axis to transform, the last by default.
+        norm: "backward", "ortho" or "forward".
+
     Example:
         >>> import tabgrad as tg
         >>> tg.fft.ifft(tg.tensor([3.0, -1.0])).tolist()
@@ -182,6 +188,12 @@ def ifftn(
 ) -> Tensor:  # fmt: skip
     """Inverse of `fftn`.
 
+    Args:
+        x: of any shape, real or complex; integers become float32.
+        s: how many points to use on each axis.
+        axes: the axes to transform, all (or the last of `s`) by default.
+        norm: "backward", "ortho" or "forward".
+
     Example:
         >>> import tabgrad as tg
         >>> tg.fft.ifftn(tg.ones((2, 2))).tolist()
@@ -224,6 +236,12 @@ def _whole(name: str, x: Any, n: int | None, axis: int, norm: str | None, invers
 def rfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """`fft` of a real signal: its first n // 2 + 1 frequencies, which determine the others.
 
+    Args:
+        x: real numbers of any shape; integers become float32.
+        n: cut or zero-pad the axis to this size first.
+        axis: the axis to transform, the last by default.
+        norm: "backward", "ortho" or "forward".
+
     Raises:
         DtypeError: x is complex.
 
@@ -238,6 +256,12 @@ def rfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwa
 def irfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """Inverse of `rfft`: a real signal of n points (2 * (m - 1) for m frequencies by default).
 
+    Args:
+        x: of any shape, real or complex; integers become float32.
+        n: how many points the signal has.
+        axis: the axis to transform, the last by default.
+        norm: "backward", "ortho" or "forward".
+
     Example:
         >>> import tabgrad as tg
         >>> tg.fft.irfft(tg.fft.rfft(tg.tensor([1.0, 2.0, 3.0, 4.0]))).tolist()
@@ -251,6 +275,12 @@ def rfftn(
     norm: str = "backward",
 ) -> Tensor:  # fmt: skip
     """`rfft` along the last of `axes`, then `fft` along the others.
+
+    Args:
+        x: real numbers of any shape; integers become float32.
+        s: how many points to use on each axis.
+        axes: the axes to transform, all (or the last of `s`) by default.
+        norm: "backward", "ortho" or "forward".
 
     Example:
         >>> import tabgrad as tg
@@ -273,6 +303,12 @@ def irfftn(
 ) -> Tensor:  # fmt: skip
     """Inverse of `rfftn`: `ifft` along all of `axes` but the last, then `irfft` along that.
 
+    Args:
+        x: of any shape, real or complex; integers become float32.
+        s: how many points to use on each axis.
+        axes: the axes to transform, all (or the last of `s`) by default.
+        norm: "backward", "ortho" or "forward".
+
     Example:
         >>> import tabgrad as tg
         >>> tg.fft.irfftn(tg.fft.rfftn(tg.ones((2, 4)))).shape
@@ -293,6 +329,8 @@ def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwa
     Args:
         x: the first n // 2 + 1 points.
         n: number of points, 2 * (m - 1) for m given ones by default.
+        axis: the axis to transform, the last by default.
+        norm: "backward", "ortho" or "forward".
 
     Example:
         >>> import tabgrad as tg
@@ -304,6 +342,12 @@ def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwa
 
 def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """Inverse of `hfft`: the first n // 2 + 1 points.
+
+    Args:
+        x: real numbers of any shape; integers become float32.
+        n: cut or zero-pad the axis to this size first.
+        axis: the axis to transform, the last by default.
+        norm: "backward", "ortho" or "forward".
 
     Raises:
         DtypeError: x is complex.
@@ -318,6 +362,9 @@ def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backw
 
 def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
     """Frequencies of the n results of `fft` for samples `d` apart: 0, 1, ..., -2, -1 over n d.
+
+    Returns:
+        (n,).
 
     Raises:
         ArgumentError: no point, or an unknown device.
@@ -337,6 +384,15 @@ def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None)
 
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
     """Frequencies of the n // 2 + 1 results of `rfft` for samples `d` apart.
+
+    Args:
+        n: how many points were transformed, an integer.
+        d: their distance, a number.
+        dtype: float32 by default.
+        device: "cpu" or None.
+
+    Returns:
+        (n // 2 + 1,).
 
     Example:
         >>> import tabgrad as tg
@@ -361,6 +417,10 @@ def _frequencies(name: str, index: Node, n: int, d: float, dtype: Any, device: A
 def fftshift(x: Any, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """The frequency 0 moved to the middle of `axes`, by default of all.
 
+    Args:
+        x: of any dtype, which the result has, too.
+        axes: the axes to shift, all by default.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.fft.fftshift(tg.fft.fftfreq(4)).tolist()
@@ -371,6 +431,10 @@ def fftshift(x: Any, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
 
 def ifftshift(x: Any, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """Inverse of `fftshift`.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        axes: the axes to shift, all by default.
 
     Example:
         >>> import tabgrad as tg

@@ -75,6 +75,7 @@ def frame(
         frame_step: from the beginning of a frame to that of the next.
         pad_end: begin frames up to the last point, filled with `pad_value`; otherwise only those
             that fit.
+        pad_value: what fills up the last pieces.
         axis: the time axis, which becomes (frames, frame_length).
 
     Raises:
@@ -204,6 +205,10 @@ def istft(
 
     Args:
         stfts: complex, (..., frames, fft_length // 2 + 1).
+        frame_length: how many samples a piece has.
+        frame_step: from piece to piece.
+        fft_length: how many points were transformed; by default the next power of 2.
+        window_fn: a function of (length, dtype=...) that gives the window; None for none.
 
     Returns:
         (..., (frames - 1) * frame_step + frame_length); 0 where no window reaches.
@@ -317,9 +322,11 @@ def mel_spectrogram(
             `sequence_length` is `fft_length` by default.
         sampling_rate: points a second.
         num_mel_bins, min_freq, max_freq: the bands; up to half the sampling rate by default.
-        power_to_db: 10 log10 of power over `ref_power`, at least `min_power`, at most `top_db`
-            below the largest.
+        power_to_db: whether the result is 10 log10 of power over `ref_power`.
+        top_db: how far below the largest it goes at most.
         mag_exp: exponent of the magnitudes, 2 for power.
+        min_power: what smaller powers count as.
+        ref_power: the power of 0 decibels.
 
     Returns:
         (..., num_mel_bins, frames).

@@ -70,8 +70,16 @@ def non_max_suppression_with_scores(
     Arguments and errors are those of `non_max_suppression`, and:
 
     Args:
+        boxes: (n, 4) of floats: y1, x1, y2, x2.
+        scores: (n,) of floats.
+        max_output_size: how many to keep at most.
+        iou_threshold: boxes that overlap a better one by more are dropped.
+        score_threshold: so are boxes with a lower score.
         soft_nms_sigma: above 0, boxes are not dropped for overlapping by iou: their score is
             multiplied by exp(-iou**2 / (2 sigma)), and they compete again.
+
+    Returns:
+        Int32 indices and float32 scores of those kept.
 
     Example:
         >>> import tabgrad as tg
@@ -104,6 +112,12 @@ def non_max_suppression_padded(
     Arguments and errors are those of `non_max_suppression_with_scores`, and:
 
     Args:
+        boxes: (n, 4) of floats: y1, x1, y2, x2.
+        scores: (n,) of floats.
+        max_output_size: how many to keep at most.
+        iou_threshold: boxes that overlap a better one by more are dropped.
+        score_threshold: so are boxes with a lower score.
+        soft_nms_sigma: see `non_max_suppression_with_scores`.
         pad_to_max_output_size: False leaves only the real ones, where values can be read.
 
     Returns:

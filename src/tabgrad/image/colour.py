@@ -46,6 +46,7 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Tensor:
     Args:
         images: (h, w, 3) or (batch, h, w, 3), channels first with `data_format`; gray ones with one
             channel are returned as they are.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Returns:
         One channel, in the dtype of the images (integers are truncated).
@@ -72,6 +73,13 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Tensor:
 def grayscale_to_rgb(images: Any, data_format: str | None = None) -> Tensor:
     """Gray images (one channel) as coloured ones: the channel three times.
 
+    Args:
+        images: (h, w, 1) or (batch, h, w, 1), channels first with `data_format`.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
+
+    Returns:
+        Three channels of the dtype of the images.
+
     Raises:
         ShapeError: another number of channels.
 
@@ -92,6 +100,7 @@ def rgb_to_hsv(images: Any, data_format: str | None = None) -> Tensor:
     Args:
         images: (h, w, 3) or (batch, h, w, 3), floats from 0 to 1, channels first with
             `data_format`.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Raises:
         DtypeError: integers. ShapeError: another number of channels.
@@ -124,6 +133,7 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Tensor:
     Args:
         images: (h, w, 3) or (batch, h, w, 3), floats, channels first with `data_format`; hue is
             taken modulo 1.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Raises:
         DtypeError: integers. ShapeError: another number of channels.
@@ -149,6 +159,10 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Tensor:
 def adjust_brightness(images: Any, delta: Any) -> Tensor:
     """`delta` added to every pixel; floats.
 
+    Args:
+        images: of any shape and dtype, which the result has, too.
+        delta: what is added.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.image.adjust_brightness(tg.tensor([[[0.25]]]), 0.5).tolist()
@@ -162,6 +176,11 @@ def adjust_contrast(images: Any, contrast_factor: Any, data_format: str | None =
 
     Args:
         images: (h, w, c) or (batch, h, w, c), channels first with `data_format`.
+        contrast_factor: what the distances from the mean are multiplied by.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
+
+    Returns:
+        The shape and dtype of the images.
 
     Example:
         >>> import tabgrad as tg
@@ -177,6 +196,11 @@ def adjust_contrast(images: Any, contrast_factor: Any, data_format: str | None =
 def adjust_saturation(images: Any, factor: Any, data_format: str | None = None) -> Tensor:
     """The saturation (see `rgb_to_hsv`) times a factor, at most 1.
 
+    Args:
+        images: floats (h, w, 3) or (batch, h, w, 3), channels first with `data_format`.
+        factor: what the saturation is multiplied by.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.image.adjust_saturation(tg.tensor([[[0.5, 0.25, 0.25]]]), 2.0).tolist()
@@ -191,6 +215,11 @@ def adjust_saturation(images: Any, factor: Any, data_format: str | None = None) 
 
 def adjust_hue(images: Any, delta: Any, data_format: str | None = None) -> Tensor:
     """The hue (see `rgb_to_hsv`) moved by `delta`, a share of the circle of colours.
+
+    Args:
+        images: floats (h, w, 3) or (batch, h, w, 3), channels first with `data_format`.
+        delta: what is added to the hue, which goes round from 0 to 1.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Example:
         >>> import tabgrad as tg

@@ -87,9 +87,10 @@ def sobel_edges(images: Any, data_format: str | None = None) -> Tensor:
 
     Args:
         images: (h, w, c) or (batch, h, w, c), channels first with `data_format`.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Returns:
-        The shape of the images and an axis more: [downwards, to the right].
+        The shape and the float dtype of the images, and an axis more: [downwards, to the right].
 
     Example:
         >>> import tabgrad as tg
@@ -123,6 +124,7 @@ def ssim(
         max_val: the largest value that a pixel can have.
         filter_size, filter_sigma: the Gaussian over which is averaged.
         k1, k2: keep the quotient finite.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Returns:
         One number an image, 1 for equal images.

@@ -23,6 +23,9 @@ def flip_left_right(image: Any) -> Tensor:
     Args:
         image: (h, w, c) or (batch, h, w, c).
 
+    Returns:
+        Of the dtype of the image.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.image.flip_left_right(tg.tensor([[[1], [2]]])).tolist()
@@ -37,6 +40,9 @@ def flip_up_down(image: Any) -> Tensor:
 
     Args:
         image: (h, w, c) or (batch, h, w, c).
+
+    Returns:
+        Of the dtype of the image.
 
     Example:
         >>> import tabgrad as tg
@@ -88,6 +94,7 @@ def pad_images(
         images: (h, w, c) or (batch, h, w, c), channels first with `data_format`.
         top_padding, bottom_padding, target_height: two of the three.
         left_padding, right_padding, target_width: two of the three.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Raises:
         ArgumentError: other than two numbers, or negative ones. ShapeError: images of another rank.
@@ -125,6 +132,7 @@ def crop_images(
         images: (h, w, c) or (batch, h, w, c), channels first with `data_format`.
         top_cropping, bottom_cropping, target_height: two of the three.
         left_cropping, right_cropping, target_width: two of the three.
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Raises:
         ArgumentError: other than two numbers, or a part outside. ShapeError: images of another
@@ -163,6 +171,7 @@ def extract_patches(
         strides: from one window to the next, by default the size.
         dilation_rate: from one pixel of a window to the next.
         padding: "valid" or "same" (with zeros).
+        data_format: "channels_last" or "channels_first"; None for that of the configuration.
 
     Returns:
         (batch, rows, columns, height * width * c), the channels of a pixel next to each other.
@@ -191,6 +200,17 @@ def extract_patches_3d(
     data_format: str | None = None,
 ) -> Tensor:
     """Windows of volumes (d, h, w, c) or (batch, d, h, w, c); arguments as for `extract_patches`.
+
+    Args:
+        volumes: (d, h, w, c) or (batch, d, h, w, c), channels first with `data_format`.
+        size: an integer, or (depth, height, width) of a window.
+        strides: from window to window; by default the size, so that they do not overlap.
+        dilation_rate: from element to element of a window.
+        padding: "valid", or "same" for windows that begin every stride and see zeros outside.
+        data_format: "channels_last" or "channels_first".
+
+    Returns:
+        (batch, ..., elements of a window) of the dtype of the volumes.
 
     Example:
         >>> import tabgrad as tg

@@ -71,6 +71,9 @@ def multi_dot(arrays: Sequence[Any]) -> Tensor:
     Args:
         arrays: matrices; the first and the last may be vectors.
 
+    Returns:
+        Of the promoted dtype.
+
     Raises:
         ShapeError: shapes that do not fit. ArgumentError: fewer than two arrays.
 

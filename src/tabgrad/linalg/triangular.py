@@ -100,6 +100,10 @@ def cholesky_inverse(x: Any, upper: bool = False) -> Tensor:
 
     Args:
         x: (..., n, n), lower triangular, or upper with `upper`.
+        upper: whether x is the upper factor.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Example:
         >>> import tabgrad as tg
@@ -128,7 +132,8 @@ def solve_triangular(
         unit_diagonal: take the diagonal of a as ones.
 
     Returns:
-        x of the shape of b (leading axes broadcast); infinite or NaN where a is singular.
+        x of the shape of b (leading axes broadcast), float32 for integers; infinite or NaN where a
+        is singular.
 
     Raises:
         ShapeError: shapes that do not fit.

@@ -30,6 +30,9 @@ def _float(name: str, x: Any) -> Tensor:
 def relu(x: Any) -> Tensor:
     """max(x, 0); NaN stays NaN, and the gradient at 0 is 0.
 
+    Args:
+        x: real numbers of any shape; the result has their shape and dtype.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.relu([-1.0, 0.0, 2.0]).tolist()
@@ -43,6 +46,9 @@ def relu(x: Any) -> Tensor:
 def relu6(x: Any) -> Tensor:
     """min(max(x, 0), 6) (Krizhevsky, 2010).
 
+    Args:
+        x: real numbers of any shape; the result has their shape and dtype.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.relu6([-1.0, 3.0, 8.0]).tolist()
@@ -54,6 +60,10 @@ def relu6(x: Any) -> Tensor:
 
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
     """x above 0, negative_slope * x below (Maas et al., 2013).
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        negative_slope: a number.
 
     Example:
         >>> import tabgrad as tg
@@ -70,6 +80,9 @@ def prelu(x: Any, alpha: Any) -> Tensor:
     Args:
         x: a tensor of any shape.
         alpha: slopes that broadcast to x: (channels,) for one a channel.
+
+    Returns:
+        Of the promoted float dtype.
 
     Raises:
         ShapeError: alpha does not broadcast to x's shape.
@@ -93,6 +106,10 @@ def prelu(x: Any, alpha: Any) -> Tensor:
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """x above 0, alpha * (e**x - 1) below (Clevert et al., 2015).
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        alpha: a number, minus the limit far below 0.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.elu([-1e9, 2.0]).tolist()
@@ -106,6 +123,9 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
 def selu(x: Any) -> Tensor:
     """Scaled elu with the constants of Klambauer et al. (2017), which keep mean 0 and variance 1.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.nn.selu(1.0)), 4)
@@ -116,6 +136,10 @@ def selu(x: Any) -> Tensor:
 
 def celu(x: Any, alpha: float = 1.0) -> Tensor:
     """x above 0, alpha * (e**(x/alpha) - 1) below: smooth for every alpha (Barron, 2017).
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        alpha: a number, minus the limit far below 0.
 
     Example:
         >>> import tabgrad as tg
@@ -131,6 +155,10 @@ def gelu(x: Any, approximate: bool = True) -> Tensor:
     """x * Phi(x) (Hendrycks and Gimpel, 2016), by tanh or exactly by erf.
 
     The exact one has an error relative to x, not to a result that is tiny.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        approximate: whether to compute it by tanh instead of erf.
 
     Example:
         >>> import tabgrad as tg
@@ -150,6 +178,9 @@ def gelu(x: Any, approximate: bool = True) -> Tensor:
 def silu(x: Any) -> Tensor:
     """x * sigmoid(x) (Elfwing et al., 2017; Ramachandran et al., 2017).
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.nn.silu(1.0)), 4)
@@ -165,6 +196,9 @@ swish = silu
 def mish(x: Any) -> Tensor:
     """x * tanh(softplus(x)) (Misra, 2019).
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.nn.mish(1.0)), 4)
@@ -177,6 +211,9 @@ def mish(x: Any) -> Tensor:
 def softplus(x: Any) -> Tensor:
     """log(1 + e**x), without overflow (Dugas et al., 2001).
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> [round(v, 4) for v in tg.nn.softplus([0.0, 1000.0]).tolist()]
@@ -188,6 +225,9 @@ def softplus(x: Any) -> Tensor:
 
 def softsign(x: Any) -> Tensor:
     """x / (1 + |x|) (Turian et al., 2009).
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -202,6 +242,10 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
     """(x + sqrt(x**2 + b)) / 2 (Barron, 2021), for b >= 0; b = 0 is relu.
 
     Neither x**2 overflows nor does a sum cancel below 0.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        b: a number, how round the corner is.
 
     Example:
         >>> import tabgrad as tg
@@ -220,6 +264,10 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
 def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
     """x moved towards 0 by `threshold`, and 0 where it would pass it (Donoho, 1995). NaN stays NaN.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        threshold: a number of at least 0.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.soft_shrink([-2.0, 0.25, 2.0]).tolist()
@@ -233,6 +281,10 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
 def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
     """x where |x| exceeds `threshold`, 0 elsewhere. NaN stays NaN.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        threshold: a number of at least 0.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.hard_shrink([-2.0, 0.25, 2.0]).tolist()
@@ -244,6 +296,9 @@ def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
 
 def tanh_shrink(x: Any) -> Tensor:
     """x - tanh(x); its error is relative to x, not to the difference.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -257,6 +312,11 @@ def tanh_shrink(x: Any) -> Tensor:
 def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
     """x where it exceeds `threshold`, `default_value` elsewhere.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        threshold: a number.
+        default_value: a number.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.threshold([-1.0, 0.5, 2.0], 1.0, -5.0).tolist()
@@ -268,6 +328,9 @@ def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
 
 def sparse_plus(x: Any) -> Tensor:
     """0 below -1, (x + 1)**2 / 4 to 1, x above: softplus with flat ends.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -283,6 +346,9 @@ def sparse_plus(x: Any) -> Tensor:
 def log_sigmoid(x: Any) -> Tensor:
     """log(sigmoid(x)), without overflow.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> [round(v, 4) for v in tg.nn.log_sigmoid([0.0, -1000.0]).tolist()]
@@ -293,6 +359,9 @@ def log_sigmoid(x: Any) -> Tensor:
 
 def sparse_sigmoid(x: Any) -> Tensor:
     """(x + 1) / 2 limited to [0, 1]: sigmoid with flat ends.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -305,6 +374,9 @@ def sparse_sigmoid(x: Any) -> Tensor:
 def hard_sigmoid(x: Any) -> Tensor:
     """relu6(x + 3) / 6 (Howard et al., 2019).
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.hard_sigmoid([-3.0, 0.0, 9.0]).tolist()
@@ -315,6 +387,9 @@ def hard_sigmoid(x: Any) -> Tensor:
 
 def hard_silu(x: Any) -> Tensor:
     """x * hard_sigmoid(x) (Howard et al., 2019).
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -331,6 +406,9 @@ hard_swish = hard_silu
 def hard_tanh(x: Any) -> Tensor:
     """x limited to [-1, 1]; the slope at the ends is 1.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.hard_tanh([-3.0, 0.5]).tolist()
@@ -342,6 +420,10 @@ def hard_tanh(x: Any) -> Tensor:
 
 def glu(x: Any, axis: int = -1) -> Tensor:
     """First half of x times the sigmoid of the second half, along `axis` (Dauphin et al., 2016).
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axis to halve.
 
     Raises:
         ShapeError: an axis of odd size.
@@ -370,6 +452,10 @@ def _shifted(name: str, x: Any, axis: int | Sequence[int] | None) -> Tensor:
 def softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Tensor:
     """e**x divided by its sum along `axis` (one, several, or None for all), without overflow.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axis, or axes, that are one distribution.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.softmax([1000.0, 1000.0]).tolist()
@@ -381,6 +467,10 @@ def softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Tensor:
 
 def log_softmax(x: Any, axis: int | Sequence[int] | None = -1) -> Tensor:
     """log(softmax(x)), without overflow or underflow.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axis, or axes, that are one distribution.
 
     Example:
         >>> import tabgrad as tg

@@ -20,6 +20,9 @@ from tabgrad.tensor import Tensor
 def fliplr(x: Any) -> Tensor:
     """Reversed along the second axis.
 
+    Args:
+        x: of any dtype, which the result has, too.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.fliplr([[1, 2], [3, 4]]).tolist()
@@ -31,6 +34,9 @@ def fliplr(x: Any) -> Tensor:
 def flipud(x: Any) -> Tensor:
     """Reversed along the first axis.
 
+    Args:
+        x: of any dtype, which the result has, too.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.flipud([[1, 2], [3, 4]]).tolist()
@@ -41,6 +47,11 @@ def flipud(x: Any) -> Tensor:
 
 def rot90(array: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     """Turned k times by a right angle, from the first of two axes towards the second.
+
+    Args:
+        array: of any dtype, which the result has, too.
+        k: how many quarter turns.
+        axes: the plane, from the first towards the second.
 
     Raises:
         ShapeError: less than two axes, or two that are one.
@@ -69,6 +80,10 @@ def rot90(array: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
 def diag(x: Any, k: int = 0) -> Tensor:
     """A matrix with a vector on its k-th diagonal, or the k-th diagonal of a matrix.
 
+    Args:
+        x: a vector (n,) or a matrix (n, m) of any dtype.
+        k: which diagonal: above the main one if positive, below if negative.
+
     Raises:
         ShapeError: more than two axes.
 
@@ -93,6 +108,10 @@ def diag(x: Any, k: int = 0) -> Tensor:
 def diagflat(x: Any, k: int = 0) -> Tensor:
     """`diag` of the flattened x.
 
+    Args:
+        x: of any shape and dtype.
+        k: which diagonal.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.diagflat([[1], [2]]).tolist()
@@ -104,6 +123,12 @@ def diagflat(x: Any, k: int = 0) -> Tensor:
 @on_parts()
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The diagonals in the planes of two axes, along a new last axis.
+
+    Args:
+        x: (..., n, m) of any dtype.
+        offset: which diagonal: above the main one if positive, below if negative.
+        axis1: the axis of the rows.
+        axis2: the axis of the columns.
 
     Raises:
         RangeError: axes that x does not have.
@@ -129,6 +154,12 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """Sums of the diagonals in the planes of two axes.
 
+    Args:
+        x: (..., n, m) of any dtype.
+        offset: which diagonal: above the main one if positive, below if negative.
+        axis1: the axis of the rows.
+        axis2: the axis of the columns.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.trace([[1, 2], [3, 4]]).tolist()
@@ -139,6 +170,14 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     """Powers of a vector's elements in the columns of a matrix, the highest first.
+
+    Args:
+        x: numbers (n,).
+        N: how many columns, n by default.
+        increasing: whether the powers rise from left to right.
+
+    Returns:
+        (n, N) of the dtype of x.
 
     Raises:
         ShapeError: x is no vector.
@@ -193,6 +232,11 @@ def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[Tensor, ...]:
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
     """Elements of the first choice whose condition holds, `default` where none does.
 
+    Args:
+        condlist: bools of any shapes that broadcast.
+        choicelist: as many arrays; their dtypes are promoted.
+        default: where no condition holds.
+
     Raises:
         ArgumentError: another number of choices than of conditions, or none.
 
@@ -218,6 +262,9 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
 
     Axes are words; those in brackets are one axis seen as several; "..." stands for all others;
     "1" for an axis of size 1. `axes_lengths` gives the sizes of parts that are not known.
+
+    Returns:
+        Of the dtype of the tensor.
 
     Raises:
         ArgumentError: a pattern that does not fit.

@@ -36,7 +36,8 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
         data_format: "channels_last" or "channels_first".
 
     Returns:
-        (batch, height * block, width * block, channels / block**2), or channels first.
+        (batch, height * block, width * block, channels / block**2), or channels first, of the
+        dtype of x.
 
     Raises:
         ShapeError: channels that are not a multiple of block_size**2.
@@ -71,7 +72,8 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
         data_format: "channels_last" or "channels_first".
 
     Returns:
-        (batch, height / block, width / block, channels * block**2), or channels first.
+        (batch, height / block, width / block, channels * block**2), or channels first, of the
+        dtype of x.
 
     Raises:
         ShapeError: a height or width that is not a multiple of block_size.
@@ -170,7 +172,7 @@ def batch_to_space(x: Any, block_shape: Sequence[int], crops: Sequence[Sequence[
         crops: how much is cut away (before, after) on each spatial axis.
 
     Returns:
-        (batch, *(space * block - crops), ...).
+        (batch, *(space * block - crops), ...), of the dtype of x.
 
     Raises:
         ShapeError: a batch that is not a multiple of the block size, or crops that leave nothing.

@@ -35,6 +35,9 @@ Complex = complex  # the name `complex` is a function below
 def complex(real: Any, imag: Any) -> Tensor:
     """real + i*imag from two real arrays that broadcast; complex128 for float64, else complex64.
 
+    Returns:
+        Complex64 of the broadcast shape, complex128 for float64.
+
     Raises:
         DtypeError: a complex argument.
 
@@ -51,6 +54,12 @@ def complex(real: Any, imag: Any) -> Tensor:
 def real(x: Any) -> Tensor:
     """The real part; x itself where x is real.
 
+    Args:
+        x: of any shape and dtype.
+
+    Returns:
+        Of that shape; a float for a complex x, else the dtype of x.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.real(tg.tensor([1 + 2j])).tolist()
@@ -61,6 +70,12 @@ def real(x: Any) -> Tensor:
 
 def imag(x: Any) -> Tensor:
     """The imaginary part; zeros where x is real.
+
+    Args:
+        x: of any shape and dtype.
+
+    Returns:
+        Of that shape; a float for a complex x, else the dtype of x.
 
     Example:
         >>> import tabgrad as tg
@@ -73,6 +88,9 @@ def imag(x: Any) -> Tensor:
 
 def conj(x: Any) -> Tensor:
     """x with the sign of its imaginary part changed; x itself where x is real.
+
+    Args:
+        x: of any shape and dtype, which the result has, too.
 
     Example:
         >>> import tabgrad as tg
@@ -88,6 +106,12 @@ conjugate = conj
 
 def angle(x: Any) -> Tensor:
     """The argument of x in radians, from -pi to pi: 0 or pi for real numbers (pi for -0.0).
+
+    Args:
+        x: numbers of any shape.
+
+    Returns:
+        The angles in radians, float32 but for float16, float64 and complex128.
 
     Example:
         >>> import tabgrad as tg
@@ -110,6 +134,9 @@ def polar(abs_: Any, angle: Any) -> Tensor:
     Args:
         abs_, angle: real numbers that broadcast; the angle is in radians.
 
+    Returns:
+        Complex64 of the broadcast shape, complex128 for float64.
+
     Raises:
         DtypeError: a complex argument.
 
@@ -126,6 +153,12 @@ def polar(abs_: Any, angle: Any) -> Tensor:
 
 def view_as_complex(x: Any) -> Tensor:
     """The complex numbers whose parts lie along the last axis, of size 2.
+
+    Args:
+        x: floats (..., 2).
+
+    Returns:
+        Complex numbers (...).
 
     Example:
         >>> import tabgrad as tg
@@ -145,6 +178,12 @@ def view_as_complex(x: Any) -> Tensor:
 
 def view_as_real(x: Any) -> Tensor:
     """The parts of complex numbers along a new last axis of size 2.
+
+    Args:
+        x: complex numbers (...).
+
+    Returns:
+        Floats (..., 2).
 
     Example:
         >>> import tabgrad as tg

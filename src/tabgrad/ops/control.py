@@ -108,6 +108,9 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
         f: takes one slice (of the structure of `xs`) and returns a nested container of tensors.
         xs: a nested container of tensors with equal leading sizes.
 
+    Returns:
+        The results of all calls, each along a first axis, of the dtypes they have.
+
     Raises:
         ArgumentError: leading sizes that differ.
 
@@ -370,6 +373,9 @@ def vectorized_map(function: Callable[..., Any], elements: Any) -> Any:
     Args:
         function: takes one slice, of the structure of `elements`.
         elements: a nested container of tensors with equal leading sizes.
+
+    Returns:
+        The results of all calls, each along a first axis, of the dtypes they have.
 
     Raises:
         NotSupportedError: an operation that cannot be mapped; use `map`.

@@ -53,6 +53,16 @@ def idct(
 ) -> Tensor:
     """Inverse of `dct` with the same arguments.
 
+    Args:
+        x: floats (..., n).
+        type: 1, 2, 3 or 4.
+        n: None, as in TensorFlow.
+        axis: -1, the last.
+        norm: None or "ortho".
+
+    Returns:
+        The shape and dtype of x.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.signal.idct(tg.tensor([8.0, 0.0, 0.0, 0.0])).tolist()

@@ -57,6 +57,9 @@ def asarray(
         copy: whether the result is independent of a tensor given; False refuses what would have
             to be copied.
 
+    Returns:
+        The shape and, unless `dtype` says otherwise, the dtype of what is given.
+
     Raises:
         ArgumentError: `copy=False` where the values must be converted or moved.
 
@@ -89,6 +92,11 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 
     They are copied into the engine's memory.
 
+    Args:
+        x: an array of any shape and dtype with `__dlpack__`.
+        device: "cpu" or None.
+        copy: True copies, as None does; False is refused where a copy is needed.
+
     Raises:
         BufferError: `copy=False` for another library's array.
 
@@ -114,6 +122,11 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 def zeros(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
     """All 0, float32 by default.
 
+    Args:
+        shape: an integer or several.
+        dtype: float32 by default.
+        device: "cpu" or None.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.zeros((1, 2)).tolist()
@@ -125,6 +138,11 @@ def zeros(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> 
 
 def ones(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
     """All 1, float32 by default.
+
+    Args:
+        shape: an integer or several.
+        dtype: float32 by default.
+        device: "cpu" or None.
 
     Example:
         >>> import tabgrad as tg
@@ -138,6 +156,11 @@ def ones(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> T
 def empty(shape: int | Sequence[int], dtype: Any = None, device: Any = None) -> Tensor:
     """The same as zeros: nothing here is ever uninitialised.
 
+    Args:
+        shape: an integer or several.
+        dtype: float32 by default.
+        device: "cpu" or None.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.empty(2).shape
@@ -150,6 +173,12 @@ def full(
     shape: int | Sequence[int], fill_value: Any, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """All `fill_value`, by default of its own dtype; an array broadcasts to the shape.
+
+    Args:
+        shape: an integer or several.
+        fill_value: a number, or an array that broadcasts.
+        dtype: that of fill_value by default.
+        device: "cpu" or None.
 
     Example:
         >>> import tabgrad as tg
@@ -189,6 +218,11 @@ def _like(x: Any, value: Any, dtype: Any) -> Tensor:
 def zeros_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """0 in the shape (and dtype) of x.
 
+    Args:
+        x: what gives the shape.
+        dtype: that of x by default.
+        device: "cpu" or None.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.zeros_like([1, 2]).tolist()
@@ -200,6 +234,11 @@ def zeros_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 def ones_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """1 in the shape (and dtype) of x.
+
+    Args:
+        x: what gives the shape.
+        dtype: that of x by default.
+        device: "cpu" or None.
 
     Example:
         >>> import tabgrad as tg
@@ -213,6 +252,11 @@ def ones_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def empty_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """The same as zeros_like.
 
+    Args:
+        x: what gives the shape.
+        dtype: that of x by default.
+        device: "cpu" or None.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.empty_like([1, 2]).shape
@@ -223,6 +267,12 @@ def empty_like(x: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`fill_value` in the shape (and dtype) of x.
+
+    Args:
+        x: what gives the shape.
+        fill_value: a number, or an array that broadcasts.
+        dtype: that of x by default.
+        device: "cpu" or None.
 
     Example:
         >>> import tabgrad as tg
@@ -246,6 +296,16 @@ def arange(
     """start, start + step, ... below stop; int32 where all three are ints, else float32.
 
     The step is 1 unless it is given.
+
+    Args:
+        start: the first number; 0 where it is the only one given, which is then the end.
+        stop: the end, which is not included.
+        step: the distance, 1 by default.
+        dtype: a float or integer type.
+        device: "cpu" or None.
+
+    Returns:
+        (n,) with n = ceil((stop - start) / step), or nothing where that is negative.
 
     Raises:
         ArgumentError: a step of 0.
@@ -362,6 +422,15 @@ def logspace(
 ) -> Tensor:
     """`base` to the powers of `linspace(start, stop, num)`.
 
+    Args:
+        start: the first exponent, or an array of them.
+        stop: the last.
+        num: how many.
+        endpoint: whether stop is the last.
+        base: what has these exponents.
+        dtype: float32 by default.
+        axis: the new axis of the numbers where start or stop is an array.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.logspace(0, 3, 4, base=2).tolist()
@@ -382,6 +451,14 @@ def geomspace(
     """`num` numbers from start to stop, each the same multiple of the one before.
 
     Both have the same sign; neither is 0.
+
+    Args:
+        start: the first number, or an array of them.
+        stop: the last.
+        num: how many.
+        endpoint: whether stop is the last.
+        dtype: float32 by default.
+        axis: the new axis of the numbers where start or stop is an array.
 
     Example:
         >>> import tabgrad as tg
@@ -414,6 +491,13 @@ def _spaced(start: float, stop: float, num: int, endpoint: bool, work: DType) ->
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
     """1 on the k-th diagonal of an (N, M) matrix.
 
+    Args:
+        N: how many rows.
+        M: how many columns, N by default.
+        k: which diagonal: above the main one if positive, below if negative.
+        dtype: float32 by default.
+        device: "cpu" or None.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.eye(2).tolist()
@@ -429,6 +513,10 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, device: Any
 def identity(n: int, dtype: Any = None) -> Tensor:
     """1 on the diagonal of an (n, n) matrix.
 
+    Args:
+        n: how many rows and columns.
+        dtype: float32 by default.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.identity(2).tolist()
@@ -439,6 +527,12 @@ def identity(n: int, dtype: Any = None) -> Tensor:
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
     """1 on and below the k-th diagonal of an (N, M) matrix.
+
+    Args:
+        N: how many rows.
+        M: how many columns, N by default.
+        k: which diagonal: above the main one if positive, below if negative.
+        dtype: float32 by default.
 
     Example:
         >>> import tabgrad as tg
@@ -464,6 +558,10 @@ def _offset(shape: tuple[int, ...], k: int) -> int:
 def tril(x: Any, k: int = 0) -> Tensor:
     """Matrices with 0 above the k-th diagonal.
 
+    Args:
+        x: matrices (..., n, m) of any dtype, which the result has, too.
+        k: which diagonal: above the main one if positive, below if negative.
+
     Raises:
         ShapeError: less than two axes.
 
@@ -479,6 +577,10 @@ def tril(x: Any, k: int = 0) -> Tensor:
 @on_parts()
 def triu(x: Any, k: int = 0) -> Tensor:
     """Matrices with 0 below the k-th diagonal.
+
+    Args:
+        x: matrices (..., n, m) of any dtype, which the result has, too.
+        k: which diagonal: above the main one if positive, below if negative.
 
     Raises:
         ShapeError: less than two axes.

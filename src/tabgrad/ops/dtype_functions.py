@@ -45,6 +45,9 @@ _FLOATS = {"float16": (10, 15), "float32": (23, 127), "float64": (52, 1023)}
 def finfo(type: Any, /) -> FloatInfo:
     """Limits of a float dtype (of the parts of a complex one), or of an array's.
 
+    Args:
+        type: a dtype, or a tensor of any shape.
+
     Raises:
         DtypeError: a dtype that is not floating point.
 
@@ -64,6 +67,9 @@ def finfo(type: Any, /) -> FloatInfo:
 
 def iinfo(type: Any, /) -> IntegerInfo:
     """Limits of an integer dtype, or of an array's.
+
+    Args:
+        type: a dtype, or a tensor of any shape.
 
     Raises:
         DtypeError: a dtype that is no integer.
@@ -97,6 +103,9 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     Names: "bool", "signed integer", "unsigned integer", "integral", "real floating",
     "complex floating", "numeric".
 
+    Returns:
+        A bool, for scalars and arrays alike.
+
     Raises:
         ArgumentError: an unknown name.
 
@@ -120,6 +129,10 @@ def isdtype(dtype: Any, kind: Any) -> bool:
 def can_cast(from_: Any, to: Any, /) -> bool:
     """Whether promotion ever turns the first dtype (or an array's) into the second.
 
+    Args:
+        from_: a dtype or a tensor of any shape.
+        to: a dtype.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.can_cast("int8", "int32"), tg.can_cast("int32", "float32")
@@ -137,6 +150,9 @@ def can_cast(from_: Any, to: Any, /) -> bool:
 
 def result_type(*arrays_and_dtypes: Any) -> DType:
     """The dtype an operation on these arrays, dtypes and Python numbers would have.
+
+    Args:
+        arrays_and_dtypes: tensors of any shape, dtypes, and Python numbers, which are weak.
 
     Raises:
         ArgumentError: no argument.
@@ -192,6 +208,10 @@ class NamespaceInfo:
 
 def __array_namespace_info__() -> NamespaceInfo:
     """What this Array API namespace can do (2024.12, "Inspection").
+
+    Returns:
+        An object with the standard's methods `dtypes`, `default_dtypes`, `devices`, and the limits
+        of shapes in `capabilities`.
 
     Example:
         >>> import tabgrad as tg

@@ -55,6 +55,12 @@ def convert_to_tensor(
 ) -> Tensor:
     """Anything array-like as a Tensor, converted to `dtype` if given. All tensors are dense.
 
+    Args:
+        x: a tensor, a number, nested lists, or an array of any shape.
+        dtype: by default that of x.
+        sparse: as in Keras; only False and None.
+        ragged: as in Keras; only False and None.
+
     Raises:
         NotSupportedError: sparse or ragged.
 
@@ -78,6 +84,9 @@ def cast(x: Any, dtype: Any) -> Tensor:
     """x converted to `dtype`: floats truncate and saturate, integers wrap, non-zero is True.
 
     A complex x becomes complex or bool; for anything else take `tg.real` or `tg.abs` first.
+
+    Returns:
+        The shape of x.
 
     Example:
         >>> import tabgrad as tg
@@ -109,6 +118,10 @@ def _numeric(name: str, *xs: Any) -> list[Node]:
 def add(x1: Any, x2: Any) -> Tensor:
     """x1 + x2.
 
+    Args:
+        x1: real or complex numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; two bools become int32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.add([1, 2], 3).tolist()
@@ -120,6 +133,10 @@ def add(x1: Any, x2: Any) -> Tensor:
 @also_complex
 def subtract(x1: Any, x2: Any) -> Tensor:
     """x1 - x2.
+
+    Args:
+        x1: real or complex numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; two bools become int32.
 
     Example:
         >>> import tabgrad as tg
@@ -133,6 +150,10 @@ def subtract(x1: Any, x2: Any) -> Tensor:
 def multiply(x1: Any, x2: Any) -> Tensor:
     """x1 * x2.
 
+    Args:
+        x1: real or complex numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; two bools become int32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.multiply([1, 2], 3).tolist()
@@ -144,6 +165,10 @@ def multiply(x1: Any, x2: Any) -> Tensor:
 @also_complex
 def divide(x1: Any, x2: Any) -> Tensor:
     """x1 / x2, always floating point.
+
+    Args:
+        x1: real or complex numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -159,6 +184,10 @@ true_divide = divide
 def floor_divide(x1: Any, x2: Any) -> Tensor:
     """floor(x1 / x2); an integer divided by 0 gives 0.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.floor_divide([7, -7], 2).tolist()
@@ -169,6 +198,10 @@ def floor_divide(x1: Any, x2: Any) -> Tensor:
 
 def mod(x1: Any, x2: Any) -> Tensor:
     """x1 - x2*floor(x1/x2), with the sign of x2; integers modulo 0 give 0.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -184,6 +217,10 @@ remainder = mod
 @also_complex
 def power(x1: Any, x2: Any) -> Tensor:
     """x1**x2; small constant integer exponents become products.
+
+    Args:
+        x1: real or complex numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -209,6 +246,10 @@ def power(x1: Any, x2: Any) -> Tensor:
 def maximum(x1: Any, x2: Any) -> Tensor:
     """The larger of each pair; NaN if either is.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.maximum([1, 5], 3).tolist()
@@ -219,6 +260,10 @@ def maximum(x1: Any, x2: Any) -> Tensor:
 
 def minimum(x1: Any, x2: Any) -> Tensor:
     """The smaller of each pair; NaN if either is.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -231,6 +276,10 @@ def minimum(x1: Any, x2: Any) -> Tensor:
 def arctan2(x1: Any, x2: Any) -> Tensor:
     """The angle of the point (x2, x1), in radians from -pi to pi.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.arctan2([0.0], [1.0]).tolist()
@@ -241,6 +290,14 @@ def arctan2(x1: Any, x2: Any) -> Tensor:
 
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     """x limited to [x_min, x_max].
+
+    Args:
+        x: real numbers of any shape.
+        x_min: a number or tensor that broadcasts; None for no bound.
+        x_max: likewise.
+
+    Returns:
+        The broadcast shape and the promoted dtype.
 
     Example:
         >>> import tabgrad as tg
@@ -254,6 +311,9 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
 def negative(x: Any) -> Tensor:
     """-x.
 
+    Args:
+        x: of any shape, real or complex; the result has its shape and dtype, int32 for bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.negative([1, -2]).tolist()
@@ -266,6 +326,9 @@ def negative(x: Any) -> Tensor:
 def positive(x: Any) -> Tensor:
     """x itself, of a numeric dtype.
 
+    Args:
+        x: of any shape and dtype, which the result has, too.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.positive([1, -2]).tolist()
@@ -277,6 +340,10 @@ def positive(x: Any) -> Tensor:
 @also_complex
 def abs(x: Any) -> Tensor:
     """|x|.
+
+    Args:
+        x: of any shape, real or complex; the result has its shape and dtype (the float of a
+            complex one).
 
     Example:
         >>> import tabgrad as tg
@@ -294,6 +361,9 @@ absolute = abs
 def sign(x: Any) -> Tensor:
     """-1, 0 or 1; NaN stays NaN.
 
+    Args:
+        x: of any shape, real or complex; the result has its shape and dtype, int32 for bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.sign([-3.0, 0.0]).tolist()
@@ -310,6 +380,9 @@ def _rounding(name: str, x: Any) -> Tensor:
 def floor(x: Any) -> Tensor:
     """Largest integer not above x.
 
+    Args:
+        x: real numbers of any shape; the result has their shape and dtype.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.floor([1.5, -1.5]).tolist()
@@ -320,6 +393,9 @@ def floor(x: Any) -> Tensor:
 
 def ceil(x: Any) -> Tensor:
     """Smallest integer not below x.
+
+    Args:
+        x: real numbers of any shape; the result has their shape and dtype.
 
     Example:
         >>> import tabgrad as tg
@@ -332,6 +408,9 @@ def ceil(x: Any) -> Tensor:
 def trunc(x: Any) -> Tensor:
     """x without its fraction.
 
+    Args:
+        x: real numbers of any shape; the result has their shape and dtype.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.trunc([1.5, -1.5]).tolist()
@@ -343,6 +422,10 @@ def trunc(x: Any) -> Tensor:
 @on_parts()
 def round(x: Any, decimals: int = 0) -> Tensor:
     """Nearest integer, halves to even; with `decimals` digits after the point.
+
+    Args:
+        x: of any shape, real or complex; the result has its shape and dtype.
+        decimals: how many digits stay; negative ones before the point.
 
     Example:
         >>> import tabgrad as tg
@@ -359,6 +442,9 @@ def round(x: Any, decimals: int = 0) -> Tensor:
 def sqrt(x: Any) -> Tensor:
     """Square root; NaN below 0.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.sqrt([4.0, 9.0]).tolist()
@@ -369,6 +455,9 @@ def sqrt(x: Any) -> Tensor:
 
 def rsqrt(x: Any) -> Tensor:
     """1 / sqrt(x).
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -381,6 +470,9 @@ def rsqrt(x: Any) -> Tensor:
 @also_complex
 def reciprocal(x: Any) -> Tensor:
     """1 / x.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -395,6 +487,9 @@ def reciprocal(x: Any) -> Tensor:
 def square(x: Any) -> Tensor:
     """x * x.
 
+    Args:
+        x: of any shape, real or complex; the result has its shape and dtype, int32 for bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.square([3, -4]).tolist()
@@ -408,6 +503,9 @@ def square(x: Any) -> Tensor:
 def exp(x: Any) -> Tensor:
     """e**x.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.exp([0.0]).tolist()
@@ -419,6 +517,9 @@ def exp(x: Any) -> Tensor:
 @also_complex
 def expm1(x: Any) -> Tensor:
     """e**x - 1, accurate near 0.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -432,6 +533,9 @@ def expm1(x: Any) -> Tensor:
 def log(x: Any) -> Tensor:
     """Natural logarithm; -inf at 0, NaN below.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.log([1.0, 0.0]).tolist()
@@ -443,6 +547,9 @@ def log(x: Any) -> Tensor:
 @also_complex
 def log1p(x: Any) -> Tensor:
     """log(1 + x), accurate near 0.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -456,6 +563,9 @@ def log1p(x: Any) -> Tensor:
 def sin(x: Any) -> Tensor:
     """Sine of x in radians.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.sin([0.0]).tolist()
@@ -467,6 +577,9 @@ def sin(x: Any) -> Tensor:
 @also_complex
 def cos(x: Any) -> Tensor:
     """Cosine of x in radians.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -480,6 +593,9 @@ def cos(x: Any) -> Tensor:
 def tan(x: Any) -> Tensor:
     """Tangent of x in radians.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.tan([0.0]).tolist()
@@ -492,6 +608,9 @@ def tan(x: Any) -> Tensor:
 def tanh(x: Any) -> Tensor:
     """Hyperbolic tangent.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.tanh([0.0]).tolist()
@@ -503,6 +622,9 @@ def tanh(x: Any) -> Tensor:
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + e**-x).
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.sigmoid([0.0]).tolist()
@@ -513,6 +635,9 @@ def sigmoid(x: Any) -> Tensor:
 
 def erf(x: Any) -> Tensor:
     """Error function (Abramowitz and Stegun 7.1.1).
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -529,6 +654,11 @@ def where(condition: Any, x1: Any, x2: Any) -> Tensor: ...
 @on_parts("x1", "x2")
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     """x1 where `condition` holds, x2 elsewhere; without both, `nonzero(condition)`.
+
+    Args:
+        condition: bools of any shape; other numbers are True unless 0.
+        x1: of any dtype; its shape broadcasts with the condition's.
+        x2: likewise; both are promoted to one dtype.
 
     Raises:
         ArgumentError: one of x1 and x2 without the other.
@@ -567,6 +697,13 @@ def view(x: Any, dtype: Any = None) -> Tensor:
 def bitcast(x: Any, dtype: Any) -> Tensor:
     """The same bits read as another dtype of the same size.
 
+    Args:
+        x: of any shape and dtype.
+        dtype: one of as many bytes.
+
+    Returns:
+        The shape of x.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.bitcast(tg.tensor([1.0]), "int32").tolist()
@@ -579,6 +716,9 @@ def bitcast(x: Any, dtype: Any) -> Tensor:
 @on_parts()
 def stop_gradient(variable: Any) -> Tensor:
     """A tensor or Variable, through which no gradient flows.
+
+    Args:
+        variable: of any shape and dtype, which the result has, too.
 
     Example:
         >>> import tabgrad as tg

@@ -32,6 +32,10 @@ from tabgrad.tensor import Tensor
 def copysign(x1: Any, x2: Any) -> Tensor:
     """|x1| with the sign of x2, also that of zeros and NaN (IEEE 754).
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.copysign([1.0, -2.0], [-0.0, 3.0]).tolist()
@@ -53,6 +57,12 @@ def _sign_bit(x: Tensor) -> Tensor:
 def signbit(x: Any) -> Tensor:
     """True where the sign bit is set: negative numbers, -0.0 and some NaN.
 
+    Args:
+        x: real numbers of any shape.
+
+    Returns:
+        Bools of that shape.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.signbit([-0.0, 0.0, -3.0]).tolist()
@@ -70,6 +80,10 @@ def nextafter(x1: Any, x2: Any) -> Tensor:
     """The next number after x1 in the direction of x2; x2 where they are equal (IEEE 754).
 
     The gradient is that of x1.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -93,6 +107,10 @@ def nextafter(x1: Any, x2: Any) -> Tensor:
 
 def ldexp(x1: Any, x2: Any) -> Tensor:
     """x1 * 2**x2 for integers x2, rounded once.
+
+    Args:
+        x1: real numbers of any shape; integers become float32.
+        x2: integers; the shapes broadcast.
 
     Raises:
         DtypeError: x2 is not of an integer dtype.
@@ -134,6 +152,10 @@ def ldexp(x1: Any, x2: Any) -> Tensor:
 def heaviside(x1: Any, x2: Any) -> Tensor:
     """0 below 0, 1 above, x2 at 0; NaN for NaN.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.heaviside([-1.0, 0.0, 2.0], 0.5).tolist()
@@ -155,6 +177,10 @@ def fmod(x1: Any, x2: Any) -> Tensor:
     """The exact remainder of x1 / x2 with the sign of x1, as C's; integers keep their dtype.
 
     NaN for an infinite x1 or a zero x2; integers modulo 0 give 0.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -185,6 +211,12 @@ def nan_to_num(
 ) -> Tensor:
     """x with numbers for NaN and the infinities; by default 0 and the largest and lowest finite.
 
+    Args:
+        x: of any shape, real or complex; the result has its shape and dtype.
+        nan: what takes the place of NaN.
+        posinf: of inf; the largest finite number by default.
+        neginf: of -inf; the lowest finite number by default.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.nan_to_num([float("nan"), 2.0], nan=-1.0).tolist()
@@ -203,6 +235,12 @@ def nan_to_num(
 def isposinf(x: Any) -> Tensor:
     """True where x is +infinity.
 
+    Args:
+        x: real numbers of any shape.
+
+    Returns:
+        Bools of that shape.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.isposinf([float("inf"), -float("inf")]).tolist()
@@ -213,6 +251,12 @@ def isposinf(x: Any) -> Tensor:
 
 def isneginf(x: Any) -> Tensor:
     """True where x is -infinity.
+
+    Args:
+        x: real numbers of any shape.
+
+    Returns:
+        Bools of that shape.
 
     Example:
         >>> import tabgrad as tg
@@ -242,6 +286,10 @@ def _integers(name: str, *xs: Any) -> list[Node]:
 def gcd(x1: Any, x2: Any) -> Tensor:
     """The greatest common divisor of integers, not negative; gcd(0, 0) is 0.
 
+    Args:
+        x1: integers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.gcd([12, -8], 18).tolist()
@@ -264,6 +312,10 @@ def _gcd(x: Node, y: Node) -> Tensor:
 def lcm(x1: Any, x2: Any) -> Tensor:
     """The least common multiple of integers, not negative; 0 where either is. Wraps on overflow.
 
+    Args:
+        x1: integers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.lcm([4, 0], 6).tolist()
@@ -279,6 +331,9 @@ def lcm(x1: Any, x2: Any) -> Tensor:
 def fabs(x: Any) -> Tensor:
     """|x| as a float.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.fabs([-2, 3]).tolist()
@@ -290,6 +345,10 @@ def fabs(x: Any) -> Tensor:
 def fmax(x1: Any, x2: Any) -> Tensor:
     """The larger; where one is NaN, the other (IEEE 754-2008 maxNum).
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.fmax([1.0, float("nan")], [2.0, 3.0]).tolist()
@@ -300,6 +359,10 @@ def fmax(x1: Any, x2: Any) -> Tensor:
 
 def fmin(x1: Any, x2: Any) -> Tensor:
     """The smaller; where one is NaN, the other (IEEE 754-2008 minNum).
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -318,6 +381,10 @@ def _ignoring_nan(name: str, x: Node, y: Node) -> Tensor:
 def divide_no_nan(x1: Any, x2: Any) -> Tensor:
     """x1 / x2, and 0 where x2 is 0, with gradients 0 there.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.divide_no_nan([1.0, 2.0], [0.0, 4.0]).tolist()
@@ -332,6 +399,13 @@ def isclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """True where |x1 - x2| <= atol + rtol * |x2|; infinities are close to themselves.
+
+    Args:
+        x1: numbers of any shape.
+        x2: likewise; the shapes broadcast.
+        rtol: how far they may be apart, as a share of the size of x2.
+        atol: how far beside that.
+        equal_nan: whether NaN is close to NaN.
 
     Example:
         >>> import tabgrad as tg
@@ -354,6 +428,13 @@ def allclose(
 ) -> Tensor:
     """True where all elements are close, as a 0-d bool tensor; see `isclose`.
 
+    Args:
+        x1: numbers of any shape.
+        x2: likewise; the shapes broadcast.
+        rtol: how far they may be apart, as a share of the size of x2.
+        atol: how far beside that.
+        equal_nan: whether NaN is close to NaN.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.allclose([1.0, 2.0], [1.0000001, 2.0]).tolist()
@@ -364,6 +445,12 @@ def allclose(
 
 def isreal(x: Any) -> Tensor:
     """True where the imaginary part is 0: everywhere in a real tensor.
+
+    Args:
+        x: of any shape and dtype.
+
+    Returns:
+        Bools of that shape.
 
     Example:
         >>> import tabgrad as tg
@@ -380,6 +467,10 @@ def saturate_cast(x: Any, dtype: Any) -> Tensor:
     """x converted to `dtype`, what is out of range to the nearest limit (floats: finite limit).
 
     NaN becomes 0 in integers.
+
+    Args:
+        x: of any shape.
+        dtype: of the result.
 
     Example:
         >>> import tabgrad as tg

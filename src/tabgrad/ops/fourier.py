@@ -343,6 +343,12 @@ def fft(x: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
 def ifft(x: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
     """Inverse of `fft`: the transform with the other sign, divided by the number of points.
 
+    Args:
+        x: a pair (real, imag) of float tensors of one shape.
+
+    Returns:
+        Such a pair.
+
     Example:
         >>> import tabgrad as tg
         >>> re, im = tg.ops.ifft((tg.tensor([3.0, -1.0]), tg.tensor([0.0, 0.0])))
@@ -355,6 +361,12 @@ def ifft(x: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
 def fft2(x: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
     """`fft` along the last two axes.
 
+    Args:
+        x: a pair (real, imag) of float tensors of one shape.
+
+    Returns:
+        Such a pair.
+
     Example:
         >>> import tabgrad as tg
         >>> re, im = tg.ops.fft2((tg.ones((2, 2)), tg.zeros((2, 2))))
@@ -366,6 +378,12 @@ def fft2(x: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
 
 def ifft2(x: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
     """Inverse of `fft2`.
+
+    Args:
+        x: a pair (real, imag) of float tensors of one shape.
+
+    Returns:
+        Such a pair.
 
     Example:
         >>> import tabgrad as tg
@@ -384,7 +402,7 @@ def rfft(x: Any, fft_length: int | None = None) -> tuple[Tensor, Tensor]:
         fft_length: cut or zero-pad the signal to this length first.
 
     Returns:
-        Real and imaginary part, as `keras.ops.rfft`.
+        Real and imaginary part, as `keras.ops.rfft`: floats (..., fft_length // 2 + 1).
 
     Example:
         >>> import tabgrad as tg
@@ -404,8 +422,11 @@ def irfft(x: tuple[Any, Any], fft_length: int | None = None) -> Tensor:
     """Inverse of `rfft`: the real signal whose first frequencies are (real, imag).
 
     Args:
-        x: pair of (..., m).
+        x: pair (real, imag) of floats (..., m).
         fft_length: length of the signal, 2 * (m - 1) by default.
+
+    Returns:
+        Floats (..., fft_length).
 
     Example:
         >>> import tabgrad as tg

@@ -20,6 +20,9 @@ from tabgrad.tensor import Tensor
 def arcsin(x: Any) -> Tensor:
     """The angle in [-pi/2, pi/2] with this sine; NaN outside [-1, 1]. Within 3 ULP.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.asin(1.0)), 6)
@@ -41,6 +44,9 @@ def _arcsin(x: Tensor) -> Tensor:
 def arccos(x: Any) -> Tensor:
     """The angle in [0, pi] with this cosine; NaN outside [-1, 1]. Within 3 ULP.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.acos(1.0).tolist()
@@ -57,6 +63,9 @@ def _arccos(x: Tensor) -> Tensor:
 @also_complex
 def arctan(x: Any) -> Tensor:
     """The angle in [-pi/2, pi/2] with this tangent. Within 2 ULP.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -93,6 +102,9 @@ def _exponentials(size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def sinh(x: Any) -> Tensor:
     """The hyperbolic sine, (e**x - e**-x) / 2. Within 3 ULP.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.sinh(1.0)), 5)
@@ -115,6 +127,9 @@ def _sinh(x: Tensor) -> Tensor:
 def cosh(x: Any) -> Tensor:
     """The hyperbolic cosine, (e**x + e**-x) / 2. Within 3 ULP.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.cosh(0.0).tolist()
@@ -131,6 +146,9 @@ def _cosh(x: Tensor) -> Tensor:
 @also_complex
 def arcsinh(x: Any) -> Tensor:
     """The number with this hyperbolic sine. Within 3 ULP.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -162,6 +180,9 @@ def _arcsinh_slope(x: Tensor) -> Tensor:
 def arccosh(x: Any) -> Tensor:
     """The number >= 0 with this hyperbolic cosine; NaN below 1. Within 3 ULP.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.acosh(1.0).tolist()
@@ -187,6 +208,9 @@ def _arccosh_slope(x: Tensor) -> Tensor:
 @also_complex
 def arctanh(x: Any) -> Tensor:
     """The number with this hyperbolic tangent; infinite at -1 and 1, NaN beyond. Within 3 ULP.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg

@@ -290,6 +290,9 @@ def _product(sizes: Sequence[int]) -> int:
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """Elements at `indices` along an axis (of the flattened x when it is None).
 
+    Returns:
+        Of the dtype of x.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.take([10, 20, 30], [2, 0]).tolist()
@@ -309,6 +312,11 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 @on_parts()
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """For each place, the element whose index along `axis` stands there in `indices`.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        indices: integers of the rank of x; other axes broadcast.
+        axis: the axis; None for the flattened x.
 
     Example:
         >>> import tabgrad as tg
@@ -346,6 +354,11 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 @on_parts()
 def slice_(inputs: Any, start_indices: Sequence[Any], shape: Sequence[int]) -> Tensor:
     """The window of `shape` at `start_indices`, which may be tensors; clamped so that it fits.
+
+    Args:
+        inputs: of any dtype, which the result has, too.
+        start_indices: where to begin on each axis.
+        shape: of the result.
 
     Example:
         >>> import tabgrad as tg

@@ -14,6 +14,9 @@ from tabgrad.variable import Variable
 def shape(x: Any) -> tuple[int, ...]:
     """The size of each axis.
 
+    Args:
+        x: a tensor of any dtype, or what can be one.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.shape([[1, 2]])
@@ -24,6 +27,9 @@ def shape(x: Any) -> tuple[int, ...]:
 
 def size(x: Any) -> int:
     """The number of elements.
+
+    Args:
+        x: a tensor of any dtype, or what can be one.
 
     Example:
         >>> import tabgrad as tg
@@ -36,6 +42,9 @@ def size(x: Any) -> int:
 def ndim(x: Any) -> int:
     """The number of axes.
 
+    Args:
+        x: a tensor of any dtype, or what can be one.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.ndim([[1, 2]])
@@ -46,6 +55,9 @@ def ndim(x: Any) -> int:
 
 def dtype(x: Any) -> str:
     """The name of the dtype, as Keras gives it.
+
+    Args:
+        x: a tensor of any shape, or what can be one.
 
     Example:
         >>> import tabgrad as tg
@@ -58,6 +70,9 @@ def dtype(x: Any) -> str:
 def is_tensor(x: Any) -> bool:
     """Whether x is a tensor (or a Variable), not just something that can become one.
 
+    Args:
+        x: anything of any type and shape.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.is_tensor(tg.ones(2)), tg.ops.is_tensor([1, 2])
@@ -67,12 +82,25 @@ def is_tensor(x: Any) -> bool:
 
 
 def convert_to_numpy(x: Any) -> Any:
-    """The value as a NumPy array."""
+    """The value as a NumPy array.
+
+    Args:
+        x: a tensor of any shape and dtype, or what can be one.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.ops.convert_to_numpy(tg.ones((2,))).tolist()
+        [1.0, 1.0]
+    """
     return Tensor(*parts_of(x)).numpy()
 
 
 def array(x: Any, dtype: Any = None) -> Tensor:
     """Anything array-like as a tensor, `convert_to_tensor` under NumPy's name.
+
+    Args:
+        x: a tensor, a number, nested lists, or an array of any shape.
+        dtype: by default that of x.
 
     Example:
         >>> import tabgrad as tg
@@ -85,6 +113,9 @@ def array(x: Any, dtype: Any = None) -> Tensor:
 def copy(x: Any) -> Tensor:
     """A tensor of its own with the values of x.
 
+    Args:
+        x: of any shape and dtype, which the result has, too.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.copy([1, 2]).tolist()
@@ -95,6 +126,10 @@ def copy(x: Any) -> Tensor:
 
 def get_item(x: Any, key: Any) -> Tensor:
     """x[key].
+
+    Args:
+        x: of any shape and dtype.
+        key: what stands between the brackets.
 
     Example:
         >>> import tabgrad as tg

@@ -21,6 +21,9 @@ def _all(name: str, xs: Sequence[Any]) -> list[Tensor]:
 def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
     """x2 behind x1 along an axis; both are flattened first when it is None.
 
+    Returns:
+        Of the promoted dtype.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.append([1, 2], [[3], [4]]).tolist()
@@ -32,6 +35,9 @@ def append(x1: Any, x2: Any, axis: int | None = None) -> Tensor:
 
 def hstack(xs: Sequence[Any]) -> Tensor:
     """Joined along the second axis, along the only one for vectors.
+
+    Args:
+        xs: tensors whose other sizes agree; their dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -45,6 +51,9 @@ def hstack(xs: Sequence[Any]) -> Tensor:
 def vstack(xs: Sequence[Any]) -> Tensor:
     """Joined along the first axis; vectors are rows.
 
+    Args:
+        xs: tensors whose other sizes agree; their dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.vstack([[1, 2], [3, 4]]).tolist()
@@ -56,6 +65,9 @@ def vstack(xs: Sequence[Any]) -> Tensor:
 
 def dstack(xs: Sequence[Any]) -> Tensor:
     """Joined along the third axis; vectors and matrices get one.
+
+    Args:
+        xs: tensors whose other sizes agree; their dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -71,6 +83,11 @@ def dstack(xs: Sequence[Any]) -> Tensor:
 
 def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Parts along an axis; where a number of parts does not divide its size, the first are longer.
+
+    Args:
+        x: of any dtype, which the parts have, too.
+        indices_or_sections: how many parts, or the indices at which to cut.
+        axis: the axis to cut.
 
     Raises:
         ArgumentError: less than one part.
@@ -96,6 +113,10 @@ def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0)
 def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along the second axis, along the only one of a vector.
 
+    Args:
+        x: of any dtype, which the parts have, too.
+        indices_or_sections: how many equal parts, or the indices at which to cut.
+
     Example:
         >>> import tabgrad as tg
         >>> [part.tolist() for part in tg.ops.hsplit([1, 2, 3, 4], 2)]
@@ -108,6 +129,10 @@ def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along the first axis of a matrix.
 
+    Args:
+        x: of any dtype, which the parts have, too.
+        indices_or_sections: how many equal parts, or the indices at which to cut.
+
     Example:
         >>> import tabgrad as tg
         >>> [part.tolist() for part in tg.ops.vsplit([[1, 2], [3, 4]], 2)]
@@ -118,6 +143,10 @@ def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 
 def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
     """`split` along the third axis.
+
+    Args:
+        x: of any dtype, which the parts have, too.
+        indices_or_sections: how many equal parts, or the indices at which to cut.
 
     Example:
         >>> import tabgrad as tg

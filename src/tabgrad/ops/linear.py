@@ -113,6 +113,10 @@ def dot(x1: Any, x2: Any) -> Tensor:
 def inner(x1: Any, x2: Any) -> Tensor:
     """NumPy's inner: sums over the last axes of both; the product where one is a number.
 
+    Args:
+        x1: numbers (..., n).
+        x2: numbers (..., n); the dtypes are promoted.
+
     Raises:
         ShapeError: last axes of different sizes.
 
@@ -134,6 +138,10 @@ def inner(x1: Any, x2: Any) -> Tensor:
 
 def vdot(x1: Any, x2: Any) -> Tensor:
     """Sum of the products of all elements, flattened; complex x1 is conjugated.
+
+    Args:
+        x1: numbers of any shape, flattened.
+        x2: as many; the dtypes are promoted.
 
     Raises:
         ShapeError: different numbers of elements.
@@ -199,6 +207,10 @@ def _vecdot(x1: Any, x2: Any, axis: int) -> Tensor:
 @on_products("x1", "x2")
 def outer(x1: Any, x2: Any) -> Tensor:
     """All products of the elements of two vectors (other shapes are flattened).
+
+    Args:
+        x1: numbers, flattened to (n,).
+        x2: numbers, flattened to (m,); the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -302,6 +314,9 @@ def cross(
         axisb: axis of the vectors of x2.
         axisc: axis of the vectors of the result, which has none where both had 2 elements.
         axis: all three at once.
+
+    Returns:
+        Of the promoted dtype.
 
     Raises:
         ShapeError: vectors of another size, or shapes that do not broadcast.

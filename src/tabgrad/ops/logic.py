@@ -20,6 +20,13 @@ from tabgrad.tensor import Tensor, converted
 def equal(x1: Any, x2: Any) -> Tensor:
     """x1 == x2; False for NaN.
 
+    Args:
+        x1: numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
+    Returns:
+        Bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.equal([1, 2], 2).tolist()
@@ -32,6 +39,13 @@ def equal(x1: Any, x2: Any) -> Tensor:
 def not_equal(x1: Any, x2: Any) -> Tensor:
     """x1 != x2; True for NaN.
 
+    Args:
+        x1: numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
+    Returns:
+        Bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.not_equal([1, 2], 2).tolist()
@@ -42,6 +56,13 @@ def not_equal(x1: Any, x2: Any) -> Tensor:
 
 def less(x1: Any, x2: Any) -> Tensor:
     """x1 < x2.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
+    Returns:
+        Bools.
 
     Example:
         >>> import tabgrad as tg
@@ -54,6 +75,13 @@ def less(x1: Any, x2: Any) -> Tensor:
 def less_equal(x1: Any, x2: Any) -> Tensor:
     """x1 <= x2.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
+    Returns:
+        Bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.less_equal([1, 2], 2).tolist()
@@ -65,6 +93,13 @@ def less_equal(x1: Any, x2: Any) -> Tensor:
 def greater(x1: Any, x2: Any) -> Tensor:
     """x1 > x2.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
+    Returns:
+        Bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.greater([2, 3], 2).tolist()
@@ -75,6 +110,13 @@ def greater(x1: Any, x2: Any) -> Tensor:
 
 def greater_equal(x1: Any, x2: Any) -> Tensor:
     """x1 >= x2.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
+
+    Returns:
+        Bools.
 
     Example:
         >>> import tabgrad as tg
@@ -88,6 +130,12 @@ def greater_equal(x1: Any, x2: Any) -> Tensor:
 def isnan(x: Any) -> Tensor:
     """True where x is NaN.
 
+    Args:
+        x: of any shape and dtype.
+
+    Returns:
+        Bools of that shape.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.isnan([1.0, float("nan")]).tolist()
@@ -100,6 +148,12 @@ def isnan(x: Any) -> Tensor:
 @also_complex
 def isfinite(x: Any) -> Tensor:
     """True where x is neither infinite nor NaN.
+
+    Args:
+        x: of any shape and dtype.
+
+    Returns:
+        Bools of that shape.
 
     Example:
         >>> import tabgrad as tg
@@ -115,6 +169,12 @@ def isfinite(x: Any) -> Tensor:
 @also_complex
 def isinf(x: Any) -> Tensor:
     """True where x is infinite.
+
+    Args:
+        x: of any shape and dtype.
+
+    Returns:
+        Bools of that shape.
 
     Example:
         >>> import tabgrad as tg
@@ -135,6 +195,13 @@ def _logical(name: str, primitive: str, *xs: Any) -> Tensor:
 def logical_and(x1: Any, x2: Any) -> Tensor:
     """True where both are non-zero.
 
+    Args:
+        x1: of any shape and dtype; numbers are True unless 0.
+        x2: likewise; the shapes broadcast.
+
+    Returns:
+        Bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.logical_and([True, True], [True, False]).tolist()
@@ -145,6 +212,13 @@ def logical_and(x1: Any, x2: Any) -> Tensor:
 
 def logical_or(x1: Any, x2: Any) -> Tensor:
     """True where either is non-zero.
+
+    Args:
+        x1: of any shape and dtype; numbers are True unless 0.
+        x2: likewise; the shapes broadcast.
+
+    Returns:
+        Bools.
 
     Example:
         >>> import tabgrad as tg
@@ -157,6 +231,13 @@ def logical_or(x1: Any, x2: Any) -> Tensor:
 def logical_xor(x1: Any, x2: Any) -> Tensor:
     """True where exactly one is non-zero.
 
+    Args:
+        x1: of any shape and dtype; numbers are True unless 0.
+        x2: likewise; the shapes broadcast.
+
+    Returns:
+        Bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.logical_xor([True, False], True).tolist()
@@ -167,6 +248,12 @@ def logical_xor(x1: Any, x2: Any) -> Tensor:
 
 def logical_not(x: Any) -> Tensor:
     """True where x is zero.
+
+    Args:
+        x: of any shape and dtype; numbers are True unless 0.
+
+    Returns:
+        Bools of that shape.
 
     Example:
         >>> import tabgrad as tg
@@ -196,6 +283,10 @@ def _shifted(name: str, primitive: str, x: Any, y: Any) -> Tensor:
 def bitwise_and(x: Any, y: Any) -> Tensor:
     """x & y.
 
+    Args:
+        x: integers or bools of any shape.
+        y: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.bitwise_and([6], 3).tolist()
@@ -206,6 +297,10 @@ def bitwise_and(x: Any, y: Any) -> Tensor:
 
 def bitwise_or(x: Any, y: Any) -> Tensor:
     """x | y.
+
+    Args:
+        x: integers or bools of any shape.
+        y: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg
@@ -218,6 +313,10 @@ def bitwise_or(x: Any, y: Any) -> Tensor:
 def bitwise_xor(x: Any, y: Any) -> Tensor:
     """x ^ y.
 
+    Args:
+        x: integers or bools of any shape.
+        y: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.bitwise_xor([6], 3).tolist()
@@ -228,6 +327,9 @@ def bitwise_xor(x: Any, y: Any) -> Tensor:
 
 def bitwise_invert(x: Any) -> Tensor:
     """~x.
+
+    Args:
+        x: integers or bools of any shape; the result has their dtype.
 
     Example:
         >>> import tabgrad as tg
@@ -243,6 +345,10 @@ bitwise_not = bitwise_invert
 def bitwise_left_shift(x: Any, y: Any) -> Tensor:
     """x << y; 0 when y is out of range.
 
+    Args:
+        x: integers of any shape.
+        y: likewise; the shapes broadcast, the dtypes are promoted.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.bitwise_left_shift([1], 4).tolist()
@@ -253,6 +359,10 @@ def bitwise_left_shift(x: Any, y: Any) -> Tensor:
 
 def bitwise_right_shift(x: Any, y: Any) -> Tensor:
     """x >> y, keeping the sign of signed integers.
+
+    Args:
+        x: integers of any shape.
+        y: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg

@@ -39,6 +39,9 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
         output: probabilities of that shape, kept 1e-7 away from 0 and 1; logits with from_logits.
         from_logits: True when output is before the sigmoid.
 
+    Returns:
+        Of a float dtype, float32 for integers.
+
     Raises:
         ShapeError: shapes that differ.
 
@@ -72,6 +75,9 @@ def categorical_crossentropy(
         output: probabilities of that shape, divided by their sum; logits with from_logits.
         from_logits: True when output is before the softmax.
         axis: the axis of the classes.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ShapeError: shapes that differ, or no axis.
@@ -130,6 +136,9 @@ def psnr(x1: Any, x2: Any, max_val: Any) -> Tensor:
     Args:
         x1, x2: signals of one shape.
         max_val: the largest value a signal may take.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ShapeError: shapes that differ.
@@ -199,6 +208,9 @@ def absolute_difference(
         labels, predictions: of one shape.
         weights, reduction: as in `compute_weighted_loss`.
 
+    Returns:
+        Of a float dtype, float32 for integers.
+
     Raises:
         ShapeError: shapes that do not fit.
 
@@ -219,6 +231,9 @@ def mean_squared_error(
     Args:
         labels, predictions: of one shape.
         weights, reduction: as in `compute_weighted_loss`.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -246,6 +261,9 @@ def cosine_distance(
         axis: the axis of the vectors; it stays with size 1 before the reduction.
         weights, reduction: as in `compute_weighted_loss`.
 
+    Returns:
+        Of a float dtype, float32 for integers.
+
     Raises:
         ShapeError: shapes that do not fit.
 
@@ -267,6 +285,9 @@ def hinge_loss(
     Args:
         labels, predictions: of one shape.
         weights, reduction: as in `compute_weighted_loss`.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -293,6 +314,9 @@ def huber_loss(
         labels, predictions: of one shape.
         weights, reduction: as in `compute_weighted_loss`.
         delta: where the square ends.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -323,6 +347,9 @@ def log_loss(
         weights, reduction: as in `compute_weighted_loss`.
         epsilon: added before each logarithm.
 
+    Returns:
+        Of a float dtype, float32 for integers.
+
     Raises:
         ShapeError: shapes that do not fit.
 
@@ -349,6 +376,9 @@ def sigmoid_cross_entropy(
         labels, logits: of one shape.
         weights, reduction: as in `compute_weighted_loss`.
         label_smoothing: how far labels are moved towards 1/2, from 0 to 1.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -378,6 +408,9 @@ def softmax_cross_entropy(
         weights: factors that broadcast to the leading axes, or None.
         label_smoothing: the part of a label spread over all classes, from 0 to 1.
         reduction: as in `compute_weighted_loss`.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ShapeError: shapes that do not fit.

@@ -29,6 +29,13 @@ MAX_PARTS = 16
 def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
     """x under another shape; one size may be -1, to be computed.
 
+    Args:
+        x: any tensor.
+        newshape: an integer or several; one of them may be -1.
+
+    Returns:
+        The dtype of x.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
@@ -55,6 +62,10 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """Axes in another order, by default reversed.
 
+    Args:
+        x: of any dtype, which the result has, too.
+        axes: the old axis at each new place; all reversed by default.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.transpose([[1, 2], [3, 4]]).tolist()
@@ -71,6 +82,10 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
 def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
     """Axes in the order `axes`.
 
+    Args:
+        x: of any dtype, which the result has, too.
+        axes: the old axis at each new place; all reversed by default.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.permute_dims(tg.ones((2, 3, 4)), (2, 0, 1)).shape
@@ -81,6 +96,9 @@ def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
 
 def matrix_transpose(x: Any) -> Tensor:
     """The last two axes exchanged.
+
+    Args:
+        x: of any dtype, which the result has, too.
 
     Example:
         >>> import tabgrad as tg
@@ -93,6 +111,11 @@ def matrix_transpose(x: Any) -> Tensor:
 @on_parts()
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        axis1: one axis.
+        axis2: the other.
 
     Example:
         >>> import tabgrad as tg
@@ -109,6 +132,11 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 @on_parts()
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Axes moved to other places, the others staying in order.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        source: the axes to move, by their places now.
+        destination: where they go.
 
     Example:
         >>> import tabgrad as tg
@@ -136,6 +164,10 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Tensor:
     """New axes of size 1 at `axis` of the result.
 
+    Args:
+        x: of any dtype, which the result has, too.
+        axis: where the new axis is in the result, or several.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.expand_dims([1, 2], axis=1).tolist()
@@ -152,6 +184,10 @@ def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Tensor:
 @on_parts()
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Axes of size 1 removed, by default all of them.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        axis: the axes to drop, of size 1; all such axes by default.
 
     Example:
         >>> import tabgrad as tg
@@ -174,6 +210,9 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 def ravel(x: Any) -> Tensor:
     """x as one axis.
 
+    Args:
+        x: of any dtype, which the result has, too.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ravel([[1, 2], [3, 4]]).tolist()
@@ -185,6 +224,10 @@ def ravel(x: Any) -> Tensor:
 @on_parts()
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """x repeated to `shape` by NumPy's rule.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        shape: of the result.
 
     Example:
         >>> import tabgrad as tg
@@ -204,6 +247,10 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
 @on_parts()
 def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
     """Arrays joined along an axis (flattened first when it is None).
+
+    Args:
+        xs: tensors whose other sizes agree; their dtypes are promoted.
+        axis: the axis to join; None flattens them first.
 
     Example:
         >>> import tabgrad as tg
@@ -235,6 +282,10 @@ def convert(x: Any) -> Tensor:
 def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
     """Arrays of one shape joined along a new axis.
 
+    Args:
+        x: tensors of one shape; their dtypes are promoted.
+        axis: the new axis.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.stack([[1, 2], [3, 4]], axis=1).tolist()
@@ -246,6 +297,11 @@ def stack(x: Sequence[Any], axis: int = 0) -> Tensor:
 @on_parts()
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Equal parts, or parts between the given indices.
+
+    Args:
+        x: of any dtype, which the parts have, too.
+        indices_or_sections: how many equal parts, or the indices at which to cut.
+        axis: the axis to cut.
 
     Example:
         >>> import tabgrad as tg
@@ -282,6 +338,10 @@ def cut(node: Node, axis: int, start: int, stop: int) -> Node:
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Reversed along `axis`, by default along all.
 
+    Args:
+        x: of any dtype, which the result has, too.
+        axis: the axes to reverse, all by default.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.flip([1, 2, 3]).tolist()
@@ -297,6 +357,12 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     """x surrounded by a constant (0 by default), its edge or its reflection.
 
     `pad_width` is a number, (before, after), or one such pair for each axis.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        pad_width: (before, after) for each axis, one such pair or one number for all.
+        mode: "constant", "edge", "reflect" or "symmetric".
+        constant_values: what to fill with, 0 by default; only for "constant".
 
     Example:
         >>> import tabgrad as tg
@@ -364,6 +430,11 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
 
     `repeats` is a number, or as many as the axis has elements; a tensor of them is read.
 
+    Args:
+        x: of any dtype, which the result has, too.
+        repeats: how often each element comes, an integer or one for each.
+        axis: the axis; None for the flattened x.
+
     Raises:
         ShapeError: another number of repeats than elements, or a negative one.
         CaptureError: repeats computed while capturing, whose sum would be a size.
@@ -402,6 +473,10 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
 def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
     """x laid side by side `repeats` times on each axis.
 
+    Args:
+        x: of any dtype, which the result has, too.
+        repeats: how often x comes along each axis.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.tile([1, 2], 2).tolist()
@@ -424,6 +499,11 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
 
     Without an axis, x is flattened and restored afterwards. Several axes take several shifts, or
     one for all.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        shift: by how many places, one for each axis.
+        axis: the axes; None for the flattened x.
 
     Example:
         >>> import tabgrad as tg
@@ -481,6 +561,9 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
 def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     """All arrays repeated to the one shape they broadcast to.
 
+    Args:
+        arrays: of any dtypes, which stay.
+
     Example:
         >>> import tabgrad as tg
         >>> [t.shape for t in tg.broadcast_arrays(tg.ones((3, 1)), tg.ones(2))]
@@ -496,6 +579,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """Differences of neighbours along an axis, `n` times.
 
     `prepend` and `append` are arrays joined to it before.
+
+    Returns:
+        The dtype of a; bools stay bools.
 
     Raises:
         ArgumentError: a negative n.
@@ -530,6 +616,13 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 @on_parts("x")
 def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
     """Coordinate arrays of the grid spanned by 1-d arrays.
+
+    Args:
+        indexing: "xy" for matrices of rows y and columns x, "ij" for axes in the order given.
+        x: arrays of one axis, or numbers, of any dtype.
+
+    Returns:
+        One array of all axes for each, of its dtype.
 
     Example:
         >>> import tabgrad as tg

@@ -20,6 +20,11 @@ Axis = int | Sequence[int] | None
 def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Largest less smallest element ("peak to peak").
 
+    Args:
+        x: real numbers of any shape; the result has their dtype, int32 for bools.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.ptp([3, 9, 4]).tolist()
@@ -30,6 +35,9 @@ def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
     """Mean with weights, which have the shape of x or, with one axis, its length.
+
+    Returns:
+        Of the promoted dtype, float32 for integers.
 
     Raises:
         ShapeError: weights of another shape.
@@ -61,6 +69,9 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
 def corrcoef(x: Any) -> Tensor:
     """Pearson's correlation of each row with each other, clipped to [-1, 1]; NaN where a row is
     constant or empty. A single row has a 0-d result, as in NumPy.
+
+    Args:
+        x: real numbers (variables, observations); integers become float32.
 
     Raises:
         ShapeError: more than two axes.
@@ -127,6 +138,12 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Tensor:
 def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule, samples at x or dx apart.
 
+    Args:
+        y: numbers of any shape.
+        x: where the numbers were taken, with gaps that may differ.
+        dx: the distance between them, where x is None.
+        axis: the axis to integrate along.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.trapezoid([1.0, 2.0, 3.0]).tolist()
@@ -152,7 +169,7 @@ def cdist(x: Any, y: Any) -> Tensor:
         y: (..., m, d).
 
     Returns:
-        (..., n, m).
+        (..., n, m), float32 for integers.
 
     Raises:
         ShapeError: rows of different lengths.

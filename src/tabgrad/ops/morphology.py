@@ -61,6 +61,9 @@ def erosion2d(
     Args:
         inputs, kernel, strides, padding, data_format, dilation_rate: as in `dilation2d`.
 
+    Returns:
+        (batch, height, width, channels) of the dtype of the input.
+
     Raises:
         ShapeError: a kernel for other channels, or one that does not fit.
 

@@ -26,6 +26,11 @@ def _filled(x: Any, value: Any) -> tuple[Tensor, Tensor]:
 def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum of what is not NaN.
 
+    Args:
+        x: real numbers of any shape; small integers add up in 32 bits.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.nansum([1.0, float("nan"), 2.0]).tolist()
@@ -36,6 +41,11 @@ def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Product of what is not NaN.
+
+    Args:
+        x: real numbers of any shape; small integers multiply in 32 bits.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
 
     Example:
         >>> import tabgrad as tg
@@ -58,6 +68,11 @@ def _extremum(x: Any, axis: Axis, keepdims: bool, largest: bool) -> Tensor:
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Largest element that is not NaN; NaN where all are.
 
+    Args:
+        x: real numbers of any shape; the result has their dtype.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.nanmax([1.0, float("nan")]).tolist()
@@ -69,6 +84,11 @@ def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Smallest element that is not NaN; NaN where all are.
 
+    Args:
+        x: real numbers of any shape; the result has their dtype.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.nanmin([1.0, float("nan")]).tolist()
@@ -79,6 +99,11 @@ def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean of what is not NaN; NaN where all are.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
 
     Example:
         >>> import tabgrad as tg
@@ -94,6 +119,11 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Variance of what is not NaN; NaN where all are.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.nanvar([1.0, float("nan"), 2.0]).tolist()
@@ -107,6 +137,11 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Standard deviation of what is not NaN; NaN where all are.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.nanstd([1.0, float("nan"), 2.0]).tolist()
@@ -118,6 +153,14 @@ def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanargmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the first largest element that is not NaN; -1 where all are, as in JAX.
 
+    Args:
+        x: real numbers of any shape.
+        axis: the axis to look along; None looks through all elements in row-major order.
+        keepdims: whether the axis stays, with size 1.
+
+    Returns:
+        Int32 indices.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.nanargmax([float("nan"), 1.0, 2.0]).tolist()
@@ -128,6 +171,14 @@ def nanargmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor
 
 def nanargmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the first smallest element that is not NaN; -1 where all are, as in JAX.
+
+    Args:
+        x: real numbers of any shape.
+        axis: the axis to look along; None looks through all elements in row-major order.
+        keepdims: whether the axis stays, with size 1.
+
+    Returns:
+        Int32 indices.
 
     Example:
         >>> import tabgrad as tg

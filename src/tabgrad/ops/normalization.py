@@ -62,6 +62,9 @@ def moments(
         keepdims: keep the axes with size 1.
         synchronized: only False: there is one device.
 
+    Returns:
+        Of a float dtype, float32 for integers.
+
     Raises:
         NotSupportedError: synchronized=True.
 
@@ -222,6 +225,9 @@ def rms_normalization(
         axis: one axis or several.
         epsilon: added to the mean square; None is 1e-7.
 
+    Returns:
+        Of a float dtype, float32 for integers.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.rms_normalization([[3.0, -3.0]], epsilon=0.0).tolist()
@@ -255,6 +261,9 @@ def local_response_normalization(
         bias: above 0, so that nothing is divided by 0.
         alpha, beta: factor and exponent.
         axis: the axis of the channels.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Raises:
         ArgumentError: a negative radius.
@@ -336,6 +345,9 @@ def l2_normalize(x: Any, axis: Axis | None = None, epsilon: float = 1e-12) -> Te
         x: a tensor of any shape.
         axis: one axis, several, or None for all.
         epsilon: the smallest square of a norm that is divided by.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Example:
         >>> import tabgrad as tg

@@ -62,6 +62,9 @@ def lexsort(keys: Any, axis: int = -1) -> Tensor:
         keys: an array whose first axis holds the keys, or a list of arrays of one shape.
         axis: the axis of each key to sort along.
 
+    Returns:
+        Int32 indices.
+
     Raises:
         ShapeError: no keys, or keys of different shapes.
 

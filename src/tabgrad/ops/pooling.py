@@ -142,6 +142,9 @@ def average_pool(
     Args:
         inputs, pool_size, strides, padding, data_format, dilation_rate: as in `max_pool`.
 
+    Returns:
+        Of a float dtype, float32 for integers.
+
     Raises:
         ShapeError: a window larger than the padded inputs.
         ArgumentError: a padding, a format or sizes that are not as above.
@@ -224,6 +227,9 @@ def global_max_pool(inputs: Any, data_format: str | None = None, keepdims: bool 
         data_format: "channels_last" (default) or "channels_first".
         keepdims: keep the spatial axes with size 1.
 
+    Returns:
+        Of the dtype of inputs.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.nn.global_max_pool(tg.ones((2, 6, 6, 3))).shape
@@ -239,6 +245,9 @@ def global_average_pool(
 
     Args:
         inputs, data_format, keepdims: as in `global_max_pool`.
+
+    Returns:
+        Of a float dtype, float32 for integers.
 
     Example:
         >>> import tabgrad as tg

@@ -33,7 +33,7 @@ def basic_lstm_cell(
         c, h: the previous cell state and output, (batch, units).
 
     Returns:
-        The new cell state and output, (batch, units) each.
+        The new cell state and output, (batch, units) each, of the promoted float dtype.
 
     Raises:
         ShapeError: arguments that do not fit together.

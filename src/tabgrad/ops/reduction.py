@@ -38,6 +38,12 @@ def _countable(x: Any) -> Node:
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Sum; bools and small integers add up in 32 bits, unless `dtype` says otherwise.
 
+    Args:
+        x: of any shape, real or complex.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+        dtype: of the result.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.sum([[1, 2], [3, 4]], axis=0).tolist()
@@ -53,6 +59,12 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) ->
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """Product; bools and small integers multiply in 32 bits, unless `dtype` says otherwise.
 
+    Args:
+        x: of any shape, real or complex.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+        dtype: of the result.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.prod([2, 3, 4]).item()
@@ -67,6 +79,12 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
 def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
     """Largest element; NaN if any is. With `initial` at least that, also where there is none.
 
+    Args:
+        x: real numbers of any shape; the result has their dtype.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+        initial: a number that takes part, and the result where there is nothing.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.max([1, 5, 3]).item()
@@ -77,6 +95,12 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
     """Smallest element; NaN if any is. With `initial` at most that, also where there is none.
+
+    Args:
+        x: real numbers of any shape; the result has their dtype.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+        initial: a number that takes part, and the result where there is nothing.
 
     Example:
         >>> import tabgrad as tg
@@ -110,6 +134,14 @@ amax, amin = max, min
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """True where any element is non-zero.
 
+    Args:
+        x: of any shape and dtype; numbers are True unless 0.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
+    Returns:
+        Bools.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.any([0, 2]).item()
@@ -120,6 +152,14 @@ def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """True where every element is non-zero.
+
+    Args:
+        x: of any shape and dtype; numbers are True unless 0.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+
+    Returns:
+        Bools.
 
     Example:
         >>> import tabgrad as tg
@@ -139,6 +179,10 @@ def count(x: Any, axis: Axis = None) -> Tensor:
     Where a batch axis is among them this is the true number of rows at run time, which an exported
     page may make smaller than the batch size it was compiled for.
 
+    Args:
+        x: of any shape and dtype.
+        axis: the axes to fold, all of them by default.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.count(tg.ones((2, 3)), axis=0).item()
@@ -151,6 +195,11 @@ def count(x: Any, axis: Axis = None) -> Tensor:
 @on_parts()
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean, always floating point.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
 
     Example:
         >>> import tabgrad as tg
@@ -165,6 +214,12 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
     """Sum of squared distances from the mean, divided by the number of elements less `correction`
     (0: population variance, 1: unbiased sample variance).
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+        correction: what is taken from the number of elements to divide by: 1 for a sample.
 
     Example:
         >>> import tabgrad as tg
@@ -184,6 +239,12 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0
 
     Its gradient is NaN where all numbers are equal, as in JAX: the root has none at 0. That of
     `tg.sqrt(tg.var(x) + epsilon)` is 0 there.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
+        correction: what is taken from the number of elements to divide by: 1 for a sample.
 
     Example:
         >>> import tabgrad as tg
@@ -209,6 +270,11 @@ def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the first largest element (of the first NaN if any), int32; flat without axis.
 
+    Args:
+        x: real numbers of any shape.
+        axis: the axis to look along; None looks through all elements in row-major order.
+        keepdims: whether the axis stays, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.argmax([1, 5, 3]).item()
@@ -220,6 +286,11 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the first smallest element (of the first NaN if any), int32; flat without axis.
 
+    Args:
+        x: real numbers of any shape.
+        axis: the axis to look along; None looks through all elements in row-major order.
+        keepdims: whether the axis stays, with size 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.argmin([4, 5, 3]).item()
@@ -230,6 +301,11 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
 
     Example:
         >>> import tabgrad as tg
@@ -262,6 +338,11 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Number of non-zero elements, int32.
+
+    Args:
+        x: of any shape and dtype.
+        axis: the axes to fold, all of them by default.
+        keepdims: whether these axes stay, with size 1.
 
     Example:
         >>> import tabgrad as tg

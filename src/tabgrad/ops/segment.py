@@ -58,6 +58,12 @@ def segment_mean(
 
     Arguments and errors are those of `segment_sum`.
 
+    Args:
+        data: numbers (n, ...); the result has their dtype.
+        segment_ids: integers (n,), the segment of each row.
+        num_segments: how many; by default one more than the largest id.
+        sorted: whether the ids never fall; nothing here depends on it.
+
     Example:
         >>> import tabgrad as tg
         >>> x, ids = tg.tensor([1.0, 2.0, 4.0]), tg.tensor([1, 0, 1])
@@ -80,6 +86,12 @@ def segment_max(
 
     Arguments and errors are those of `segment_sum`. Equal largest elements share the gradient.
 
+    Args:
+        data: numbers (n, ...); the result has their dtype.
+        segment_ids: integers (n,), the segment of each row.
+        num_segments: how many; by default one more than the largest id.
+        sorted: whether the ids never fall; nothing here depends on it.
+
     Example:
         >>> import tabgrad as tg
         >>> x, ids = tg.tensor([1.0, 2.0, 4.0]), tg.tensor([1, 0, 1])
@@ -96,6 +108,12 @@ def segment_min(
     """Smallest element of each segment; the highest value of the dtype (inf) without rows.
 
     Arguments and errors are those of `segment_sum`. Equal smallest elements share the gradient.
+
+    Args:
+        data: numbers (n, ...); the result has their dtype.
+        segment_ids: integers (n,), the segment of each row.
+        num_segments: how many; by default one more than the largest id.
+        sorted: whether the ids never fall; nothing here depends on it.
 
     Example:
         >>> import tabgrad as tg
@@ -114,6 +132,12 @@ def segment_prod(
 
     Arguments and errors are those of `segment_sum`. Rows are sorted by segment unless `sorted`
     promises that they are, then multiplied pairwise, log2(n) times.
+
+    Args:
+        data: numbers (n, ...); the result has their dtype.
+        segment_ids: integers (n,), the segment of each row.
+        num_segments: how many; by default one more than the largest id.
+        sorted: whether the ids never fall; nothing here depends on it.
 
     Example:
         >>> import tabgrad as tg

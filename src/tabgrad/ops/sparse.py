@@ -108,6 +108,9 @@ def sparse_segment_sum(
         segment_ids: (n,), the segment each belongs to.
         num_segments: how many there are; by default one more than the largest.
 
+    Returns:
+        (num_segments, ...) of the dtype of data.
+
     Raises:
         ShapeError: indices and segment_ids that are not two vectors of one size.
 
@@ -126,7 +129,16 @@ def sparse_segment_mean(
 ) -> Tensor:
     """Mean, by segment, of chosen rows: `segment_mean(take(data, indices, 0), segment_ids)`.
 
-    Arguments and errors are those of `sparse_segment_sum`.
+    Errors are those of `sparse_segment_sum`.
+
+    Args:
+        data: numbers (n, ...).
+        indices: integers (m,), the rows to fold.
+        segment_ids: integers (m,), the segment of each.
+        num_segments: how many; by default one more than the last id.
+
+    Returns:
+        (num_segments, ...) of the dtype of data.
 
     Example:
         >>> import tabgrad as tg

@@ -86,6 +86,9 @@ _I1_FAR = (
 def exp2(x: Any) -> Tensor:
     """2**x, exact where x is a whole number. Within 2 ULP.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.exp2([3.0, -1.0]).tolist()
@@ -102,6 +105,9 @@ def _exp2(x: Tensor) -> Tensor:
 def log2(x: Any) -> Tensor:
     """Logarithm to base 2, exact for powers of two; -inf at 0, NaN below. Within 2 ULP.
 
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.log2([8.0, 0.25]).tolist()
@@ -113,6 +119,9 @@ def log2(x: Any) -> Tensor:
 @also_complex
 def log10(x: Any) -> Tensor:
     """Logarithm to base 10; -inf at 0, NaN below. Within 2 ULP.
+
+    Args:
+        x: of any shape, real or complex; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -168,6 +177,9 @@ def _with_poles(x: Tensor, logarithm: Tensor) -> Tensor:
 def cbrt(x: Any) -> Tensor:
     """The real cube root. Within 2 ULP.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.cbrt([27.0, -8.0]).tolist()
@@ -195,6 +207,10 @@ def hypot(x1: Any, x2: Any) -> Tensor:
     """sqrt(x1**2 + x2**2) without overflow or underflow on the way. Within 2 ULP.
 
     Infinite if either is, even beside NaN (IEEE 754). The gradient at (0, 0) is 0.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -236,6 +252,10 @@ def _share(side: Tensor, length: Tensor) -> Tensor:
 def logaddexp(x1: Any, x2: Any) -> Tensor:
     """log(e**x1 + e**x2) without overflow. Within 2 ULP of the larger of result and arguments.
 
+    Args:
+        x1: real or complex numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.logaddexp(1000.0, 1000.0)), 3)
@@ -262,6 +282,10 @@ def _logaddexp_slopes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def logaddexp2(x1: Any, x2: Any) -> Tensor:
     """log2(2**x1 + 2**x2) without overflow. Within 2 ULP of the larger of result and arguments.
 
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted; integers become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.logaddexp2(1000.0, 1000.0).tolist()
@@ -282,6 +306,9 @@ def _logaddexp2_slopes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def deg2rad(x: Any) -> Tensor:
     """Degrees in radians. Within 2 ULP.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.ops.deg2rad(180.0)), 6)
@@ -293,6 +320,9 @@ def deg2rad(x: Any) -> Tensor:
 def rad2deg(x: Any) -> Tensor:
     """Radians in degrees. Within 2 ULP.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> round(float(tg.ops.rad2deg(3.14159265)), 4)
@@ -303,6 +333,9 @@ def rad2deg(x: Any) -> Tensor:
 
 def sinc(x: Any) -> Tensor:
     """sin(pi x) / (pi x), 1 at 0 and exactly 0 at other whole numbers. Within 4 ULP.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -345,6 +378,9 @@ def _sinc_slope(x: Tensor) -> Tensor:
 def erfc(x: Any) -> Tensor:
     """1 - erf(x), accurate where that is tiny (Abramowitz and Stegun 7.1.2). Within 4 ULP.
 
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
+
     Example:
         >>> import tabgrad as tg
         >>> f"{float(tg.ops.erfc(5.0)):.4g}"
@@ -385,6 +421,9 @@ _ERFINV_TAIL = (
 
 def erfinv(x: Any) -> Tensor:
     """The number whose erf is x; infinite at -1 and 1, NaN beyond. Within 4 ULP.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg
@@ -436,6 +475,9 @@ def _erfinv_slope(x: Tensor) -> Tensor:
 
 def i0(x: Any) -> Tensor:
     """The modified Bessel function of order 0 (Abramowitz and Stegun 9.6.12). Within 5 ULP.
+
+    Args:
+        x: real numbers of any shape; integers and bools become float32.
 
     Example:
         >>> import tabgrad as tg

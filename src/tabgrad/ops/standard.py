@@ -20,6 +20,15 @@ from tabgrad.tensor import Tensor, check_device, converted
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """x as another dtype; with `copy=False` x itself where it has that dtype already.
 
+    Args:
+        x: any tensor.
+        dtype: of the result.
+        copy: False for x itself where it has that dtype already.
+        device: "cpu" or None.
+
+    Returns:
+        The shape of x.
+
     Raises:
         DtypeError: a complex x and a real dtype.
 
@@ -54,6 +63,9 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
 
     Limits beyond what an integer dtype holds limit nothing.
 
+    Returns:
+        The broadcast shape, the dtype of x.
+
     Raises:
         DtypeError: a limit of a higher kind than x has.
 
@@ -85,6 +97,9 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which they no longer have.
 
+    Returns:
+        The parts, of the dtype of x.
+
     Raises:
         RangeError: an axis that x does not have.
 
@@ -99,6 +114,9 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
     """For each place, the element whose index along `axis` stands there in `indices`.
 
+    Returns:
+        The dtype of x.
+
     Raises:
         ShapeError: indices of another rank than x.
 
@@ -112,6 +130,9 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
     """The shape that arrays of these shapes broadcast to.
+
+    Args:
+        shapes: tuples of integers.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -129,6 +150,10 @@ def floor_divide(x1: Any, x2: Any, /) -> Tensor:
 
     Where one number is infinite this is the quotient of the standard, inf // 2 = inf and
     -1 // inf = -0. NumPy (and `tg.ops.floor_divide`) gives NaN and -1 there.
+
+    Args:
+        x1: real numbers of any shape.
+        x2: likewise; the shapes broadcast, the dtypes are promoted.
 
     Example:
         >>> import tabgrad as tg

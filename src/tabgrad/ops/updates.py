@@ -166,6 +166,11 @@ def setitem(x: Any, index: Any, value: Any) -> None:
 def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> Tensor:
     """`inputs` with the window at `start_indices` replaced by `updates`.
 
+    Args:
+        inputs: of any shape and dtype, which the result has, too.
+        start_indices: where the update begins on each axis; integers or an int32 tensor.
+        updates: of the same rank.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.slice_update([1, 2, 3, 4], (1,), [7, 8]).tolist()
@@ -181,6 +186,12 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
     """`inputs` with rows at `indices` (n, k) replaced: k leading axes are indexed, as in Keras.
 
     `reduction` "add", "max" or "min" combines with what is there, "mul" multiplies.
+
+    Args:
+        inputs: of any dtype, which the result has, too.
+        indices: integers (n, k), the first k axes of inputs.
+        updates: (n, ...), cast to the dtype of inputs.
+        reduction: what to do with what is there: None to replace it, "add", "max", "min" or "mul".
 
     Raises:
         ArgumentError: another reduction.
@@ -207,6 +218,11 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
 def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
     """Zeros of this shape with `values` added at `indices` (n, k): k leading axes are indexed.
 
+    Args:
+        indices: integers (n, k), the first k axes of the result.
+        values: (n, ...) of any dtype, which the result has, too.
+        shape: of the result.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.scatter([[0], [2]], [1.0, 2.0], (4,)).tolist()
@@ -219,6 +235,11 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Tensor:
 @on_parts("inputs", "updates")
 def scatter_add(inputs: Any, indices: Any, updates: Any) -> Tensor:
     """`inputs` with `updates` added at `indices` (n, k); repeated indices add up in order.
+
+    Args:
+        inputs: of any shape and dtype, which the result has, too.
+        indices: integers (n, k).
+        updates: (n, ...).
 
     Example:
         >>> import tabgrad as tg

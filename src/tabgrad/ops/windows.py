@@ -83,6 +83,12 @@ HANN, HAMMING, BLACKMAN = _cosines(0.5, 0.5), _cosines(0.54, 0.46), _cosines(0.4
 def hanning(x: Any) -> Tensor:
     """The symmetric Hann window of x points, 0.5 - 0.5 cos(2 pi i / (x - 1)).
 
+    Args:
+        x: how many points, an integer.
+
+    Returns:
+        float32 of shape (x,).
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.hanning(5).tolist()
@@ -93,6 +99,12 @@ def hanning(x: Any) -> Tensor:
 
 def hamming(x: Any) -> Tensor:
     """The symmetric Hamming window of x points, 0.54 - 0.46 cos(2 pi i / (x - 1)).
+
+    Args:
+        x: how many points, an integer.
+
+    Returns:
+        float32 of shape (x,).
 
     Example:
         >>> import tabgrad as tg
@@ -105,6 +117,12 @@ def hamming(x: Any) -> Tensor:
 def blackman(x: Any) -> Tensor:
     """The symmetric Blackman window of x points (weights 0.42, 0.5, 0.08).
 
+    Args:
+        x: how many points, an integer.
+
+    Returns:
+        float32 of shape (x,).
+
     Example:
         >>> import tabgrad as tg
         >>> [abs(round(v, 2)) for v in tg.ops.blackman(5).tolist()]
@@ -116,6 +134,12 @@ def blackman(x: Any) -> Tensor:
 def bartlett(x: Any) -> Tensor:
     """The symmetric Bartlett window of x points: a triangle that begins and ends with 0.
 
+    Args:
+        x: how many points, an integer.
+
+    Returns:
+        float32 of shape (x,).
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.bartlett(5).tolist()
@@ -126,6 +150,13 @@ def bartlett(x: Any) -> Tensor:
 
 def kaiser(x: Any, beta: Any) -> Tensor:
     """The symmetric Kaiser window of x points: a larger `beta` is wider and has lower side lobes.
+
+    Args:
+        x: how many points, an integer.
+        beta: the width, a number; 0 is a rectangle.
+
+    Returns:
+        float32 of shape (x,).
 
     Raises:
         ArgumentError: |beta| of 700 or more, whose Bessel function overflows.
@@ -146,6 +177,9 @@ def hann_window(window_length: int, periodic: bool = True, dtype: Any = None) ->
         periodic: leave out the last point of a symmetric window of one more, as for `stft`.
         dtype: floating point, float32 by default.
 
+    Returns:
+        The window, of shape (window_length,).
+
     Raises:
         ArgumentError: a length that is not an int. DtypeError: a dtype that is no float.
 
@@ -160,6 +194,15 @@ def hann_window(window_length: int, periodic: bool = True, dtype: Any = None) ->
 def hamming_window(window_length: int, periodic: bool = True, dtype: Any = None) -> Tensor:
     """The Hamming window, periodic unless told otherwise; arguments as for `hann_window`.
 
+    Args:
+        window_length: how many numbers, an integer.
+        periodic: whether the window is one period of a periodic function (for spectra) instead of
+            symmetric (for filters).
+        dtype: a float type, float32 by default.
+
+    Returns:
+        The window, of shape (window_length,).
+
     Example:
         >>> import tabgrad as tg
         >>> [round(v, 2) for v in tg.signal.hamming_window(4).tolist()]
@@ -171,6 +214,15 @@ def hamming_window(window_length: int, periodic: bool = True, dtype: Any = None)
 def blackman_window(window_length: int, periodic: bool = True, dtype: Any = None) -> Tensor:
     """The Blackman window, periodic unless told otherwise; arguments as for `hann_window`.
 
+    Args:
+        window_length: how many numbers, an integer.
+        periodic: whether the window is one period of a periodic function (for spectra) instead of
+            symmetric (for filters).
+        dtype: a float type, float32 by default.
+
+    Returns:
+        The window, of shape (window_length,).
+
     Example:
         >>> import tabgrad as tg
         >>> tg.signal.blackman_window(6).shape
@@ -181,6 +233,15 @@ def blackman_window(window_length: int, periodic: bool = True, dtype: Any = None
 
 def bartlett_window(window_length: int, periodic: bool = True, dtype: Any = None) -> Tensor:
     """The Bartlett window, periodic unless told otherwise; arguments as for `hann_window`.
+
+    Args:
+        window_length: how many numbers, an integer.
+        periodic: whether the window is one period of a periodic function (for spectra) instead of
+            symmetric (for filters).
+        dtype: a float type, float32 by default.
+
+    Returns:
+        The window, of shape (window_length,).
 
     Example:
         >>> import tabgrad as tg
@@ -195,6 +256,16 @@ def kaiser_window(
 ) -> Tensor:
     """The Kaiser window, symmetric unless told otherwise; arguments as for `hann_window`.
 
+    Args:
+        window_length: how many numbers, an integer.
+        beta: how far the ends go down: 0 is a rectangle.
+        periodic: whether the window is one period of a periodic function (for spectra) instead of
+            symmetric (for filters).
+        dtype: a float type, float32 by default.
+
+    Returns:
+        The window, of shape (window_length,).
+
     Example:
         >>> import tabgrad as tg
         >>> tg.signal.kaiser_window(3, beta=0.0).tolist()
@@ -207,6 +278,17 @@ def cosine_window(
     window_length: int, a: float, b: float, periodic: bool = True, dtype: Any = None
 ) -> Tensor:
     """a - b cos(2 pi i / n), the family of Hann's and Hamming's windows.
+
+    Args:
+        window_length: how many numbers, an integer.
+        a: the constant part.
+        b: the factor of the cosine.
+        periodic: whether the window is one period of a periodic function (for spectra) instead of
+            symmetric (for filters).
+        dtype: a float type, float32 by default.
+
+    Returns:
+        The window, of shape (window_length,).
 
     Example:
         >>> import tabgrad as tg
@@ -231,6 +313,9 @@ def get_window(window: Any, window_length: int, dtype: Any = None) -> Tensor:
         window: "hann", "hamming", "blackman", "bartlett", "boxcar", or ("kaiser", beta).
         window_length: number of points.
         dtype: floating point, float32 by default.
+
+    Returns:
+        The window, of shape (window_length,).
 
     Raises:
         ArgumentError: an unknown name.

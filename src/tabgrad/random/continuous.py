@@ -109,6 +109,13 @@ def truncated_normal(
 
     Arguments as of `normal`.
 
+    Args:
+        shape: of the result.
+        mean: a number, or a tensor that broadcasts to `shape`.
+        stddev: likewise.
+        dtype: a float type, float32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.random.truncated_normal((2, 3), seed=1).shape
@@ -163,6 +170,12 @@ def multivariate_normal(
 def exponential(shape: Shape, scale: Any = 1.0, dtype: Any = None, seed: Any = None) -> Tensor:
     """Exponential numbers with mean `scale`.
 
+    Args:
+        shape: of the result.
+        scale: a number, or a tensor that broadcasts to `shape`.
+        dtype: a float type, float32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.random.exponential((3,), seed=1).shape
@@ -178,6 +191,13 @@ def gumbel(
 ) -> Tensor:
     """Gumbel numbers (the limit of maxima): loc - scale * log(-log(uniform)).
 
+    Args:
+        shape: of the result.
+        loc: the centre, a number or a tensor that broadcasts to `shape`.
+        scale: likewise, the spread.
+        dtype: a float type, float32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.random.gumbel((3,), seed=1).shape
@@ -192,6 +212,13 @@ def laplace(
     shape: Shape, loc: Any = 0.0, scale: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
     """Laplace numbers: exponential ones to both sides of `loc`.
+
+    Args:
+        shape: of the result.
+        loc: the centre, a number or a tensor that broadcasts to `shape`.
+        scale: likewise, the spread.
+        dtype: a float type, float32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
 
     Example:
         >>> import tabgrad as tg
@@ -209,6 +236,13 @@ def cauchy(
 ) -> Tensor:
     """Cauchy numbers: the tangent of a uniform angle.
 
+    Args:
+        shape: of the result.
+        loc: the centre, a number or a tensor that broadcasts to `shape`.
+        scale: likewise, the spread.
+        dtype: a float type, float32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.random.cauchy((3,), seed=1).shape
@@ -223,6 +257,13 @@ def logistic(
     shape: Shape, loc: Any = 0.0, scale: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
     """Logistic numbers: log(u / (1 - u)) of uniform numbers.
+
+    Args:
+        shape: of the result.
+        loc: the centre, a number or a tensor that broadcasts to `shape`.
+        scale: likewise, the spread.
+        dtype: a float type, float32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
 
     Example:
         >>> import tabgrad as tg

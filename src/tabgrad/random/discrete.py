@@ -107,6 +107,11 @@ def bernoulli(shape: Shape, p: Any = 0.5, dtype: Any = "bool", seed: Any = None)
 def rademacher(shape: Shape, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """-1 or 1, each half of the time.
 
+    Args:
+        shape: of the result.
+        dtype: int32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.random.rademacher((3,), seed=1).shape
@@ -159,6 +164,11 @@ def _order(n: int, seed: Any) -> Tensor:
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
     """x with its slices along an axis in random order.
+
+    Args:
+        x: of any dtype, which the result has, too.
+        axis: what to shuffle.
+        seed: None, an integer, a SeedGenerator or a key.
 
     Example:
         >>> import tabgrad as tg

@@ -82,7 +82,16 @@ _default: list[SeedGenerator] = []
 
 
 def global_generator() -> SeedGenerator:
-    """The generator used when no seed is given."""
+    """The generator used when no seed is given.
+
+    Returns:
+        A `SeedGenerator`, whose state is uint32 of shape (2,).
+
+    Example:
+        >>> import tabgrad as tg
+        >>> tg.random.global_generator() is tg.random.global_generator()
+        True
+    """
     if not _default:
         _default.append(SeedGenerator(0, "global_seed_generator"))
     return _default[0]
@@ -90,6 +99,9 @@ def global_generator() -> SeedGenerator:
 
 def seed(value: int) -> None:
     """Restart the global generator, from which everything draws that is given no seed.
+
+    Args:
+        value: an integer of any size; a scalar, no array.
 
     Example:
         >>> import tabgrad as tg
@@ -157,6 +169,9 @@ def key(seed: Any = None) -> Tensor:
     Args:
         seed: an integer, a SeedGenerator (whose next key is taken), a key, or None for the next key
             of the global generator.
+
+    Returns:
+        Uint32 of shape (2,).
 
     Example:
         >>> import tabgrad as tg

@@ -117,6 +117,12 @@ def loggamma(shape: Shape, alpha: Any, dtype: Any = None, seed: Any = None) -> T
 def gamma(shape: Shape, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor:
     """Gamma-distributed numbers with shape parameter `alpha` and scale 1. See `loggamma`.
 
+    Args:
+        shape: of the result.
+        alpha: positive; a number, or a tensor that broadcasts to `shape`.
+        dtype: a float type, float32 by default.
+        seed: None, an integer, a SeedGenerator or a key.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.random.gamma((3,), 2.0, seed=1).shape

@@ -59,6 +59,10 @@ def linearize(fn: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
 
     The function is run once, however often the linear one is called.
 
+    Args:
+        fn: a function from tensors, or containers of them, to such.
+        primals: its arguments; tangents have their shapes and dtypes.
+
     Example:
         >>> import tabgrad as tg
         >>> y, pushforward = tg.linearize(tg.sin, tg.tensor(0.0))

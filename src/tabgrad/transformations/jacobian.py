@@ -79,6 +79,15 @@ def jacrev(
 ) -> Function:
     """`jacobian` in reverse mode: good where there are fewer outputs than inputs.
 
+    Args:
+        fn: a function from tensors, or containers of them, to such.
+        argnums: which arguments to differentiate with respect to, the first by default.
+        has_aux: whether `fn` returns (value, anything); then the result is (derivatives, anything).
+
+    Returns:
+        A function of the same arguments; its result has the shape of the value, then that of the
+        argument, and the dtype of the argument.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.jacrev(lambda x: (x * x).sum())(tg.tensor([1.0, 2.0])).tolist()
@@ -91,6 +100,15 @@ def jacfwd(
     fn: Function, argnums: int | Sequence[int] | None = None, has_aux: bool = False
 ) -> Function:
     """`jacobian` in forward mode: good where there are fewer inputs than outputs.
+
+    Args:
+        fn: a function from tensors, or containers of them, to such.
+        argnums: which arguments to differentiate with respect to, the first by default.
+        has_aux: whether `fn` returns (value, anything); then the result is (derivatives, anything).
+
+    Returns:
+        A function of the same arguments; its result has the shape of the value, then that of the
+        argument, and the dtype of the value.
 
     Example:
         >>> import tabgrad as tg
@@ -105,7 +123,14 @@ def hessian(
 ) -> Function:
     """A function returning the second derivatives of `fn`, forward over reverse, as jax.hessian.
 
-    For a scalar function of one tensor the shape is `(*shape, *shape)`; containers nest twice.
+    Args:
+        fn: a function from tensors, or containers of them, to such.
+        argnums: which arguments to differentiate with respect to, the first by default.
+        has_aux: whether `fn` returns (value, anything); then the result is (derivatives, anything).
+
+    Returns:
+        A function of the same arguments. For a scalar function of one tensor its result has the
+        shape `(*shape, *shape)` and the dtype of the tensor; containers nest twice.
 
     Example:
         >>> import tabgrad as tg

@@ -176,9 +176,16 @@ def grad(
     has_aux: bool = False,
     variables: Sequence[Variable] | None = None,
 ) -> Callable[..., Any]:
-    """A function returning the gradient of `fn`; see `value_and_grad` for the arguments.
+    """A function returning the gradient of `fn`; see `value_and_grad` for more.
 
-    With `has_aux` it returns `(gradient, aux)`.
+    Args:
+        fn: a function whose result is a float scalar.
+        argnums: which arguments to differentiate with respect to, the first by default.
+        has_aux: whether `fn` returns (scalar, anything); then the result is (gradient, anything).
+        variables: Variables to differentiate with respect to, instead or as well.
+
+    Returns:
+        A function of the same arguments, whose result has their shapes and dtypes.
 
     Example:
         >>> import tabgrad as tg
