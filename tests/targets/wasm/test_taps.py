@@ -111,6 +111,17 @@ def test_windows(variant: str, window: tuple[int, int], stride: int) -> None:
         check_gradients(variant, case)
 
 
+def test_wide_borders_are_asked_for_tap_by_tap(variant: str) -> None:
+    """Where a row would fall into too many pieces."""
+    wide = ((0, 0), (24, 24))
+    case = depthwise((4, 91), 5, (1, 9), rhs_dilation=(1, 6), padding=wide)
+    check(variant, [case])
+    made = machine(variant)[1].kernels()[-1]
+    plan = taps.of(collapse(made), variant == "fma")
+    assert plan is not None and [piece.turns for piece in plan.pieces] == [1]
+    check_gradients(variant, case)
+
+
 @pytest.mark.parametrize("multiplier", [2, 3, 4, 8])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_several_results_for_a_channel(variant: str, multiplier: int, stride: int) -> None:
@@ -231,6 +242,22 @@ def test_an_image_is_the_same_in_any_batch(variant: str, multiplier: int,
         results.append(compute([node], given.arrays, variant)[0])
     for got in results:
         np.testing.assert_array_equal(got, results[-1][: len(got)])
+
+
+def test_a_border_may_lie_below_the_first_address(variant: str) -> None:
+    """What follows a convolution may read a few rows before the beginning of memory, guarded."""
+    rows = 30
+    case = depthwise((40 + rows, 40), 40, (3, 3), rows=1, padding=SAME)
+    x, w = whole_numbers(*case[0]), whole_numbers(*case[1], seed=1)
+    rest = whole_numbers(1, 40, 40, 40, seed=3)
+    given = Given()
+    nodes = [given(a) for a in (rest, x, w)]
+    y = make("conv", *nodes[1:], **case[2])
+    low = (0, rows, 0, 0)
+    moved = make("pad", nodes[0], b.const(0.0, y.dtype), low=low, high=(0,) * 4, interior=(0,) * 4)
+    plain, got = compute([y, b.add(y, moved)], given.arrays, variant)
+    wide = np.pad(rest, ((0, 0), (rows, 0), (0, 0), (0, 0)))
+    np.testing.assert_array_equal(got, plain + wide)
 
 
 def test_what_is_outside_adds_nothing(variant: str) -> None:

@@ -39,7 +39,7 @@ def of(kernel: Kernel, fma: bool) -> Correlation | None:
     """How to compute such a kernel, or None where it is another one or not worth the code."""
     if kernel.kind != "reduce" or kernel.fold not in ("sum", "dot") or few_taps(kernel):
         return None
-    if len(kernel.space) < 2 or len(kernel.inner) < 2:
+    if len(kernel.space) < 2 or not kernel.inner:
         return None
     if kernel.group is not None and kernel.group.kind == "rows":
         return None

@@ -181,9 +181,11 @@ class Taps(Tiling):
             along = [*kernel.inner, self.along]
             if inside.index is None or any(inside.index.coefficient(v) is None for v in along):
                 return False
-        by_rows = kernel.group is not None and kernel.group.kind == "rows"
+        if kernel.group is not None and kernel.group.kind == "rows":
+            if self.outer[:1] != [kernel.space[0]]:
+                return False  # its units would be others
         worth = self.shares or bool(self.guards) or len(kernel.inner) > 1
-        return worth and (bool(self.outer) or not by_rows) and super().fits()
+        return worth and super().fits()
 
     def groups(self, piece: Piece) -> list[Group]:
         """The steps of one tile."""

@@ -332,11 +332,11 @@ class Registers:
 
 
 def accesses(roots: Sequence[Expr], e: Points) -> list[tuple[Buffer, Index]]:
-    """What expressions load, where pointers can follow."""
+    """What expressions load whatever guards say, where pointers can follow."""
     return [
         (x.buffer, x.index)
-        for x in walk(roots)
-        if x.op == "load" and x.buffer and x.index and e.movable(x.buffer, x.index)
+        for x in {id(x): x for root in roots for x in _loads(root)}.values()
+        if x.buffer and x.index and e.movable(x.buffer, x.index)
     ]
 
 
@@ -345,14 +345,20 @@ def shared_loads(roots: Sequence[Expr]) -> list[Expr]:
     count: dict[int, int] = {}
     found: dict[int, Expr] = {}
     for root in roots:
-        pending, seen = [root], set[int]()
-        while pending:
-            x = pending.pop()
-            if id(x) in seen or x.op == "guard":
-                continue
-            seen.add(id(x))
-            pending += x.args
-            if x.op == "load":
-                count[id(x)] = count.get(id(x), 0) + 1
-                found[id(x)] = x
+        for x in _loads(root):
+            count[id(x)] = count.get(id(x), 0) + 1
+            found[id(x)] = x
     return [x for key, x in found.items() if count[key] > 1]
+
+
+def _loads(root: Expr) -> Iterator[Expr]:
+    """Loads outside of guards: what is inside one may not be touched where it does not hold."""
+    pending, seen = [root], set[int]()
+    while pending:
+        x = pending.pop()
+        if id(x) in seen or x.op == "guard":
+            continue
+        seen.add(id(x))
+        pending += x.args
+        if x.op == "load":
+            yield x
