@@ -117,6 +117,7 @@ def overlap_and_add(signal: Any, frame_step: int) -> Tensor:
 
     Raises:
         ShapeError: fewer than two axes. ArgumentError: a step that is not a positive int.
+        DtypeError: bools.
 
     Example:
         >>> import tabgrad as tg
@@ -129,6 +130,8 @@ def overlap_and_add(signal: Any, frame_step: int) -> Tensor:
         raise ShapeError(
             f"overlap_and_add expected (..., frames, frame_length); received {list(node.shape)}"
         )
+    if node.dtype.kind == "b":
+        raise DtypeError("overlap_and_add expected numbers; received bool. Cast the frames first")
     return Tensor(overlapped(node, frame_step))
 
 

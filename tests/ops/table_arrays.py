@@ -21,7 +21,7 @@ def _plain(op: str, label: str, *inputs: Array, name: str = "", **options: Any) 
         op,
         label,
         lambda *xs: getattr(tg.ops, op)(*xs, **options),
-        lambda *xs: np.asarray(theirs(*xs, **options)).astype(inputs[0].dtype),
+        lambda *xs: np.asarray(theirs(*xs, **options)).astype(xs[0].dtype),
         inputs,
     )
 
@@ -108,7 +108,10 @@ def arrangement() -> Iterator[Case]:
         "unravel_index",
         "",
         lambda i: tg.ops.unravel_index(i, (3, 4, 5)),
-        lambda i: [v.astype(np.int32) for v in np.unravel_index(i, (3, 4, 5))],
+        lambda i: [
+            v.astype(np.uint32 if i.dtype.kind == "u" else np.int32)
+            for v in np.unravel_index(i, (3, 4, 5))
+        ],
         (np.array([0, 59, 31], np.int32),),
     )
     yield Case(
@@ -119,7 +122,7 @@ def arrangement() -> Iterator[Case]:
         (integers((9,), 3),),
     )
     patterns: dict[str, Any] = {
-        "a b c -> c (b a)": lambda x: x.transpose(2, 1, 0).reshape(2, 12),
+        "a b c -> c (b a)": lambda x: x.transpose(2, 1, 0).reshape(x.shape[2], -1),
         "(h w) b c -> b h c w": lambda x: x.reshape(2, 2, 3, 2).transpose(2, 0, 3, 1),
         "... c -> c ...": lambda x: x.transpose(2, 0, 1),
         "a b c -> a 1 (b c) 1": lambda x: x.reshape(4, 1, 6, 1),
@@ -246,12 +249,10 @@ def measures() -> Iterator[Case]:
 def _correlated(a: Array, b: Array, mode: str) -> Array:
     """Every shift, counted from the first overlap; NumPy turns round what is shorter."""
     full = np.array([
-        sum(int(a[i]) * int(b[i - s]) for i in range(a.size) if 0 <= i - s < b.size)
+        sum(a[i] * b[i - s] for i in range(a.size) if 0 <= i - s < b.size)
         for s in range(1 - b.size, a.size)
-    ], np.int32)  # fmt: skip
-    if mode == "full":
-        return full
-    return np.correlate(a, b, mode).astype(np.int32)
+    ], np.result_type(a, b))  # fmt: skip
+    return full if mode == "full" else np.correlate(a, b, mode)
 
 
 CASES = [

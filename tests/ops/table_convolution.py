@@ -7,6 +7,7 @@ Keras on JAX is the oracle where it has the function, a loop over windows where 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -217,6 +218,22 @@ def pooling() -> Iterator[Case]:
         )  # fmt: skip
 
 
+def unfolded(x: Array, stride: int) -> Array:
+    """The windows of 2 by 2 of (batch, channels, h, w) as columns."""
+    found = np.lib.stride_tricks.sliding_window_view(x, (2, 2), (2, 3))[:, :, ::stride, ::stride]
+    count = found.shape[2] * found.shape[3]
+    return found.transpose(0, 1, 4, 5, 2, 3).reshape(x.shape[0], x.shape[1] * 4, count)
+
+
+def folded_back(x: Array) -> Array:
+    """Columns of windows of 2 by 2 of an image of 4 by 5, summed where they overlap."""
+    found = np.zeros((x.shape[0], x.shape[1] // 4, 4, 5), x.dtype)
+    windows_of = x.reshape(x.shape[0], x.shape[1] // 4, 2, 2, 3, 4)
+    for i, j in itertools.product(range(2), range(2)):
+        found[:, :, i : i + 3, j : j + 4] += windows_of[:, :, i, j]
+    return found
+
+
 def columns() -> Iterator[Case]:
     image = random((2, 3, 6, 7))
     for label, options in (
@@ -235,6 +252,15 @@ def columns() -> Iterator[Case]:
             "fold", label, lambda x, o=options: tg.ops.fold(x, (6, 7), **o),
             keras_op("fold", output_size=(6, 7), **options), (np.round(folded * 8) / 8,),
         )  # fmt: skip
+    for stride in (1, 2):
+        yield Case(
+            "unfold", f"by NumPy {stride}", lambda x, s=stride: tg.ops.unfold(x, 2, stride=s),
+            lambda x, s=stride: unfolded(x, s), (image,),
+        )  # fmt: skip
+    yield Case(
+        "fold", "by NumPy", lambda x: tg.ops.fold(x, (4, 5), 2), folded_back,
+        (np.float32(integers((2, 12, 12), 1)),),
+    )  # fmt: skip
     for op, shape in (("depth_to_space", (2, 3, 2, 12)), ("space_to_depth", (2, 6, 4, 3))):
         for layout in ("channels_last", FIRST):
             x = random(shape) if layout == "channels_last" else _as_first(random(shape))
@@ -256,6 +282,19 @@ def batches() -> Iterator[Case]:
         shifts = [[slice(v, None) for v in place] for place in places]
         return np.concatenate([x[(slice(None), *s)][(slice(None), *steps)] for s in shifts])
 
+    def joined(x: Array, blocks: Sequence[int], pads: Any) -> Array:
+        """Each sample at its place of the blocks."""
+        batch, space = x.shape[0] // math.prod(blocks), x.shape[1 : 1 + len(blocks)]
+        rest = x.shape[1 + len(blocks) :]
+        whole = np.zeros((batch, *(n * k for n, k in zip(space, blocks, strict=True)), *rest))
+        for i, place in enumerate(itertools.product(*map(range, blocks))):
+            at = tuple(slice(v, None, k) for v, k in zip(place, blocks, strict=True))
+            whole[(slice(None), *at)] = x[i * batch : (i + 1) * batch]
+        inside = tuple(
+            slice(lo, n * k - hi) for (lo, hi), n, k in zip(pads, space, blocks, strict=True)
+        )
+        return whole[(slice(None), *inside)].astype(x.dtype)
+
     image = random((2, 4, 6, 3))
     for label, blocks, pads in (
         ("plain", (2, 3), ((0, 0), (0, 0))),
@@ -273,7 +312,8 @@ def batches() -> Iterator[Case]:
             yield Case(
                 "nn.batch_to_space", f"{label} {view}",
                 lambda x, k=blocks, p=pads: tg.nn.batch_to_space(x, k, p),
-                lambda x: image, (cropped,), view=view, slow=view != "as given",
+                lambda x, k=blocks, p=pads: joined(x, k, p), (cropped,), view=view,
+                slow=view != "as given",
             )  # fmt: skip
 
 

@@ -109,7 +109,9 @@ def standard() -> Iterator[Case]:
             yield Case(
                 op, f"initial axis {axis}",
                 lambda x, call=call, axis=axis: call(x, axis=axis, include_initial=True),
-                lambda x, fold=fold, axis=axis, first=first: led(x, fold, axis, first, "int32"),
+                lambda x, fold=fold, axis=axis, first=first: led(
+                    x, fold, axis, first, x.dtype.name
+                ),
                 (integers((3, 5), 1, -2, 3),),
             )  # fmt: skip
         yield Case(

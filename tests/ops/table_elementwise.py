@@ -171,13 +171,16 @@ def of_integers(
 def _python_floor_divide(x: Array, y: Array) -> Array:
     info = np.iinfo(x.dtype)
     span = 2**info.bits
-    exact = [int(a) // int(b) if b else 0 for a, b in zip(x, y, strict=True)]
+    x, y = np.broadcast_arrays(x, y)
+    exact = [int(a) // int(b) if b else 0 for a, b in zip(x.flat, y.flat, strict=True)]
     wrapped = [(v - int(info.min)) % span + int(info.min) for v in exact]
-    return np.array(wrapped, x.dtype)
+    return np.array(wrapped, x.dtype).reshape(x.shape)
 
 
 def _python_mod(x: Array, y: Array) -> Array:
-    return np.array([int(a) % int(b) if b else 0 for a, b in zip(x, y, strict=True)], x.dtype)
+    x, y = np.broadcast_arrays(x, y)
+    found = [int(a) % int(b) if b else 0 for a, b in zip(x.flat, y.flat, strict=True)]
+    return np.array(found, x.dtype).reshape(x.shape)
 
 
 def _softplus(x: Array) -> Array:

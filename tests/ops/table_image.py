@@ -7,13 +7,13 @@ definitions (API documentation of `tf.image`; the CPU kernels of TensorFlow.js) 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import tabgrad as tg
-from tests.ops.comparing import Array, Case, integers, random
+from tests.ops.comparing import Array, Case, integers, largest, random, remembered
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -35,7 +35,7 @@ def _largest(oracle: Callable[..., Any]) -> Callable[..., Any]:
     def scale(*xs: Array) -> list[Array]:
         results = oracle(*xs)
         results = results if isinstance(results, list) else [results]
-        return [np.full(np.shape(r), np.abs(r).max(initial=0)) for r in results]
+        return [np.full(np.shape(r), largest(r)) for r in results]
 
     return scale
 
@@ -45,21 +45,8 @@ def near(
     ulp: float = 16, slow: bool = False,
 ) -> Case:  # fmt: skip
     """Compared in units of the largest magnitude of the result."""
-    once = _once(oracle, inputs)
+    once = remembered(oracle)
     return Case(f"image.{op}", label, call, once, inputs, ulp, _largest(once), slow=slow)
-
-
-def _once(oracle: Callable[..., Any], inputs: Sequence[Array]) -> Callable[..., Any]:
-    """The oracle called once for all engines, on the inputs in float64 or their own integers."""
-    results: list[Any] = []
-
-    def cached(*_: Array) -> Any:
-        if not results:
-            wide = (x.astype(np.float64) if x.dtype.kind == "f" else x for x in inputs)
-            results.append(oracle(*wide))
-        return results[0]
-
-    return cached
 
 
 def same(

@@ -108,10 +108,11 @@ def triangular() -> Iterator[Case]:
                 complex_oracle(lambda x: np.linalg.cholesky(_hermitian(x))),
                 random((3, 3)), random((3, 3), 1),
                 call=of_complex(lambda x: L.cholesky(_hermitian(x))), ulp=30)  # fmt: skip
-    yield close("linalg.cholesky_inverse", "", lambda x: np.linalg.inv(np.tril(x) @ np.tril(x).T),
+    yield close("linalg.cholesky_inverse", "",
+                lambda x: np.linalg.inv(np.tril(x) @ np.tril(x).conj().T),
                 np.tril(regular((4, 4))), ulp=30)  # fmt: skip
     yield close("linalg.cholesky_inverse", "upper",
-                lambda x: np.linalg.inv(np.triu(x).T @ np.triu(x)), np.triu(regular((4, 4))),
+                lambda x: np.linalg.inv(np.triu(x).conj().T @ np.triu(x)), np.triu(regular((4, 4))),
                 call=lambda x: L.cholesky_inverse(x, upper=True), ulp=30)  # fmt: skip
     for lower in (True, False):
         for trans in (0, 1):

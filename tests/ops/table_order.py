@@ -122,6 +122,11 @@ def ranking() -> Iterator[Case]:
             (np.array([1, 1, 2, 0], np.int32), scores),
         )  # fmt: skip
     yield Case(
+        "in_top_k", "counted", lambda t, p: tg.ops.in_top_k(t, p, 2),
+        lambda t, p: (p > np.take_along_axis(p, t[:, None], 1)).sum(1) < 2,
+        (np.array([1, 0, 2, 3], np.int32), few((4, 4))),
+    )  # fmt: skip
+    yield Case(
         "in_top_k", "targets that are no column", lambda t, p: tg.ops.in_top_k(t, p, 4),
         lambda t, p: np.array([False, False, True, True]),
         (np.array([-1, 4, 1, 2], np.int32), np.where(np.isfinite(scores), scores, 0)),
@@ -322,7 +327,7 @@ def bins() -> Iterator[Case]:
     yield Case("bincount", "plain", tg.ops.bincount, lambda x: as_int32([np.bincount(x)]), (x,))
     yield Case(
         "bincount", "weights and minlength", lambda x, w: tg.ops.bincount(x, w, 12),
-        lambda x, w: np.bincount(x, w, 12).astype(np.float32), (x, weights),
+        lambda x, w: np.bincount(x, w, 12).astype(w.dtype), (x, weights),
     )  # fmt: skip
     yield Case(
         "bincount", "rows", tg.ops.bincount,

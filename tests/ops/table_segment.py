@@ -160,6 +160,11 @@ def sparse() -> Iterator[Case]:
         ],
         (places, values),
     )
+    yield Case(
+        "segment.sparse_fill_empty_rows", "by NumPy",
+        lambda p, v: tg.segment.sparse_fill_empty_rows(p, v, [9, 4], 7), _filled_rows,
+        (np.int32([[2, 3], [0, 1], [2, 0]]), np.float32([5, -6, 8])),
+    )  # fmt: skip
     where = np.int32([[0, 0, 1], [1, 2, 3], [1, 0, 2]])
     for shape in ((6, 4), (-1,), (3, 2, -1)):
         whole = np.empty(24).reshape(shape).shape
@@ -261,6 +266,19 @@ def ragged() -> Iterator[Case]:
         lambda x: np.float32([[x[0], [0.5, 1.5]], [x[1], x[2]]]),
         (random((3, 2)),),
     )
+
+
+def _filled_rows(places: Array, values: Array) -> list[Array]:
+    """For 9 rows: (0, row) and 7 where there is nothing, sorted by rows."""
+    empty = np.setdiff1d(np.arange(9), places[:, 0])
+    added = np.stack([empty, np.zeros_like(empty)], 1).astype(np.int32)
+    every, order = (
+        np.concatenate([places, added]),
+        np.argsort(np.append(places[:, 0], empty), kind="stable"),
+    )
+    back = np.argsort(order)[: len(places)].astype(np.int32)
+    filled = np.concatenate([values, np.full(len(empty), 7).astype(values.dtype)])
+    return [every[order], filled[order], np.isin(np.arange(9), empty), back]
 
 
 CASES = [*segments(), *sparse(), *ragged()]

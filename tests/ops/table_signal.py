@@ -15,7 +15,7 @@ import scipy.fft
 import scipy.signal
 
 import tabgrad as tg
-from tests.ops.comparing import Array, Case, random
+from tests.ops.comparing import Array, Case, largest, random, remembered
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -28,7 +28,7 @@ def _largest(oracle: Callable[..., Any]) -> Callable[..., Any]:
     def scale(*xs: Array) -> list[Array]:
         results = oracle(*xs)
         results = results if isinstance(results, list) else [results]
-        return [np.full(np.shape(r), np.abs(r).max(initial=0)) for r in results]
+        return [np.full(np.shape(r), largest(r)) for r in results]
 
     return scale
 
@@ -38,13 +38,7 @@ def near(
     ulp: float, dtype: str = "float32", slow: bool = False,
 ) -> Case:  # fmt: skip
     """Compared in units of the largest magnitude of the result; the oracle is asked once."""
-    results: list[Any] = []
-
-    def once(*xs: Array) -> Any:
-        if not results:
-            results.append(oracle(*xs))
-        return results[0]
-
+    once = remembered(oracle)
     return Case(op, label, call, once, inputs, ulp, _largest(once), dtype, slow=slow)
 
 

@@ -72,7 +72,7 @@ def inverses_and_hyperbolic() -> Iterator[Case]:
 
 
 def _power_of_two(x: Array) -> Array:
-    return np.ldexp(np.float32(1), x.astype(np.int32))
+    return np.ldexp(x.dtype.type(1), x.astype(np.int32))
 
 
 def special_functions() -> Iterator[Case]:
@@ -185,8 +185,8 @@ def casts_and_comparisons() -> Iterator[Case]:
                 f"{source} to {target}",
                 lambda x, target=target: tg.ops.saturate_cast(x, target),
                 lambda x, info=info: np.array(
-                    [min(max(int(v), info.min), info.max) for v in x], info.dtype
-                ),
+                    [min(max(int(v), info.min), info.max) for v in x.flat], info.dtype
+                ).reshape(x.shape),
                 (special_integers(source),),
                 slow=source != "int32" and target != "uint8",
             )
