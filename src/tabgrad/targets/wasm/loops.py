@@ -31,7 +31,7 @@ CHUNK = 4096  # elements of a single loop that make one unit of work
 BLOCK = 1024  # elements that the lanes add up together before they join the block sums
 STEPS = 256  # elements that a lane adds up by itself, one by one, before they do
 UNROLL_SIZE = 64  # loops shorter than this are not unrolled
-UNROLL_COST = 240  # nor are bodies of more instructions, about
+UNROLL_COST = 480  # nor are bodies of more instructions, about
 TURNS_COST = 16  # what is shorter need not be computed in turns
 
 
