@@ -260,7 +260,7 @@ class Reduction:
     def _fold_along(self) -> None:
         f, e = self.f, self.e
         *loops, vector = self.kernel.inner
-        unroll = 1 if self.arg else unroll_of([self.body], vector.size)
+        unroll = unroll_of(self._roots(), vector.size)
         sums = [self._new() for _ in range(unroll)]
         blocks = self._new() if self._in_blocks(BLOCK) else None
 
@@ -341,7 +341,7 @@ class Reduction:
             self._across(None, None, [1])
             return
         unroll, enough = 1, vector.size >= 4 * self.width
-        if not self.arg and enough and unroll_of([self.body], UNROLL_SIZE) > 1:
+        if enough and unroll_of(self._roots(), UNROLL_SIZE) > 1:
             unroll = 4
         main = vector.size // (self.width * unroll) * self.width * unroll
         with f.loop_range(0, main, self.width * unroll) as i, e.fresh():
@@ -467,7 +467,7 @@ class Reduction:
         while len(level) > 1:
             pairs = []
             for x, y in zip(level[::2], level[1::2], strict=True):
-                both = self.f.let(x)
+                both = tuple([self.f.let(part) for part in x]) if self.arg else self.f.let(x)
                 self._join(both, y)
                 pairs.append(both)
             level = pairs
