@@ -24,6 +24,7 @@ from tabgrad.targets.wasm import correlation, taps, tiling
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.elements import lane_type, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
+from tabgrad.targets.wasm.fewrows import stream, tile_of_columns
 from tabgrad.targets.wasm.loops import row
 from tabgrad.targets.wasm.matrix import (
     Blocks,
@@ -40,6 +41,8 @@ from tabgrad.targets.wasm.padding import with_border
 
 MAX_ROWS = 96  # of a strip: with MAX_STEPS it stays in the second-level cache beside a panel of B
 MAX_STEPS = 512
+FEWEST_UNITS = 8  # pieces of work to share out, where that costs nothing
+FEWEST_PANELS = 4  # of B in such a piece
 SINGLE_BLOCK = 1024  # steps up to which one block is kept whole
 IN_PLACE_PANEL = 1 << 18  # bytes of a block of B below which strided panels cost nothing (in V8)
 SMALL_PANEL = 1 << 14  # bytes of B that stay in the fastest cache anyway
@@ -147,6 +150,8 @@ def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool
 
 
 def _in_place_b(matrix: Matrix, free: bool) -> bool:
+    if not free and matrix.columns_apart() is not None:
+        return True
     if not readable_in_place(matrix.b, matrix.n, matrix.k):
         return False
     column = matrix.dtype.itemsize * matrix.columns
@@ -185,6 +190,9 @@ class _Contraction:
         single = found.steps <= SINGLE_BLOCK or (self.in_place and found.rows <= self.mr)
         self.steps = blocks_of(found.k, found.steps if single else MAX_STEPS, "k")
         self.lines, self.runs = self._walk_of_a()
+        self.streams = not width and found.streams()
+        self.apart = None if width else found.columns_apart()
+        self.parts = self._parts()
         self.k_major = self._prefers_k_major()
         self.packed = Buffer("packed", "scratch", self.strips.size * self.steps.size, found.dtype)
         self.sums_at = 0 if self.in_place else _rounded(self.packed.nbytes)
@@ -240,17 +248,36 @@ class _Contraction:
         rewrite(kernel, values)
         return one
 
+    def _parts(self) -> Var:
+        """Columns are shared out where there are too few strips for several threads, and A need not
+        be packed for each part."""
+        columns = self.x.columns // self.width
+        others = math.prod(v.size for v in self.x.outer) * self.strips.count
+        parts = min(-(-FEWEST_UNITS // others), columns // FEWEST_PANELS) if self.in_place else 1
+        return Var("part", max(parts, 1))
+
+    def _columns(self) -> tuple[I32 | int, I32 | int]:
+        """The first and the last whole panel's end of this unit, in columns."""
+        whole = self.x.columns // self.width
+        if self.parts.size == 1:
+            return 0, whole * self.width
+        part = self.e.counters[self.parts]
+        first = (part * whole).div(self.parts.size) * self.width
+        last = ((part + 1) * whole).div(self.parts.size) * self.width
+        return self.f.let(first), self.f.let(last)
+
     @property
     def scratch_bytes(self) -> int:
         """Memory of its own that one thread needs."""
-        sums = self.strips.size * self.sums_row if self.steps.count > 1 else 0
+        in_memory = self.steps.count > 1 or self.streams
+        sums = self.strips.size * self.sums_row if in_memory else 0
         return self.sums_at + _rounded(sums)
 
     def emit(self) -> tuple[int, int]:
         """Write the function body."""
         f, e = self.f, self.e
         *_, begin, end = f.params
-        loops = [*self.x.outer, *self.strips.prefix, self.strips.chunk]
+        loops = [*self.x.outer, *self.strips.prefix, self.strips.chunk, self.parts]
         with f.loop_range(begin, end) as unit, e.fresh():
             rest = f.let(unit)
             for loop in reversed(loops):
@@ -347,11 +374,40 @@ class _Contraction:
     def _tiles(self, a: I32, counts: list[I32 | int], number: I32 | None) -> None:
         f = self.f
         columns = self.x.columns
+        first, last = self._columns()
+        if self.streams:
+            self._stream(a, first, last)
+        else:
+            with f.loop_range(first, last, self.width) as n:
+                self._column(a, counts, number, n, self.width)
         whole = columns // self.width * self.width
-        with f.loop_range(0, whole, self.width) as n:
-            self._column(a, counts, number, n, self.width)
         if columns > whole:
-            self._column(a, counts, number, I32.const(whole), columns - whole)
+            rest = I32.const(whole)
+            with ExitStack() as stack:
+                if self.parts.size > 1:
+                    is_last = self.e.counters[self.parts] == self.parts.size - 1
+                    stack.enter_context(f.if_(is_last))
+                self._column(a, counts, number, rest, columns - whole)
+
+    def _stream(self, a: I32, first: I32 | int, last: I32 | int) -> None:
+        """All whole panels at once, added up in memory."""
+        f, item = self.f, self.item
+        kind = lane_type(self.x.dtype)
+        with f.scope(), self.e.fresh():
+            start = f.let(I32.const(0) + first)
+            address, b_step = self._b_pointer(start)
+            sums = f.let(self.scratch + self.sums_at + start * item)
+            stream(
+                f, kind, a, address, sums, rows=self.x.rows, steps=self.x.steps,
+                nbytes=f.let((I32.const(0) + last - start) * item),
+                a_row=self.lines[-1].stride, a_step=self.runs[-1].stride, b_step=b_step,
+                sums_row=self.sums_row, fma=self.fma,
+            )  # fmt: skip
+            with f.loop_range(start, last, self.lanes) as n, self.e.fresh():
+                at = f.let(self.scratch + self.sums_at + n * item)
+                rows = range(self.x.rows)
+                total = [[f.let(kind.load(at + r * self.sums_row))] for r in rows]
+                self._epilogue(total, I32.const(0), n, [self.lanes])
 
     def _b_pointer(self, n: I32) -> tuple[I32, int]:
         """Address of B at the block's first step and column n, and bytes from step to step."""
@@ -364,6 +420,8 @@ class _Contraction:
             return base + e.index(load.index) * item + n * (self.x.steps * item) + before, step
         by = stride(load.index, self.x.k)
         assert by is not None
+        if self.apart is not None:
+            n = n * self.apart
         start = {v: Index() for v in (*self.x.n, *self.x.k)}
         at = e.index(load.index.replace(start)) * item + n * item
         at = at + self._steps_before() * (by * item)
@@ -460,6 +518,14 @@ class _Contraction:
                 for i in range(mr):
                     for v in range(vectors):
                         start[i][v].set(kind.load(sums + (i * self.sums_row + 16 * v)))
+        if self.apart is not None:
+            total = tile_of_columns(
+                f, kind, a, b, mr=mr, lanes=lanes, steps=self.x.steps,
+                a_row=self.lines[-1].stride, a_step=self.runs[-1].stride,
+                b_column=self.apart * self.item, fma=self.fma,
+            )  # fmt: skip
+            self._epilogue(total, r, n, lanes)
+            return
         total = tile(
             f, kind, f.let(a), b, mr=mr, nv=vectors, a_row=self.lines[-1].stride,
             runs=list(zip(counts, [run.stride for run in self.runs], strict=True)), b_step=b_step,

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from tabgrad.dtypes import DType
 from tabgrad.ir.index import Dyn, Index, Var
 from tabgrad.ir.kernel import Expr, Kernel, walk
+from tabgrad.targets.wasm.fewrows import MOST_ROWS, MOST_STREAMED
 from tabgrad.targets.wasm.microkernel import TILE_FMA, TILE_PLAIN
 
 MIN_PRODUCTS = 2048  # smaller contractions are plain reductions
 MIN_RUN = 8  # steps of one stride in a row below which walking A in place costs more than packing
 MIN_LINE = 4  # rows of one stride, likewise
+SHORT_LINE = 512  # bytes of a row of B below which reading it as a whole gains nothing
 
 
 @dataclass
@@ -205,10 +207,37 @@ class Matrix:
         """Number of products in one sum."""
         return math.prod(v.size for v in self.k)
 
+    def streams(self) -> bool:
+        """Whether the rows are so few, and B so large, that B is best read row by row."""
+        line = self.columns * self.dtype.itemsize
+        if self.rows > MOST_STREAMED or line < SHORT_LINE or not self._one_run():
+            return False
+        return readable_in_place(self.b, self.n, self.k)
+
+    def columns_apart(self) -> int | None:
+        """With few rows, how many elements lie between the columns of a B whose steps are
+        neighbours; None where that is not so."""
+        if self.rows > MOST_ROWS or self.lanes != 4 or not self._one_run():
+            return None
+        if self.b.op != "load" or self.b.index is None or self.columns < self.lanes:
+            return None
+        if self.steps < 4 or stride(self.b.index, self.k) != 1:
+            return None
+        apart = stride(self.b.index, self.n)
+        return None if apart is None or apart <= 1 else apart
+
+    def _one_run(self) -> bool:
+        """Whether one stride leads through the rows of A, and one through its steps."""
+        if self.a.op != "load" or self.a.index is None:
+            return False
+        return stride(self.a.index, self.m) is not None and stride(self.a.index, self.k) is not None
+
     def tile(self, fma: bool) -> tuple[int, int]:
         """Rows and vectors of the register tile."""
         mr, nv = TILE_FMA if fma else TILE_PLAIN
         vectors = -(-self.columns // self.lanes)
+        if self.columns_apart() is not None:
+            return min(mr, self.rows), min(3, vectors)
         if self.rows == 1:
             return 1, min(6, vectors)
         return mr, min(nv, vectors)

@@ -82,7 +82,7 @@ def tile(
             for r in rows:
                 element.set(kind.load_splat(pa + (r * a_row + i * a_step)))
                 for v in columns:
-                    total[r][v].set(_multiply_add(element, vectors[v], total[r][v], fma))
+                    total[r][v].set(multiply_add(element, vectors[v], total[r][v], fma))
 
         def walk(outer: Sequence[tuple[int | I32, int]], pa: I32) -> None:
             if not outer:
@@ -140,5 +140,6 @@ def _run(
                 pb.inc(b_step)
 
 
-def _multiply_add(a: Any, b: Any, c: Any, fma: bool) -> Any:
+def multiply_add(a: Any, b: Any, c: Any, fma: bool) -> Any:
+    """a * b + c, rounded once where the target may."""
     return a.relaxed_madd(b, c) if fma and not a.INTEGER else a * b + c
