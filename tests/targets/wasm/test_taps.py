@@ -50,7 +50,7 @@ def ways(variant: str) -> list[str]:
     found = []
     for kernel in machine(variant)[1].kernels():
         if kernel.kind == "reduce":
-            by = [("taps", taps.of), ("correlation", correlation.of)]
+            by = [("correlation", correlation.of), ("taps", taps.of)]
             made = [name for name, of in by if of(collapse(kernel), variant == "fma")]
             found.append(made[0] if made else "loops")
     return found
@@ -111,15 +111,27 @@ def test_windows(variant: str, window: tuple[int, int], stride: int) -> None:
         check_gradients(variant, case)
 
 
-def test_wide_borders_are_asked_for_tap_by_tap(variant: str) -> None:
+@pytest.mark.parametrize(("columns", "holes", "pieces"), [(91, 6, 3), (33, 6, 1)])
+def test_wide_borders_are_asked_for(variant: str, columns: int, holes: int, pieces: int) -> None:
     """Where a row would fall into too many pieces."""
-    wide = ((0, 0), (24, 24))
-    case = depthwise((4, 91), 5, (1, 9), rhs_dilation=(1, 6), padding=wide)
+    pad = 4 * holes
+    case = depthwise((4, columns), 5, (1, 9), rhs_dilation=(1, holes),
+                     padding=((0, 0), (pad, pad)))  # fmt: skip
     check(variant, [case])
-    made = machine(variant)[1].kernels()[-1]
-    plan = taps.of(collapse(made), variant == "fma")
-    assert plan is not None and [piece.turns for piece in plan.pieces] == [1]
+    plan = taps.of(collapse(machine(variant)[1].kernels()[-1]), variant == "fma")
+    assert plan is not None and [piece.turns for piece in plan.pieces][::2] == [1, 1][:pieces]
+    assert len(plan.pieces) == pieces
     check_gradients(variant, case)
+
+
+@pytest.mark.parametrize("window", [(9, 9), (1, 31)])
+def test_many_taps(variant: str, window: tuple[int, int]) -> None:
+    padding = tuple((n // 2, n // 2) for n in window)
+    case = depthwise((13, 70), 6, window, padding=padding)
+    check(variant, [case])
+    check_gradients(variant, case, ["taps", "correlation"] if window[0] > 1 else None)
+    line = depthwise((90,), 6, window[1:], rows=1, padding=padding[1:])
+    check(variant, [line])
 
 
 @pytest.mark.parametrize("multiplier", [2, 3, 4, 8])

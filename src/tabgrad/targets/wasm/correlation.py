@@ -20,12 +20,21 @@ from tabgrad.ir.kernel import Condition, Kernel
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.loops import Reduction
 from tabgrad.targets.wasm.microkernel import REGISTERS
-from tabgrad.targets.wasm.taps import few as few_taps
-from tabgrad.targets.wasm.tiling import Piece, Tiling, reads_indices, with_merged_lanes
+from tabgrad.targets.wasm.tiling import (
+    MAX_STEPS,
+    MAX_TILE,
+    MIN_TILE,
+    MOST_STEPS,
+    Piece,
+    Tiling,
+    reads_indices,
+    with_merged_lanes,
+)
 from tabgrad.targets.wasm.unrolled import Group, Points, Registers, Step, accesses
 
-MAX_RESULTS = 64  # in each lane
+MAX_RESULTS = 128  # in each lane
 TOGETHER = 9  # results in registers
+MIN_TURNS = 65  # of a fold that is not rather listed
 MIN_STEPS = 1 << 15  # a kernel of fewer is done before longer code is compiled
 CHUNK = 32  # vectors whose results stay in the fastest cache
 
@@ -37,7 +46,10 @@ def few(kernel: Kernel) -> bool:
 
 def of(kernel: Kernel, fma: bool) -> Correlation | None:
     """How to compute such a kernel, or None where it is another one or not worth the code."""
-    if kernel.kind != "reduce" or kernel.fold not in ("sum", "dot") or few_taps(kernel):
+    if kernel.kind != "reduce" or kernel.fold not in ("sum", "dot"):
+        return None
+    turns = math.prod(v.size for v in kernel.inner)
+    if turns < MIN_TURNS or turns < math.prod(v.size for v in kernel.space[:-1]):
         return None
     if len(kernel.space) < 2 or not kernel.inner:
         return None
@@ -76,8 +88,16 @@ class Correlation(Tiling):
         self.leading = 0  # loops whose turns are computed one after the other
         while math.prod(v.size for v in listed[self.leading :]) > TOGETHER:
             self.leading += 1
-        together = math.prod(v.size for v in listed[self.leading :])
-        self.cut(listed, kernel.inner[-1], max(REGISTERS - together - 1 - (not fma), 4), True)
+        self.run = math.prod(v.size for v in listed[self.leading :])
+        if self.leading == len(listed):
+            # Even the last loop is too long: part of it at a time.
+            self.leading -= 1
+            size = listed[-1].size
+            self.run = -(-size // -(-size // TOGETHER))
+        self.cut(listed, kernel.inner[-1], MAX_TILE)
+        least = (MIN_TILE, MAX_STEPS), (MIN_TILE, MOST_STEPS), (1, MAX_STEPS)
+        found = (self.uniform(tile, steps, apart=True) for tile, steps in least)
+        self.pieces = next(filter(None, found), [])
         self.results = self._results()
 
     def _results(self) -> list[Results] | None:
@@ -95,7 +115,7 @@ class Correlation(Tiling):
         for number, point in enumerate(self.points):
             if number not in conditions:
                 continue  # all its taps are outside, so that it stays 0
-            key = (conditions[number], point[: self.leading])
+            key = (conditions[number], point[: self.leading], point[self.leading] // self.run)
             if key != before:
                 found.append(Results(conditions[number], []))
             before = key

@@ -27,6 +27,9 @@ from tabgrad.targets.wasm.matrix import stride
 from tabgrad.targets.wasm.microkernel import REGISTERS
 from tabgrad.targets.wasm.padding import with_border
 from tabgrad.targets.wasm.tiling import (
+    MAX_STEPS,
+    MIN_TILE,
+    MOST_STEPS,
     Piece,
     Tiling,
     merges_lanes,
@@ -42,7 +45,8 @@ from tabgrad.targets.wasm.unrolled import (
     value_at,
 )
 
-MAX_TAPS = 64  # that are unrolled
+MAX_TAPS = 128  # that are unrolled
+MAX_TAPS_WITH_HOLES = 32  # of more, each phase of a stride is a kernel of its own
 MIN_REUSE = 2  # times each element is read where a border pays
 MIN_USES = 16  # of weights that are put side by side
 MIN_STEPS = 8192  # a kernel of fewer is done before longer code is compiled
@@ -56,7 +60,9 @@ def few(kernel: Kernel) -> bool:
 def leaves_out_holes(kernel: Kernel) -> bool:
     """Whether a contraction will be done by taps, all phases of a stride at once."""
     loops = [v for v in kernel.space if v.size != 1]
-    if kernel.kind != "contract" or not loops or not few(kernel):
+    if kernel.kind != "contract" or not loops:
+        return False
+    if math.prod(v.size for v in kernel.inner) > MAX_TAPS_WITH_HOLES:
         return False
     steps = math.prod(v.size for v in (*loops, *kernel.inner))
     return steps >= MIN_STEPS and kernel.roles[loops[-1]] == "g"
@@ -138,9 +144,13 @@ class Taps(Tiling):
         self.outer = [v for v in rest if v != along]
         others = 1 + (kernel.inner[-1].size if self.products else 1) + (not fma)
         self.cut(kernel.inner, along, max((REGISTERS - others) // self.running, 4))
-        if not self.pieces:
-            # One output at a time, whose taps are asked for.
-            self.pieces = [Piece(0, along.size, 1, 1)]
+        # At worst one output at a time, whose taps are asked for.
+        self.pieces = (
+            self.uniform(MIN_TILE, MAX_STEPS)
+            or self.with_asked_borders(MOST_STEPS)
+            or self.uniform(1, MAX_STEPS)
+            or [Piece(0, along.size, 1, 1)]
+        )
 
     def _loop_of_tiles(self, loops: Sequence[Var]) -> Var:
         """The loop whose neighbouring outputs have the nearest inputs in common, else the last."""
@@ -240,12 +250,14 @@ class _Row(Reduction):
         """All tiles, or those of `part`: from, up to."""
         f, taps = self.f, self.taps
         self.e.counters |= dict(zip(taps.outer, counters, strict=False))
+        tiles = 0
         for piece in taps.pieces:
             groups = taps.groups(piece)
             if part is None:
                 first, last = I32.const(0), I32.const(piece.count)
             else:
-                first, last = _within(f, part, piece)
+                first, last = _within(f, part, tiles, piece.count)
+            tiles += piece.count
             for group in groups:
                 self._ask(group, piece, inside=False)
             with f.loop_range(first, last) as number, self.e.fresh():
@@ -356,14 +368,14 @@ class _Row(Reduction):
                         e.store(store, value)
 
 
-def _within(f: Function, part: Sequence[I32], piece: Piece) -> tuple[I32, I32]:
-    """The tiles of a piece that are in a part of all tiles, counted from the piece's first."""
+def _within(f: Function, part: Sequence[I32], first: int, count: int) -> tuple[I32, I32]:
+    """Those of a part of all tiles that are among `count` from `first`, counted from there."""
     bounds = []
     for bound in part:
-        at = f.let(bound - piece.first)
+        at = f.let(bound - first)
         with f.if_(at < 0):
             at.set(0)
-        with f.if_(at > piece.count):
-            at.set(piece.count)
+        with f.if_(at > count):
+            at.set(count)
         bounds.append(at)
     return bounds[0], bounds[1]

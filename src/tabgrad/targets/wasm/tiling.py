@@ -22,7 +22,9 @@ from tabgrad.targets.wasm.unrolled import Interned, Points, Step, known_truth, v
 
 MAX_TILE = 8  # turns
 MAX_PIECES = 6  # of a row, for each of which there is code
+MIN_TILE = 4  # turns, below which borders are rather asked for
 MAX_STEPS = 640  # that are written out in all pieces
+MOST_STEPS = 1300  # where that takes many even with small tiles
 
 
 def reads_indices(kernel: Kernel) -> bool:
@@ -111,16 +113,16 @@ class Tiling:
         self.guards = [x for x in walk(self.roots) if x.op == "guard"]
         self.known = Interned()
 
-    def cut(self, listed: Sequence[Var], along: Var, most: int, apart: bool = False) -> None:
-        """Choose tiles of at most so many turns; `apart` keeps the first and the last one alone.
-        There are no pieces where that takes too much code."""
+    def cut(self, listed: Sequence[Var], along: Var, most: int) -> None:
+        """Choose tiles of at most so many turns."""
         self.along = along
         self.points = list(itertools.product(*(range(v.size) for v in listed)))
         self.bodies = []
         for point in self.points:
             values = {v: Index(i) for v, i in zip(listed, point, strict=True)}
             self.bodies.append([root.replace(values) for root in self.roots])
-        self.pieces = self._pieces(self._tile_sizes(most), apart)
+        self._sizes = self._tile_sizes(most)
+        self._holds = self._inside()
 
     # Whether it can be done
 
@@ -161,8 +163,8 @@ class Tiling:
 
     # Tiles
 
-    def _pieces(self, sizes: Sequence[int], apart: bool) -> list[Piece]:
-        size = self.along.size
+    def _inside(self) -> list[tuple[bool, ...]] | None:
+        """For each turn, which conditions hold; None where other loops have a say in that."""
         checks = list({
             c
             for bodies in self.bodies
@@ -171,23 +173,52 @@ class Tiling:
             if self.along in c.index.variables()
         })  # fmt: skip
         if any(c.index.variables() != {self.along} for c in checks):
-            return []
-        holds = [tuple([_holds(c, {self.along: p}) for c in checks]) for p in range(size)]
-        for tile in sizes:
+            return None
+        places = range(self.along.size)
+        return [tuple([_holds(c, {self.along: p}) for c in checks]) for p in places]
+
+    def uniform(self, least: int, steps: int, apart: bool = False) -> list[Piece]:
+        """Pieces of tiles of at least so many turns that have the same points inside, which take no
+        more code than so many steps; `apart` keeps the first and the last tile alone."""
+        size = self.along.size
+        for tile in self._sizes if self._holds is not None else ():
+            if tile < min(least, size):
+                continue
             pieces: list[Piece] = []
             before = None
             tiles = -(-size // tile)
             for number in range(tiles):
-                here = holds[number * tile : (number + 1) * tile]
+                assert self._holds is not None
+                here = self._holds[number * tile : (number + 1) * tile]
                 if here == before and not (apart and number in (1, tiles - 1)):
                     last = pieces[-1]
                     pieces[-1] = replace(last, count=last.count + 1)
                 else:
                     pieces.append(Piece(number, 1, len(here), tile))
                 before = here
-            steps = sum(piece.turns for piece in pieces) * len(self.points)
-            if len(pieces) <= MAX_PIECES and steps * self._length() <= MAX_STEPS:
+            needed = sum(piece.turns for piece in pieces) * len(self.points) * self._length()
+            if len(pieces) <= MAX_PIECES and needed <= steps:
                 return pieces
+        return []
+
+    def with_asked_borders(self, steps: int) -> list[Piece]:
+        """One piece of tiles where everything is inside, and single turns on both sides of it whose
+        points are asked for; none where the inside is small."""
+        for tile in self._sizes if self._holds is not None else ():
+            assert self._holds is not None
+            inside = [n for n in range(self.along.size // tile)
+                      if all(map(all, self._holds[n * tile : (n + 1) * tile]))]  # fmt: skip
+            if not inside or (tile + 2) * len(self.points) * self._length() > steps:
+                continue
+            first, last = inside[0], inside[-1] + 1
+            if len(inside) != last - first:
+                continue
+            pieces = [Piece(first, last - first, tile, tile)]
+            if first:
+                pieces.insert(0, Piece(0, first * tile, 1, 1))
+            if last * tile < self.along.size:
+                pieces.append(Piece(last * tile, self.along.size - last * tile, 1, 1))
+            return pieces
         return []
 
     def _length(self) -> int:
