@@ -27,7 +27,7 @@ class Contestant:
 
     Args:
         name: as in the table.
-        library: "tabgrad", "tfjs", "ort" or "jax".
+        library: "tabgrad", "tfjs", "ort", "jax", or without a browser "wasmtime", "torch".
         query: what its page's address says.
         threads: 1 runs in a page without special headers, 2 in an isolated one.
         usual: takes part without being asked for by name.
@@ -43,7 +43,12 @@ class Contestant:
 
     @property
     def is_tabgrad(self) -> bool:
-        return self.library == "tabgrad"
+        return self.library in ("tabgrad", "wasmtime")
+
+    @property
+    def native(self) -> bool:
+        """Whether it runs outside of the browser, and is no peer but something to compare with."""
+        return self.library in ("wasmtime", "torch")
 
     @property
     def page(self) -> str:
@@ -73,6 +78,9 @@ ALL = [
     Contestant("tfjs-wasm-2t", "tfjs", {"backend": "wasm"}, threads=2, script=MORE_PROCESSORS),
     Contestant("ort-wasm-2t", "ort", {"backend": "wasm"}, threads=2),
     Contestant("jax-wasm-2t", "jax", {"backend": "wasm"}, threads=2),
+    Contestant("wasmtime", "wasmtime"),
+    Contestant("torch", "torch"),
+    Contestant("torch-2t", "torch", threads=2),
     Contestant("tfjs-webgl", "tfjs", {"backend": "webgl"}, usual=False),
     Contestant("tfjs-webgpu", "tfjs", {"backend": "webgpu"}, usual=False),
     Contestant("ort-webgpu", "ort", {"backend": "webgpu"}, usual=False),

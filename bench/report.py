@@ -44,7 +44,7 @@ def best_peer(row: Row, library: str = "best") -> tuple[str, float] | None:
         if "median" in found
         and not known[name].is_tabgrad
         and known[name].threads == 1
-        and library in ("best", known[name].library)
+        and (library == known[name].library or (library == "best" and not known[name].native))
     ]
     return (min(timed)[1], min(timed)[0]) if timed else None
 

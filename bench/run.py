@@ -20,7 +20,7 @@ from datetime import date
 from typing import Any
 
 import tabgrad as tg
-from bench import contestants, machine, report, site, startup, workloads
+from bench import contestants, machine, native, report, site, startup, workloads
 from bench.browser import Contest, Entrant, PageError, contest
 from bench.compare import Reference, WrongResultError
 from bench.contestants import Contestant
@@ -39,6 +39,10 @@ def absent(contestant: Contestant, workload: Workload) -> str | None:
     """Why a contestant does not run a workload, known without trying."""
     if contestant.library in workload.cannot:
         return workload.cannot[contestant.library]
+    if contestant.native:
+        if native.installed(contestant.library):
+            return None
+        return f"{contestant.library} is not installed"
     if not contestant.is_tabgrad and contestants.version(contestant.package) is None:
         return f"{contestant.package} is not installed"
     if contestant.library == "ort" and workload.graph is None:
@@ -88,7 +92,7 @@ def measure(
     except site.ExportError as failure:
         last = str(failure).splitlines()[-1]
         rows |= {each.name: {"reason": last} for each in entrants if each.is_tabgrad}
-    pages: dict[str, Entrant] = {}
+    pages: dict[str, Entrant | native.Process] = {}
     samples: dict[str, list[float]] = {}
     for contestant in entrants:
         if contestant.name in rows:
@@ -97,12 +101,7 @@ def measure(
         if reason is not None:
             rows[contestant.name] = {"reason": reason}
             continue
-        page = browser.open(
-            contestant.page,
-            {**contestant.full_query, "workload": workload.folder},
-            isolated=contestant.threads > 1,
-            script=contestant.script,
-        )
+        page = _opened(browser, workload, contestant)
         try:
             answer = page.ask("open", timeout=OPENING_SECONDS)
             error = reference.error(answer)
@@ -144,6 +143,19 @@ def measure(
         for measured, found in own_samples.items()
     }
     return {"group": workload.group, "machine": rates, "contestants": rows, "rounds": rounds}
+
+
+def _opened(
+    browser: Contest, workload: Workload, contestant: Contestant
+) -> Entrant | native.Process:
+    if contestant.native:
+        return native.Process(contestant.library, contestant.threads, workload)
+    return browser.open(
+        contestant.page,
+        {**contestant.full_query, "workload": workload.folder},
+        isolated=contestant.threads > 1,
+        script=contestant.script,
+    )
 
 
 def facts(chromium: str, flags: tuple[str, ...]) -> dict[str, str]:

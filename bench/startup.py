@@ -114,7 +114,7 @@ def _start(browser: Contest, served: site.Site, entrants: list[Contestant], roun
     (folder / "graph.onnx").write_bytes(graph.encode())
     pages = []
     for entrant in entrants:
-        if entrant.threads == 1:
+        if entrant.threads == 1 and not entrant.native:
             query = f"library={entrant.library}&backend={entrant.query.get('backend', '')}"
             pages.append(Visited(entrant.name, f"pages/first.html?{query}"))
     own_script = ("pages/first.js", "pages/contest.js")
@@ -186,7 +186,8 @@ def _memory(browser: Contest, served: site.Site, entrants: list[Contestant], rou
         served.export([workload])
         cells: dict[str, Any] = {}
         for entrant in entrants:
-            if entrant.threads == 1 and entrant.library not in workload.cannot:
+            absent = entrant.native or entrant.library in workload.cannot
+            if entrant.threads == 1 and not absent:
                 cells[entrant.name] = _peak(browser, workload, reference, entrant)
         served.drop(workload)
         rows[name] = {"group": workloads.ALL[name].group, "machine": {}, "contestants": cells}

@@ -13,7 +13,10 @@ const make = async (/** @type {import("./measure.js").Task} */ task) => {
   const session = new Session(await fetchModel(model));
   const entry = session.model.entries.find((/** @type {any} */ each) => each.name === "main");
   const bound = session.bind(entry);
-  const inputs = Object.values(task.inputs);
+  // What leads a chain of products back is for those who need chains.
+  const inputs = Object.entries(task.inputs)
+    .filter(([name]) => !parameters.chained?.includes(name))
+    .map(([, input]) => input);
   const { shape } = entry.outputs[0];
   const nbytes = 4 * size(shape);
   const write = () => {

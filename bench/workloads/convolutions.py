@@ -302,7 +302,7 @@ def _forward(case: Case, prefix: str, group: str, target: float, **options: Any)
         arrays=partial(_arrays, case, ("x", "kernel")),
         functions=partial(_forward_functions, case),
         constants=frozenset({"kernel"}),
-        parameters={**vars(case), "images": True},
+        parameters={**vars(case), "pads": case.pads, "images": True},
         flops=case.flops,
         repeats=SEVERAL,
         expected=partial(forward, case),
@@ -314,7 +314,8 @@ def _forward(case: Case, prefix: str, group: str, target: float, **options: Any)
 def _gradients(case: Case, prefix: str, group: str) -> list[Workload]:
     shared: dict[str, Any] = {"group": group, "flops": case.flops, "cannot": NO_GRADIENTS}
     like = f"{prefix}/{case.name}"
-    parameters = {**vars(case), "image": case.image, "kernel": case.kernel, "images": True}
+    shapes = {"image": case.image, "kernel": case.kernel}
+    parameters = {**vars(case), **shapes, "pads": case.pads, "images": True}
     return [
         Workload(
             name=f"{like}/by-input",

@@ -131,7 +131,7 @@ def _product(
         arrays=partial(_arrays, m, n, k, batch, turned),
         functions=partial(_functions, turned, fresh),
         constants=frozenset() if fresh else frozenset({"b", "back"}),
-        parameters={"turned": turned, "fresh": fresh},
+        parameters={"turned": turned, "fresh": fresh, "chained": ["back"]},
         flops=flops,
         repeats=repeats,
         expected=partial(_expected, turned),
