@@ -232,7 +232,7 @@ FITS = [
         lambda r: mp.mpf(2) ** -r,
         mp.mpf("-0.5"), mp.mpf("0.5"), 6, np.float64,
     ),
-    # From here on, those of mathlib/double.
+    # From here on, those of 64-bit floats.
     Fit(
         "double exp: (exp(r) - 1 - r) / r**2, error relative to exp(r) and expm1(r)",
         nonzero(lambda r: (mp.expm1(r) - r) / r**2),
