@@ -120,7 +120,7 @@ class Tiling:
         self.bodies = []
         for point in self.points:
             values = {v: Index(i) for v, i in zip(listed, point, strict=True)}
-            self.bodies.append([root.replace(values) for root in self.roots])
+            self.bodies.append([self.known.decided(root.replace(values)) for root in self.roots])
         self._sizes = self._tile_sizes(most)
         self._holds = self._inside()
 
@@ -132,22 +132,27 @@ class Tiling:
         return (
             self.roots[0].dtype.kind != "b"
             and all(s.index.coefficient(self.lanes) == 1 for s in self.kernel.stores)
-            and not any(
-                self.lanes in c.index.variables() for x in self.guards for c in x.conditions
-            )
             and all(x.buffer and x.index and e.movable(x.buffer, x.index) for x in self.loads)
-            and all(self._adds_nothing(x.conditions) for x in self.guards)
+            and all(map(self._leaves_out, self.bodies))
         )
 
-    def _adds_nothing(self, conditions: tuple[Condition, ...]) -> bool:
-        """Whether a step adds nothing if these conditions of guards do not hold, but all others."""
+    def _leaves_out(self, values: Sequence[Expr]) -> bool:
+        """Whether a point adds nothing where one of its guards does not hold, for all lanes."""
+        guards = [x for x in walk(values) if x.op == "guard"]
+        asked = dict.fromkeys(x.conditions for x in guards)
+        if any(self.lanes in c.index.variables() for conditions in asked for c in conditions):
+            return False
+        return all(self._adds_nothing(values, conditions) for conditions in asked)
+
+    def _adds_nothing(self, values: Sequence[Expr], conditions: tuple[Condition, ...]) -> bool:
+        """Whether values add nothing if these conditions of guards do not hold, but all others."""
         new: dict[int, Expr] = {}
-        for x in walk(self.roots):
+        for x in walk(values):
             if x.op == "guard":
                 new[id(x)] = new[id(x.args[1 if x.conditions == conditions else 0])]
             else:
                 new[id(x)] = self.known(x, tuple([new[id(arg)] for arg in x.args]))
-        return self.is_nothing([new[id(root)] for root in self.roots])
+        return self.is_nothing([new[id(x)] for x in values])
 
     def is_nothing(self, values: Sequence[Expr]) -> bool:
         """Whether folding these changes nothing."""

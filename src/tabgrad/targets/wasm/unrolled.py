@@ -55,6 +55,18 @@ class Interned:
             new[id(x)] = self(x, args, None if x.index is None else x.index.joined())
         return new[id(root)]
 
+    def decided(self, root: Expr) -> Expr:
+        """With every guard that is decided already replaced by the branch that is taken."""
+        new: dict[int, Expr] = {}
+        for x in walk([root]):
+            if x.op == "guard":
+                truths = [known_truth(c) for c in x.conditions]
+                if False in truths or None not in truths:
+                    new[id(x)] = new[id(x.args[1 if False in truths else 0])]
+                    continue
+            new[id(x)] = self(x, tuple([new[id(arg)] for arg in x.args]))
+        return new[id(root)]
+
     def settled(self, root: Expr, open_: list[Condition]) -> Expr:
         """With every guard replaced by the branch that is taken. Conditions that are not known yet
         join `open_` and are taken to hold."""
