@@ -72,7 +72,7 @@ def _of_scan(node: Node) -> bool:
 def _plan(node: Node, wanted: set[int]) -> _Plan:
     p, body = node.params, node.params["body"]
     n_const, n_carry = p["n_const"], p["n_carry"]
-    outs = rewrite(body.outputs, _without_likes)
+    outs = rewrite(body.outputs, without_likes)
     number = {id(x): i for i, x in enumerate(body.inputs)}
     # Each alone: a loop inside may need less for one of them than for all.
     uses = [{number[id(n)] for n in toposort(pruned([out])) if id(n) in number} for out in outs]
@@ -95,7 +95,7 @@ def _plan(node: Node, wanted: set[int]) -> _Plan:
     )
 
 
-def _without_likes(old: Node, srcs: tuple[Node, ...]) -> Node:
+def without_likes(old: Node, srcs: tuple[Node, ...]) -> Node:
     """The other value is there for its rows, which there are none of in a loop."""
     if old.prim.name == "broadcast_like":
         return b.broadcast(srcs[0], old.shape, old.params["dims"])

@@ -17,7 +17,9 @@ from tabgrad.ir.control import (
     settled_pushforward,
     show,
 )
-from tabgrad.ir.graph import Aval, Graph, Node, register
+from tabgrad.ir.graph import Aval, Graph, Node, register, rewrite, substitute
+from tabgrad.ir.pruning import without_likes
+from tabgrad.ir.residuals import kept_values
 from tabgrad.ir.reverse import cotangents
 
 
@@ -99,8 +101,8 @@ class Scan(Closed):
 def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
     """Run the scan again keeping every carry, then walk back through the turns.
 
-    Each backward turn recomputes its forward turn from the carry that entered it: one carry a turn
-    is kept instead of every intermediate value.
+    Each backward turn recomputes its forward turn from the carry that entered it and from those of
+    its values that were worth keeping, see residuals.py.
     """
     p = node.params
     body: Graph = p["body"]
@@ -110,10 +112,6 @@ def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
         node.srcs[n_const : n_const + n_carry],
         node.srcs[n_const + n_carry :],
     )
-    keeping = Graph(body.inputs, [*body.outputs, *body.inputs[n_const : n_const + n_carry]])
-    kept = projections(b.make("scan", *node.srcs, **{**p, "body": keeping}))
-    entered = kept[len(body.outputs) :]
-
     n_x = len(xs)
     float_carry = [i for i in range(n_carry) if carry[i].dtype.is_float]
     float_const = [i for i in range(n_const) if consts[i].dtype.is_float]
@@ -124,7 +122,8 @@ def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
         *(body.inputs[n_const + n_carry + i] for i in float_x),
     ]
     # The backward body. Consts: the forward consts. Carry: cotangents of the carries, running sums
-    # for the consts. xs: the carries that entered, the forward xs, cotangents of the ys.
+    # for the consts. xs: the carries that entered, the forward xs, the values kept, cotangents of
+    # the ys.
     g_carry = [b.input(carry[i].shape, carry[i].dtype) for i in float_carry]
     sums = [b.input(consts[i].shape, consts[i].dtype) for i in float_const]
     y_nodes = body.outputs[n_carry:]
@@ -135,7 +134,15 @@ def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
     outs = [*(body.outputs[i] for i in float_carry), *(y_nodes[i] for i in float_y)]
     found = cotangents(outs, [*g_carry, *g_y], wanted)
     result = [g if g is not None else b.like(w, 0) for g, w in zip(found, wanted, strict=True)]
+    result = rewrite(result, without_likes)
     nc, ns = len(float_carry), len(float_const)
+    values = kept_values(result, body.inputs[n_const:], [*g_carry, *g_y], length)
+    stand_ins = [b.input(value.shape, value.dtype) for value in values]
+    result = substitute(result, dict(zip(values, stand_ins, strict=True)))
+    keeping = Graph(
+        body.inputs, [*body.outputs, *body.inputs[n_const : n_const + n_carry], *values]
+    )
+    kept = projections(b.make("scan", *node.srcs, **{**p, "body": keeping}))[len(body.outputs) :]
     back = Graph(
         [
             *body.inputs[:n_const],
@@ -143,6 +150,7 @@ def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
             *sums,
             *body.inputs[n_const : n_const + n_carry],
             *body.inputs[n_const + n_carry :],
+            *stand_ins,
             *g_y,
         ],
         [
@@ -159,8 +167,9 @@ def _scan_vjp(node: Node, grads: Sequence[Node | None]) -> list[Node | None]:
         *consts,
         *(g for g in first if g is not None),
         *zeros,
-        *entered,
+        *kept[:n_carry],
         *xs,
+        *kept[n_carry:],
         *(g for g in g_ys if g is not None),
         body=back,
         n_const=n_const,
