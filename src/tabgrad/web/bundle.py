@@ -7,8 +7,8 @@ so they may hold no state, and nobody may ask whose copy a class is. Names stay 
 written, so what runs can still be read.
 
 It understands the player's own style and refuses everything else: named imports from "./" and
-exported declarations, statements that end in a semicolon, no regular expression with quotes,
-slashes or spaces in it, no template within a template.
+exported declarations, statements that end in a semicolon and are not empty, no regular expression
+with quotes, slashes or spaces in it, no template within a template.
 """
 
 from __future__ import annotations
@@ -94,14 +94,15 @@ def bundle(
 
 
 def tighten(code: str) -> str:
-    """JavaScript without comments and without the white space it can do without.
+    """JavaScript without comments, and without the white space, last semicolons and last commas
+    it can do without.
 
     Raises:
         NotSupportedError: for a template within a template.
 
     Example:
         >>> tighten("const a = 1; // one\\nif (a) {\\n  b(`x  ${a}`);\\n}\\nc();\\n")
-        'const a=1;if(a){b(`x  ${a}`);}\\nc();'
+        'const a=1;if(a){b(`x  ${a}`)}\\nc();'
     """
     out: list[str] = []
     space = ""
@@ -122,8 +123,24 @@ def tighten(code: str) -> str:
             elif (_in_words(before) and _in_words(after)) or (before == after and before in "+-"):
                 out.append(" ")
         space = ""
+        if _is_last(out, token):
+            out.pop()
         out.append(token)
     return "".join(out)
+
+
+def _is_last(out: list[str], token: str) -> bool:
+    """Whether what was written last, a semicolon or a comma, means nothing in front of a token."""
+    if token == "}" and out[-1:] == [";"]:
+        return True
+    # What a comma comes after is an item, but for holes in an array, and {2,} in an expression.
+    before = out[-3:-1]
+    return (
+        token in "}])"
+        and out[-1:] == [","]
+        and before[-1:] not in ([","], ["["])
+        and not (before[:1] == ["{"] and before[1].isdigit())
+    )
 
 
 def _in_words(letter: str) -> bool:
