@@ -1,9 +1,9 @@
 """Several threads that share a Program's memory compute the same bits as one.
 
-The page does not start threads yet. What they will need is in every module already: `run_part`
-does a share of each kernel's units and waits for the others between kernels, and one flag byte of
-the memory's import makes the memory shared. So no unit may write what another unit of its kernel
-reads or writes, and no sum may be split by how many threads there are.
+`run_part` does a share of each kernel's units and waits for the others between kernels, and one
+flag byte of the memory's import makes the memory shared. So no unit may write what another unit of
+its kernel reads or writes, and no sum may be split by how many threads there are. How a page starts
+threads is in test_page_threads.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Image:
 
 def image(graph: EntryGraph, values: Sequence[Any], rows: int = 0, steps: int = 1) -> Image:
     """Compile one entry and lay out its memory; `values` are the inputs, then the state."""
-    program = driver.compile([graph], WasmTarget())
+    program = driver.compile([graph], WasmTarget(least_shared=0))
     (entry,) = program.entries
     content = bytearray(HEAP)
 

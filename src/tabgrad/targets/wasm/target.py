@@ -23,6 +23,7 @@ from tabgrad.compiler.frame import (
     SCRATCH,
     SCRATCH_BYTES,
     SLOTS,
+    STATUS,
     TURN,
 )
 from tabgrad.compiler.invariant import derive, hoist, steady
@@ -47,6 +48,12 @@ from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
 from tabgrad.targets.wasm.windows import open_windows, rows_at_a_time, window_bytes
 
+# Work that one thread does sooner than several can begin; player/tabgrad/threads.js has it, too.
+LEAST_SHARED = 2_000_000
+# How often a thread that has to wait looks before it sleeps: to wake one takes several
+# microseconds, but where another needs the core, looking is in its way.
+SPINS = 1 << 14
+
 
 @dataclass
 class Emitted:
@@ -63,8 +70,10 @@ class WasmTarget:
     kind = "wasm"
     derives = True
 
-    def __init__(self, features: Collection[str] = ()) -> None:
+    def __init__(self, features: Collection[str] = (), *, least_shared: int = LEAST_SHARED) -> None:
+        """Entries of `least_shared` flops and more can be run by several threads."""
         self.fma = "relaxed-simd" in features
+        self.least_shared = least_shared
         self.features = ("relaxed-simd",) if self.fma else ()
 
     def prepare(self, plan: Plan) -> None:
@@ -109,7 +118,7 @@ class WasmTarget:
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         """One module for all plans."""
-        return _Emission(self.fma).emit(plans)
+        return _Emission(self.fma, self.least_shared).emit(plans)
 
     def listing(self, binary: bytes) -> str:
         """The module as WebAssembly text."""
@@ -130,8 +139,9 @@ class _Emitted:
 
 
 class _Emission:
-    def __init__(self, fma: bool) -> None:
+    def __init__(self, fma: bool, least_shared: int) -> None:
         self.fma = fma
+        self.least_shared = least_shared
         self.module = Module()
         self.known: dict[Any, _Emitted] = {}
         self.made: dict[int, tuple[_Emitted, list[Buffer]]] = {}  # by the kernel's id
@@ -201,6 +211,10 @@ class _Emission:
     def _entry(self, plan: Plan, launches: Sequence[Launch], name: str) -> Function:
         f = self.module.function(name, [I32, I32])
         thread, threads = f.params
+        alone = plan.flops < self.least_shared
+        if alone:
+            with f.if_(thread):
+                f.return_()
         graph = plan.graph
         offsets = {"input": 0, "state": len(graph.arguments)}
         offsets["output"] = offsets["state"] + len(graph.states)
@@ -216,7 +230,9 @@ class _Emission:
         rows_begin: list[I32] = []  # of the group by rows that is being written, if any
 
         def scratch_of_thread() -> I32:
-            own: I32 = I32.load(SCRATCH) + thread * I32.load(SCRATCH_BYTES)
+            own: I32 = I32.load(SCRATCH)
+            if not alone:
+                own = own + thread * I32.load(SCRATCH_BYTES)
             return own
 
         def address(buffer: Buffer) -> I32:
@@ -244,13 +260,15 @@ class _Emission:
                 arguments.append(scratch_of_thread())
             f.call(emitted.function, *arguments, begin, end)
 
-        def share(units: int) -> tuple[I32, I32]:
+        def share(units: int) -> tuple[I32 | int, I32 | int]:
             """This thread's part of the units of a launch."""
+            if alone:
+                return 0, units
             return (thread * units).div(threads), ((thread + 1) * units).div(threads)
 
         def launch(kernels: Sequence[Kernel]) -> None:
             note = kernels[0].group
-            if len(kernels) > 1 and note is not None and note.kind == "small":
+            if len(kernels) > 1 and note is not None and note.kind == "small" and not alone:
                 with f.if_(thread == 0):
                     for kernel in kernels:
                         call(kernel, 0, self._units(kernel))
@@ -275,6 +293,8 @@ class _Emission:
             wait()
 
         def wait() -> None:
+            if alone:
+                return
             with f.if_(threads > 1):
                 f.call(self._barrier(), threads)
 
@@ -311,15 +331,25 @@ class _Emission:
         return f
 
     def _barrier(self) -> Function:
+        """Threads wait for each other, and trap where one of them failed."""
+
         def write(f: Function) -> None:
             (threads,) = f.params
             turn = f.atomic_load(TURN)
-            last = f.atomic_add(ARRIVED, 1) == threads - 1
-            with f.if_(last):
+            with f.if_(f.atomic_add(ARRIVED, 1) == threads - 1):
                 f.atomic_store(ARRIVED, 0)
                 f.atomic_add(TURN, 1)
-            with f.else_(), f.loop() as again:
-                again.branch_if(f.atomic_load(TURN) == turn)
+                f.atomic_notify(TURN, -1)
+                f.return_()
+            left = f.let(I32.const(SPINS))
+            with f.loop() as again:
+                with f.if_(f.atomic_load(STATUS)):
+                    f.unreachable()
+                with f.if_(f.atomic_load(TURN) == turn):
+                    left.set(left - 1)
+                    with f.if_(left < 0):
+                        f.atomic_wait(TURN, turn)
+                    again.branch()
 
         return self.module.helper("barrier", [I32], [], write)
 
