@@ -109,8 +109,8 @@ export interface Entry {
 }
 
 /**
- * A loaded model. Everything but `engine`, `entries`, `info`, `worker` and `dispose` is
- * asynchronous. While `fit` runs, `predict`, `evaluate`, `weights` and `saveWeights` work between
+ * A loaded model. Everything but `engine`, `entries`, `info`, `worker`, `threads` and `dispose`
+ * is asynchronous. While `fit` runs, `predict`, `evaluate`, `weights` and `saveWeights` work between
  * its steps; what changes variables is refused with code "busy".
  */
 export interface Model {
@@ -120,6 +120,11 @@ export interface Model {
   readonly entries: Entry[];
   /** Whether it runs in a worker, else on this thread. */
   readonly worker: boolean;
+  /**
+   * How many threads share its larger calls at the moment: 1 until the first of these has begun,
+   * and where the page is not cross-origin isolated. Results have the same bits with any number.
+   */
+  readonly threads: number;
   /** The contents of model.json. */
   readonly info: any;
 
@@ -150,6 +155,13 @@ export interface LoadOptions {
   engine?: "auto" | "wasm";
   /** false keeps the model on this thread. Default true: in a worker where there are workers. */
   worker?: boolean;
+  /**
+   * The most threads to use, never more than there are cores; 1 for none but the worker's. By
+   * default all of up to 4 cores, half of more, at most 8. They need a worker, and a page that is
+   * cross-origin isolated: served with Cross-Origin-Opener-Policy: same-origin and
+   * Cross-Origin-Embedder-Policy: require-corp.
+   */
+  threads?: number;
 }
 
 /**

@@ -25,17 +25,18 @@ const ENGINES = ["auto", "wasm"];
  * @param {import("./tabgrad.d.ts").LoadOptions} [options]
  * @returns {Promise<import("./tabgrad.d.ts").Model>}
  */
-export async function load(url, { engine = "auto", worker = true } = {}) {
+export async function load(url, { engine = "auto", worker = true, threads } = {}) {
   if (!ENGINES.includes(engine)) {
     throw option("engine", `one of ${ENGINES.join(", ")}`, engine);
   }
+  if (threads !== undefined) whole("threads", threads, 1);
   const here = globalThis.document?.baseURI ?? globalThis.location?.href;
   const address = new URL(url, here ?? `file://${globalThis.process?.cwd()}/`);
   // The worker starts while the files come.
   const starting = worker && startWorker(new URL("./tabgrad/worker.js", import.meta.url));
   try {
-    const files = await fetchModel(address);
-    return new Model(address, files.model, await connect(await starting, files));
+    const files = await fetchModel(address, worker ? threads : 1);
+    return new Model(address, files, await connect(await starting, files));
   } catch (error) {
     if (starting) starting.then((started) => started?.terminate());
     throw error;
@@ -65,24 +66,30 @@ class Model {
   engine = "wasm";
   #url;
   #link;
+  #threads;
 
   /**
    * @param {URL} url
-   * @param {import("./tabgrad/files.js").Description} description
+   * @param {import("./tabgrad/files.js").ModelFiles} files
    * @param {import("./tabgrad/link.js").Link} link
    */
-  constructor(url, description, link) {
+  constructor(url, { model, threads }, link) {
     this.#url = url;
     this.#link = link;
+    this.#threads = threads;
     this.worker = link.worker;
-    this.info = description;
-    this.entries = description.entries.map(({ name, rows, inputs, outputs, state }) => ({
+    this.info = model;
+    this.entries = model.entries.map(({ name, rows, inputs, outputs, state }) => ({
       name,
       rows,
       inputs,
       outputs,
       state: state.map(({ variable }) => variable),
     }));
+  }
+
+  get threads() {
+    return this.#threads?.[0] ?? 1;
   }
 
   /**

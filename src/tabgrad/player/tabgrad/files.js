@@ -21,6 +21,7 @@ const SCHEMA = 1;
  * @property {number} arena
  * @property {number} scratch
  * @property {number} derived
+ * @property {number} flops
  *
  * @typedef {object} Variable
  * @property {string} name
@@ -60,36 +61,42 @@ const SCHEMA = 1;
  * @property {Description} model
  * @property {WebAssembly.Module} module
  * @property {{file: string, data: ArrayBuffer}[]} weights
+ * @property {import("./threads.js").Threads} [threads] where there may be several
  */
 
 /**
  * @param {URL} url of model.json
+ * @param {number} [most] threads
  * @returns {Promise<ModelFiles>}
  */
-export function fetchModel(url) {
-  return fetchAll(url, "no-cache").catch((error) => {
+export function fetchModel(url, most) {
+  return fetchAll(url, most, "no-cache").catch((error) => {
     // Files that do not fit together may be of two exports, one of them from a cache.
     if (error.code === "missing_file" || error.code === "unsupported") throw error;
-    return fetchAll(url, "reload");
+    return fetchAll(url, most, "reload");
   });
 }
 
 /**
  * @param {URL} url of model.json
+ * @param {number | undefined} most threads
  * @param {RequestCache} cache
  * @returns {Promise<ModelFiles>}
  */
-async function fetchAll(url, cache) {
+async function fetchAll(url, most, cache) {
   const model = describe(new TextDecoder().decode(await fetchBytes(url, cache)), url);
   const usable = model.deterministic ? new Set() : features();
   const program = model.programs.wasm.find((each) => each.features.every((f) => usable.has(f)));
   if (!program) {
     throw new TabgradError("unsupported", `no kernels of "${model.title}" run in this browser`);
   }
-  const [kernels, weights] = await Promise.all([
+  const [kernels, weights, own] = await Promise.all([
     fetchPart(program, url, cache),
     fetchParts(model.weights, url, cache),
+    // Other pages have no memory that threads could share.
+    globalThis.crossOriginIsolated && most !== 1 ? import("./threads.js").catch(() => null) : null,
   ]);
+  const threads = own?.prepare(model, kernels, most);
   // From bytes, not streaming: then the server's media type for .wasm does not matter.
   const module = await WebAssembly.compile(kernels).catch((error) => {
     throw new TabgradError(
@@ -99,7 +106,7 @@ async function fetchAll(url, cache) {
       { cause: error },
     );
   });
-  return { model, module, weights };
+  return { model, module, weights, threads };
 }
 
 /**

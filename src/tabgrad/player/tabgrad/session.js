@@ -33,12 +33,18 @@ export class Session {
   #loaded;
 
   /** @param {ModelFiles} files */
-  constructor({ model, module, weights }) {
+  constructor({ model, module, weights, threads }) {
     this.model = model;
     // Behind the present weights. A fit without a seed goes on with the orders from there.
     this.epochsDone = model.training?.epochs ?? 0;
-    this.engine = new WasmEngine();
+    this.engine = new WasmEngine(!!threads);
     this.#loaded = this.engine.load({ entries: model.entries, module });
+    if (threads) {
+      import("./threads.js").then(
+        (own) => own.attach(this.engine, this.#loaded, module, model.entries, threads),
+        () => {},
+      );
+    }
     for (const spec of model.variables) {
       const nbytes = byteSize(spec);
       const handle = this.engine.alloc(nbytes);

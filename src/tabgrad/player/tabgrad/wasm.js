@@ -1,16 +1,17 @@
 // The WebAssembly engine: one linear memory that it owns, and the Programs that import it.
 //
-// The methods are those of engines/engine.py; what it may run, features.js knows. A buffer's handle
-// is its address. An engine knows bytes and Programs, nothing of tensors, dtypes or variables. No
-// view of the memory outlives a call, because growing the memory detaches views; what is read is a
-// copy.
+// The methods are those of engines/engine.py, without those for engines that one has to wait for;
+// what it may run, features.js knows. A buffer's handle is its address. An engine knows bytes and
+// Programs, nothing of tensors, dtypes or variables. No view of the memory outlives a call, because
+// growing the memory detaches views; what is read is a copy. The memory is shared where threads.js
+// may let several threads run a Program.
 
 import { Allocator } from "./allocator.js";
 import { TabgradError } from "./errors.js";
 
 const PAGE = 65536;
 const MAX_PAGES = 65536;
-// The frame in memory through which `run` passes its words, see compiler/program.py.
+// The frame in memory through which `run` passes its words, see compiler/frame.py.
 const FRAME = 1024;
 const FRAME_BYTES = 65536;
 const HEADER_WORDS = 16;
@@ -42,7 +43,7 @@ const HEAP = FRAME + FRAME_BYTES;
 
 export class WasmEngine {
   kind = "wasm";
-  #memory;
+  memory;
   #heap;
   #arena = { address: 0, nbytes: -1 };
   #scratch = { address: 0, nbytes: -1 };
@@ -50,9 +51,10 @@ export class WasmEngine {
   #writes = null;
   #clock = 0;
 
-  constructor() {
-    this.#memory = makeMemory();
-    this.#heap = new Allocator(HEAP, this.#memory.buffer.byteLength);
+  /** @param {boolean} [shared] with other threads */
+  constructor(shared) {
+    this.memory = makeMemory(shared);
+    this.#heap = new Allocator(HEAP, this.memory.buffer.byteLength);
   }
 
   /**
@@ -100,16 +102,7 @@ export class WasmEngine {
    */
   view(handle, nbytes, offset = 0) {
     this.#check(handle, nbytes, offset);
-    return new Uint8Array(this.#memory.buffer, handle + offset, nbytes);
-  }
-
-  /**
-   * @param {number} handle
-   * @param {number} nbytes
-   * @param {number} [offset]
-   */
-  async readAsync(handle, nbytes, offset = 0) {
-    return this.read(handle, nbytes, offset);
+    return new Uint8Array(this.memory.buffer, handle + offset, nbytes);
   }
 
   /**
@@ -126,7 +119,7 @@ export class WasmEngine {
     this.written(dst);
     this.#check(src, 0, 0);
     const rows = Math.floor(/** @type {number} */ (this.#heap.size(src)) / rowBytes);
-    const bytes = new Uint8Array(this.#memory.buffer);
+    const bytes = new Uint8Array(this.memory.buffer);
     for (let i = 0; i < count; i++) {
       const row = indices[i];
       if (!(row >= 0 && row < rows)) {
@@ -149,7 +142,7 @@ export class WasmEngine {
         program.module instanceof WebAssembly.Module
           ? program.module
           : new WebAssembly.Module(program.module);
-      const instance = new WebAssembly.Instance(module, { tabgrad: { memory: this.#memory } });
+      const instance = new WebAssembly.Instance(module, { tabgrad: { memory: this.memory } });
       call = /** @type {() => void} */ (instance.exports.run);
     } catch (error) {
       throw new TabgradError("compile", `the browser refused a Program: ${error}`, {
@@ -209,7 +202,7 @@ export class WasmEngine {
     const { inputs, state, derived: nbytes } = loaded.entries[entry];
     const derived = loaded.derived[entry];
     const call = (/** @type {number} */ number) => {
-      const frame = new Uint32Array(this.#memory.buffer, FRAME, HEADER_WORDS + count);
+      const frame = new Uint32Array(this.memory.buffer, FRAME, HEADER_WORDS + count);
       frame[0] = number;
       frame[1] = rows;
       frame[2] = 0;
@@ -252,18 +245,15 @@ export class WasmEngine {
     this.#writes?.set(handle, ++this.#clock);
   }
 
-  /** Waits until everything queued has run: nothing, as `run` waits itself. */
-  sync() {}
-
   /** Bytes in live buffers, the peak of that, and the size of the memory. */
   memoryUse() {
     const { live, peak } = this.#heap;
-    return { live, peak, capacity: this.#memory.buffer.byteLength };
+    return { live, peak, capacity: this.memory.buffer.byteLength };
   }
 
   /** Gives the memory up. */
   close() {
-    this.#memory = new WebAssembly.Memory({ initial: 0, maximum: 0 });
+    this.memory = new WebAssembly.Memory({ initial: 0, maximum: 0 });
     this.#heap = new Allocator(HEAP, HEAP);
   }
 
@@ -286,7 +276,7 @@ export class WasmEngine {
   /** @param {number} nbytes */
   #grow(nbytes) {
     const missing = Math.ceil(this.#heap.shortfall(nbytes) / PAGE);
-    const pages = this.#memory.buffer.byteLength / PAGE;
+    const pages = this.memory.buffer.byteLength / PAGE;
     // Ahead of need, so that growing stays rare; a device short of memory gets the bare need.
     const ahead = Math.max(missing, pages >> 3, 16);
     if (!this.#tryGrow(ahead) && !this.#tryGrow(missing)) {
@@ -296,13 +286,13 @@ export class WasmEngine {
           "use and the browser gives no more; use smaller batches or less data",
       );
     }
-    this.#heap.extend(this.#memory.buffer.byteLength);
+    this.#heap.extend(this.memory.buffer.byteLength);
   }
 
   /** @param {number} pages */
   #tryGrow(pages) {
     try {
-      this.#memory.grow(pages);
+      this.memory.grow(pages);
       return true;
     } catch {
       return false;
@@ -328,12 +318,15 @@ export class WasmEngine {
   }
 }
 
-/** @returns {WebAssembly.Memory} */
-function makeMemory() {
+/**
+ * @param {boolean} [shared]
+ * @returns {WebAssembly.Memory}
+ */
+function makeMemory(shared) {
   // The maximum reserves addresses, which some phones have few of: ask for less until it works.
   for (let maximum = MAX_PAGES; ; maximum /= 2) {
     try {
-      return new WebAssembly.Memory({ initial: 16, maximum });
+      return new WebAssembly.Memory({ initial: 16, maximum, shared });
     } catch (error) {
       if (maximum <= 256) {
         throw new TabgradError("memory", `the browser gives no memory to WebAssembly: ${error}`, {
