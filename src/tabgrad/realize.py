@@ -12,6 +12,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -467,8 +468,10 @@ def _compiled(
         states=[],
         results=[Result(new[id(node)], f"y{i}") for i, node in enumerate(pending)],
     )
-    compiled = load([graph])
-    _session.programs[key] = compiled
+    program, loaded = load([graph])
+    # What is made of constants alone is one node here and in the graph, with its buffer: a Program
+    # that kept the graph would keep the buffer. The engine has taken what it needs.
+    compiled = _session.programs[key] = replace(program, graphs=[]), loaded
     if len(_session.programs) > MAX_CACHED_PROGRAMS:
         (old_engine, *_), (_, old) = _session.programs.popitem(last=False)
         old_engine.unload(old)

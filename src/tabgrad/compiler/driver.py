@@ -15,9 +15,13 @@ from tabgrad.compiler.plan import Plan, plan
 from tabgrad.compiler.program import Entry, Port, Program
 from tabgrad.compiler.rows import mask_rows
 from tabgrad.compiler.simplify import simplify
+from tabgrad.errors import NotSupportedError
 from tabgrad.ir.entry import EntryGraph, Result, State
+from tabgrad.ir.graph import toposort
 from tabgrad.ir.kernel import count_launches
 from tabgrad.ir.verify import verify_graph
+
+MOST_ELEMENTS = 2**31
 
 
 def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
@@ -32,6 +36,7 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
             masked = mask_rows(graph)
         with watch("simplify"):
             simple = simplified(masked.graph)
+        _check_sizes(simple)
         if config.debug:
             verify_graph(simple, simplified=True)
         with watch("fuse"):
@@ -76,6 +81,17 @@ def simplified(graph: EntryGraph) -> EntryGraph:
         [Result(n, r.name) for n, r in zip(outputs, graph.results, strict=True)],
         graph.rows,
     )
+
+
+def _check_sizes(graph: EntryGraph) -> None:
+    """Kernels count elements in int32: one more would be none at all."""
+    updates = [state.update for state in graph.states if state.update is not None]
+    for node in toposort([*graph.outputs, *updates]):
+        if len(node.outs) == 1 and node.size >= MOST_ELEMENTS:
+            raise NotSupportedError(
+                f"expected tensors of fewer than 2**31 elements; received {node.dtype.name} "
+                f"{list(node.shape)} on the way. Compute in parts"
+            )
 
 
 def _entry(graph: EntryGraph, exact: bool = False, row_outputs: Sequence[bool] = ()) -> Entry:

@@ -34,6 +34,7 @@ _BUILT_IN = (
     ValueError,
     struct.error,
 )
+_BELOW = ("tabgrad.compiler", "tabgrad.targets", "tabgrad.engines")
 _TOLD = "argument"
 """The code of errors made here, so that an outer function may tell them in its own terms."""
 
@@ -78,11 +79,14 @@ def guarded(function: Callable[..., Any], home: str = "tabgrad.ops") -> Callable
 
 
 def _inside(error: BaseException) -> bool:
-    """Whether an error comes from this package alone, and from no function of the user's."""
+    """Whether an error comes from where nodes are built, and from no function of the user's."""
     trace = error.__traceback__
     while trace is not None:
-        first = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        first = name.partition(".")[0]
         if first not in ("tabgrad", "numpy") and first not in sys.stdlib_module_names:
+            return False
+        if name.startswith(_BELOW):  # a fault of ours, not of the arguments
             return False
         trace = trace.tb_next
     return True
