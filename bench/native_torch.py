@@ -219,6 +219,7 @@ def _minilm(given: Tensors, parameters: Tensors) -> Operation:
 
     def once() -> Any:
         ids, mask = given["ids"][0], given["mask"][0]
+        seen = mask.bool().reshape(1, 1, 1, -1)
         length = ids.shape[0]
         x = given["embeddings/word"][ids] + given["embeddings/position"][:length]
         x = norm(x + given["embeddings/kind"][0], "embeddings/norm")
@@ -228,7 +229,7 @@ def _minilm(given: Tensors, parameters: Tensors) -> Operation:
                 _dense(given, f"{layer}/{part}", x).reshape(1, length, heads, -1).transpose(1, 2)
                 for part in ("query", "key", "value")
             )
-            mixed = F.scaled_dot_product_attention(query, key, value, mask.bool())
+            mixed = F.scaled_dot_product_attention(query, key, value, seen)
             mixed = mixed.transpose(1, 2).reshape(length, -1)
             x = norm(x + _dense(given, f"{layer}/attention", mixed), f"{layer}/attention_norm")
             inner = F.gelu(_dense(given, f"{layer}/inner", x))
