@@ -43,7 +43,7 @@ TRANSFORMS = (
 
 OVERFLOW = (
     "binary_crossentropy", "categorical_crossentropy", "corrcoef", "dot_product_attention",
-    "histogram", "image.adjust_hue", "image.adjust_saturation", "image.ssim",
+    "histogram", "image.adjust_hue", "image.adjust_saturation", "image.sobel_edges", "image.ssim",
     "layer_normalization", "nanstd", "nanvar", "nn.absolute_difference", "nn.cosine_distance",
     "nn.group_normalization", "nn.huber_loss", "nn.l2_normalize",
     "nn.local_response_normalization", "nn.log_loss", "nn.mean_squared_error", "nn.normalize",

@@ -130,6 +130,21 @@ def numbers() -> Iterator[Case]:
         "ldexp", "[3, 1] with [4]", tg.ops.ldexp, np.ldexp,
         (floats[:, None], np.int32([0, 1, -2, 7])),
     )  # fmt: skip
+    whole, where = np.array([True, False, False, True]), np.int32([[1], [1], [3]])
+    yield Case(
+        "scatter_add", "bools that meet", tg.ops.scatter_add,
+        lambda x, i, u: np.logical_or(x, np.isin(np.arange(4), i[u])),
+        (whole, where, np.array([True, True, True])),
+    )  # fmt: skip
+    yield Case(
+        "scatter", "bools that meet", lambda i, u: tg.ops.scatter(i, u, (4,)),
+        lambda i, u: np.isin(np.arange(4), i[u]), (where, np.array([True, True, False])),
+    )  # fmt: skip
+    yield Case(
+        "histogram", "weights of bool", lambda x, w: tg.ops.histogram(x, 3, weights=w)[0],
+        lambda x, w: np.histogram(x, 3, weights=w.astype(int))[0].astype(np.int32),
+        (np.float32([0, 1, 1, 3]), np.array([True, True, True, False])),
+    )  # fmt: skip
     largest = np.finfo("f4").max
     small, tiny = np.finfo("f4").tiny, np.float32(1e-40)
     for label, first, last in (

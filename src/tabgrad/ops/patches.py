@@ -127,7 +127,7 @@ def fold(
         kernel_size, dilation, padding, stride: as in `unfold`.
 
     Returns:
-        (batch, channels, height, width).
+        (batch, channels, height, width), of the dtype of x; int32 for bools.
 
     Raises:
         ShapeError: columns that are not those of such an image.
@@ -138,6 +138,8 @@ def fold(
         [[[[1.0, 2.0, 1.0]]]]
     """
     (node,) = common("fold", x)
+    if node.dtype.kind == "b":
+        node = b.cast(node, int32)
     image = tuple_of("output_size", output_size, 2)
     size, holes = tuple_of("kernel_size", kernel_size, 2), tuple_of("dilation", dilation, 2)
     steps, rim = tuple_of("stride", stride, 2), _paired(padding, "padding")

@@ -198,7 +198,7 @@ def bincount(
         length: count so many numbers, for use inside `tg.compile`; larger ones are left out.
 
     Returns:
-        int32 counts of 0, 1, ..., max(x), or sums in the dtype of the weights.
+        int32 counts of 0, 1, ..., max(x), or sums in the dtype of the weights (bools count).
 
     Raises:
         CaptureError: inside `tg.compile` without `length`. DtypeError: x that are no integers.
@@ -218,7 +218,7 @@ def bincount(
         raise DtypeError(f"bincount expected integers; received {node.dtype.name}. Cast them first")
     if len(node.shape) not in (1, 2):
         raise ShapeError(f"bincount expected one or two axes; received shape {list(node.shape)}")
-    given = b.full(node.shape, 1, int32) if weights is None else node_of(weights)
+    given = b.full(node.shape, 1, int32) if weights is None else _added(weights)
     if given.shape != node.shape:
         raise ShapeError(
             f"bincount expected weights of shape {list(node.shape)}; received {list(given.shape)}"
@@ -281,7 +281,7 @@ def histogram(
     at_end = b.eq(value, b.broadcast(b.reshape(last, ()), value.shape, ()))
     place = b.select(at_end, b.like(place, n - 1), place)
     place = b.select(b.make("ne", value, value), b.like(place, -1), place)
-    given = b.full(value.shape, 1, int32) if weights is None else node_of(weights)
+    given = b.full(value.shape, 1, int32) if weights is None else _added(weights)
     if given.size != value.size:
         raise ShapeError(
             f"histogram expected as many weights as elements, {value.size}; received shape "
@@ -423,6 +423,11 @@ def _flat(values: Any) -> list[float]:
     if isinstance(values, (list, tuple)):
         return [one for item in values for one in _flat(item)]
     return [float(values)]
+
+
+def _added(weights: Any) -> Node:
+    node = node_of(weights)
+    return b.cast(node, int32) if node.dtype.kind == "b" else node
 
 
 def _column(line: Node, i: int) -> Node:

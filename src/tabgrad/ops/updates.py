@@ -64,7 +64,7 @@ class At:
         return self._scatter(values, "set")
 
     def add(self, values: Any) -> Tensor:
-        """x with `values` added at the index."""
+        """x with `values` added at the index; of bools, with `or`."""
         return self._scatter(values, "add")
 
     def subtract(self, values: Any) -> Tensor:
@@ -132,7 +132,7 @@ def _update(x: Any, values: Any, index: Any, op: str) -> Tensor:
         b.reshape(places, (places.size,)),
         b.reshape(spread(new, places.shape), (places.size,)),
         axis=0,
-        op=op,
+        op=_of_dtype(op, node),
     )
     return Tensor(b.reshape(flat, node.shape))
 
@@ -262,4 +262,10 @@ def _scatter(name: str, inputs: Any, indices: Any, updates: Any, op: str) -> Ten
     for n in sizes:
         total *= n
     merged = b.reshape(node, (total, *node.shape[k:]))
-    return Tensor(b.reshape(make("scatter", merged, flat, new, axis=0, op=op), node.shape))
+    found = make("scatter", merged, flat, new, axis=0, op=_of_dtype(op, node))
+    return Tensor(b.reshape(found, node.shape))
+
+
+def _of_dtype(op: str, node: Node) -> str:
+    """How to scatter: the sum of bools is whether one of them is true."""
+    return "max" if op == "add" and node.dtype is bool_ else op
