@@ -43,7 +43,7 @@ TARGETS = {
     "demo": Needs(extra="demo", node=False, browser="wanted"),
     "test": Needs(extra="dev", node=True, browser="required"),
     "lint": Needs(extra="dev", node=True, browser="no"),
-    "bench": Needs(extra="demo", node=False, browser="required", peers=True),
+    "bench": Needs(extra="bench", node=False, browser="required", peers=True),
 }
 
 
@@ -131,8 +131,8 @@ def install_python_packages(extra: str) -> None:
         run(sys.executable, "-m", "venv", "--clear", VENV)
     # The checkout's path counts, because an editable install points to it.
     source = (ROOT / "pyproject.toml", CONSTRAINTS, str(ROOT), platform.python_version())
-    stamps = {name: STAMPS / f".tabgrad-{name}" for name in ("demo", "dev")}
-    # "dev" holds everything that "demo" does.
+    stamps = {name: STAMPS / f".tabgrad-{name}" for name in ("demo", "bench", "dev")}
+    # "dev" holds everything that the others do.
     for name in dict.fromkeys((extra, "dev")):
         if stamp_is_current(stamps[name], digest_of(*source, name)):
             return
@@ -145,8 +145,9 @@ def install_python_packages(extra: str) -> None:
     stamps[extra].write_text(digest_of(*source, extra))
 
 
-def install_npm_packages(folder: Path) -> None:
-    """Fills a folder's node_modules with exactly what its package-lock.json names."""
+def install_npm_packages(part: str = "") -> None:
+    """Fills node_modules, of this checkout or a part, with what its package-lock.json names."""
+    folder = ROOT / part
     digest = digest_of(folder / "package-lock.json", folder / "package.json")
     stamp = folder / "node_modules" / ".tabgrad"
     if stamp_is_current(stamp, digest):
@@ -168,9 +169,9 @@ def main(arguments: list[str]) -> int:
             provide_browser(needed=needs.browser == "required")
         install_python_packages(needs.extra)
         if needs.node:
-            install_npm_packages(ROOT)
+            install_npm_packages()
         if needs.peers:
-            install_npm_packages(ROOT / "bench")
+            install_npm_packages("bench")
     except SetupError as error:
         print(f"tabgrad: {error}", file=sys.stderr)
         return 1
