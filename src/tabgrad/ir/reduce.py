@@ -179,4 +179,7 @@ class Size(Reduce):
 
 def _require_elements(name: str, shape: Sequence[int], axes: Sequence[int], kind: str) -> None:
     if kind != "b" and any(shape[a] == 0 for a in axes if a < len(shape)):
-        raise ShapeError(f"{name} of {list(shape)} along {tuple(axes)}: nothing has no extremum")
+        raise ShapeError(
+            f"{name} expected an element or more along {tuple(axes)}; received {list(shape)}, and "
+            "nothing has no extremum"
+        )

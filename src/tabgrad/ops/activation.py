@@ -3,6 +3,9 @@
 All take integers as float32 (relu, relu6 and threshold keep them) and keep the shape of x, but for
 glu, which halves one axis. Where a formula has branches, each is finite on the whole line: a
 gradient meets no infinity in the branch that was not taken.
+
+Accuracy: within 3 ULP of the result; silu, mish, gelu and tanh_shrink within 4 ULP of x where the
+result is smaller than that.
 """
 
 from __future__ import annotations
