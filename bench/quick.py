@@ -13,6 +13,7 @@ import argparse
 import io
 import statistics
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -52,8 +53,7 @@ def run(
     served: site.Site,
     workload: Workload,
     trees: list[str],
-    rounds: int,
-    ms: float,
+    options: argparse.Namespace,
 ) -> None:
     """One workload, in each tree."""
     arrays = served.add(workload)
@@ -61,7 +61,8 @@ def run(
     copying = bool(workload.nbytes)
     measured = {"measure": "copy" if copying else "arithmetic"}
     nbytes = site.copied_bytes(workload)
-    queries = {tree: {"workload": workload.folder, "tree": tree} for tree in trees}
+    shared = {"workload": workload.folder, "threads": str(options.threads)}
+    queries = {tree: {**shared, "tree": tree} for tree in trees}
     entrants: dict[str, Entrant] = {}
     samples: dict[str, list[float]] = {"machine": [], **{tree: [] for tree in trees}}
     try:
@@ -73,17 +74,17 @@ def run(
         entrants["machine"].ask("open", warm=100)
         words = {}
         for tree in trees:
-            entrants[tree] = browser.open("tabgrad", queries[tree])
+            entrants[tree] = browser.open("tabgrad", queries[tree], isolated=options.threads > 1)
             try:
                 error = reference.error(entrants[tree].ask("open"))
                 words[tree] = "-" if error is None else f"{error:.0e}"
             except WrongResultError as wrong:
                 words[tree] = f" WRONG: {wrong}"
-        for turn in range(rounds):
+        for turn in range(options.rounds):
             order = [*entrants]
             shift = turn % len(order)
             for name in order[shift:] + order[:shift]:
-                length = 15 if name == "machine" else ms
+                length = 15 if name == "machine" else options.ms
                 samples[name] += entrants[name].ask("slice", ms=length, batch=10)
     except PageError as error:
         print(f"{workload.name:<34} failed: {error}")
@@ -114,6 +115,9 @@ def main() -> None:
     parser.add_argument("--against", help="a commit, or a folder with other sources of tabgrad")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--ms", type=float, default=40, help="length of a slice (40)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="more than 1: in an isolated page (1)"
+    )
     parser.add_argument("--list", action="store_true", help="only list the workloads")
     options = parser.parse_args()
     every = workloads.chosen(options.regex)
@@ -122,12 +126,15 @@ def main() -> None:
         print("\n".join(workload.name for workload in chosen or workloads.ALL.values()))
         return
     with site.temporary() as served, sources(options.against) as trees:
-        for tree, source in trees.items():
-            served.export(chosen, tree, source)
+        try:
+            for tree, source in trees.items():
+                served.export(chosen, tree, source)
+        except site.ExportError as error:
+            sys.exit(str(error))
         with contest(served.folder) as browser:
             print(HEADER)
             for workload in chosen:
-                run(browser, served, workload, list(trees), options.rounds, options.ms)
+                run(browser, served, workload, list(trees), options)
 
 
 if __name__ == "__main__":

@@ -188,6 +188,9 @@ def main() -> None:
         "a GPU: " + ", ".join(each.name for each in contestants.ALL),
     )
     parser.add_argument("--list", action="store_true", help="only list the workloads")
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out what was measured at this commit"
+    )
     parser.add_argument("--keep", action="store_true", help="print, and write no file")
     options = parser.parse_args()
     chosen = workloads.chosen(options.only)
@@ -208,6 +211,9 @@ def main() -> None:
         visited: dict[str, startup.Rows] = {}
         circumstances = facts(browser.browser.version, (*contestants.FLAGS, *flags))
         for number, workload in enumerate(chosen):
+            known = results["workloads"].get(workload.name, {})
+            if options.resume and known.get("commit") == circumstances["commit"]:
+                continue
             start = time.perf_counter()
             entrants = [each for each in taking_part if each.threads == 1 or workload.threaded]
             if workload.kind.startswith("visit-"):
