@@ -20,6 +20,7 @@ import pytest
 import tabgrad as tg
 from tabgrad.compiler import frame
 from tabgrad.targets.wasm import target
+from tabgrad.web.serve import ISOLATION
 from tests.e2e.conftest import SCENARIOS, STRICT
 from tests.e2e.models import digits_data, digits_model, export, for_js
 
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     # play(code, value=None, isolated=True)
     Play = Callable[..., Any]
 
-ISOLATION = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-}
 PLAYER = Path(tg.__file__).parent / "player"
 
 # `start` loads the model; `ready` calls it until its second thread has begun.

@@ -40,6 +40,8 @@ def test_serves_the_right_types_under_the_strict_policy(address):
             policy = answer.headers["Content-Security-Policy"]
             assert policy == "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
             assert answer.headers["Cache-Control"] == "no-cache"
+            assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+            assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
 
 
 def test_a_missing_file_is_404_and_outside_is_out_of_reach(address, capsys):

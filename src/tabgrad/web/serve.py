@@ -25,6 +25,11 @@ MEDIA_TYPES = {
 }
 # What an exported page needs, and nothing more.
 CONTENT_SECURITY_POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
+# What lets it run large models on several threads; pages work without, on one.
+ISOLATION = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -69,6 +74,7 @@ def make_server(
         )
     headers = {
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        **ISOLATION,
         # A page just exported again shows at once.
         "Cache-Control": "no-cache",
     }
