@@ -8,7 +8,7 @@ state has changed, and keep the results in memory of their own (`Plan.derived` b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tabgrad.compiler.memory import ALIGN, SPARE
 from tabgrad.compiler.plan import Plan
@@ -38,26 +38,38 @@ def hoist(launches: list[Launch]) -> None:
 
 def _unchanging(loop: Loop | While) -> list[Kernel]:
     """Such kernels among those that each turn begins anew, in order."""
-    writers: dict[int, int] = {}
-    for body in loop.bodies():
-        for launch in body:
-            for buffer in launch.writes():
-                writers[id(buffer.root)] = writers.get(id(buffer.root), 0) + 1
-    found: list[Kernel] = []
-    for body in loop.bodies():
-        for launch in body:
-            if not isinstance(launch, Kernel) or launch.nodes:
-                continue
-            buffers = [*launch.reads(), *launch.writes()]
-            if any(buffer.role in ("slice", "rows") for buffer in buffers):
-                continue
-            if any(id(buffer) in writers for buffer in launch.reads()):
-                continue
-            if all(b.role == "temp" and writers[id(b)] == 1 for b in launch.writes()):
-                found.append(launch)
-                for buffer in launch.writes():
-                    del writers[id(buffer)]
-    return found
+    inside = [launch for body in loop.bodies() for launch in body]
+    written = {id(buffer.root) for launch in inside for buffer in launch.writes()}
+
+    def outside(buffer: Buffer) -> bool:
+        return buffer.role not in ("slice", "rows") and id(buffer.root) not in written
+
+    return _made_from(
+        outside, [x for x in inside if not (isinstance(x, Kernel) and x.nodes)], inside
+    )
+
+
+def _made_from(
+    given: Callable[[Buffer], bool], candidates: Sequence[Launch], launches: Sequence[Launch]
+) -> list[Kernel]:
+    """The kernels among the candidates that read only what is given, or what others of them leave,
+    and leave whole temporaries that no other launch writes."""
+    left = [x for x in candidates if isinstance(x, Kernel) and x.kind != "scatter" and x.reads()]
+    while True:
+        made: set[int] = set()
+        found: list[Kernel] = []
+        for kernel in left:
+            if all(given(b) or id(b.root) in made for b in kernel.reads()) and all(
+                b.role == "temp" for b in kernel.writes()
+            ):
+                found.append(kernel)
+                made |= {id(b) for b in kernel.writes()}
+        chosen = {id(kernel) for kernel in found}
+        others = [launch for launch in launches if id(launch) not in chosen]
+        shared = {id(b.root) for launch in others for b in launch.writes()} & made
+        if not shared:
+            return found
+        left = [k for k in found if not any(id(b) in shared for b in k.writes())]
 
 
 def steady(plan: Plan) -> Callable[[Buffer], bool]:
@@ -74,38 +86,19 @@ def steady(plan: Plan) -> Callable[[Buffer], bool]:
 def derive(plan: Plan) -> None:
     """Move what is derived from constants and unchanged state from a plan's launches to its
     `derivations`, and give its results places."""
-    from_outside = steady(plan)
-    writers: dict[int, int] = {}
-    for launch in plan.launches:
-        for buffer in launch.writes():
-            writers[id(buffer.root)] = writers.get(id(buffer.root), 0) + 1
-
-    found: list[Launch] = []
-    made: dict[int, Buffer] = {}
-    for launch in plan.launches:
-        if not isinstance(launch, Kernel):
-            continue
-        reads, writes = launch.reads(), launch.writes()
-        whole = all(b.role == "temp" and writers[id(b)] == 1 for b in writes)
-        if (
-            reads
-            and whole
-            and launch.kind != "scatter"
-            and all(from_outside(buffer) or id(buffer.root) in made for buffer in reads)
-        ):
-            found.append(launch)
-            made |= {id(b): b for b in writes}
-    rest = [launch for launch in plan.launches if not any(launch is one for one in found)]
-    read = {id(b.root) for launch in rest for b in launch.reads()}
+    found = _made_from(steady(plan), plan.launches, plan.launches)
+    chosen = {id(kernel) for kernel in found}
+    rest = [launch for launch in plan.launches if id(launch) not in chosen]
+    read = {id(buffer.root) for launch in rest for buffer in launch.reads()}
+    made = {id(buffer): buffer for kernel in found for buffer in kernel.writes()}
     kept = [buffer for key, buffer in made.items() if key in read]
     if sum(buffer.size for buffer in kept) < FEWEST:
         return
-    for launch in found:
-        assert isinstance(launch, Kernel)
-        launch.group = None
+    for kernel in found:
+        kernel.group = None
     for buffer in kept:
         buffer.role, buffer.offset = "derived", plan.derived
         plan.derived += (buffer.nbytes + SPARE + ALIGN - 1) // ALIGN * ALIGN
     kept_ids = {id(buffer) for buffer in kept}
     plan.temporaries = [b for b in plan.temporaries if id(b) not in kept_ids]
-    plan.launches, plan.derivations = rest, found
+    plan.launches, plan.derivations = rest, list(found)

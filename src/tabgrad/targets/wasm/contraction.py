@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
-from tabgrad.ir.index import Index, Var, unflatten
+from tabgrad.ir.index import Index, Var, flatten, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
 from tabgrad.targets.wasm import correlation, taps, tiling
 from tabgrad.targets.wasm.builder import I32, Function
@@ -113,40 +113,44 @@ def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool
     _, nv = matrix.tile(fma)
     width = nv * matrix.lanes
     depends = [v for v in matrix.outer if v in matrix.b.variables()]
-    panels = Var("p", -(-matrix.columns // width))
-    column = Var("j", width)
-    at = Index.of(panels) * width + Index.of(column)
-    shape = tuple(v.size for v in matrix.n)
-    values = dict(zip(matrix.n, unflatten(at, shape), strict=True))
-    dtype = matrix.dtype
-    zero = Expr("const", dtype, value=0.0)
-    packed = matrix.b.replace(values)
-    if matrix.columns % width:
-        packed = Expr(
-            "guard", dtype, (packed, zero), conditions=(Condition(at, None, matrix.columns),)
-        )
-    loops = (*depends, panels, *matrix.k, column)
-    where, step = Index(), 1
-    for v in reversed(loops):
-        where = where + Index.of(v) * step
-        step *= v.size
-    buffer = Buffer(f"t{len(temporaries)}", "temp", step, dtype)
+    whole, rest = divmod(matrix.columns, width)
+    panels = whole + (rest > 0)
+    inner = matrix.steps * width
+    size = math.prod(v.size for v in depends) * panels * inner
+    buffer = Buffer(f"t{len(temporaries)}", "temp", size, matrix.dtype)
     temporaries.append(buffer)
-    pack = Kernel("map", loops, [Store(buffer, where, packed)], name=f"{kernel.name}_pack")
+    packs = []
+    # The last panel may have fewer columns; nobody looks at what is in the others.
+    for first, count, lanes in ((0, whole, width), (whole, int(rest > 0), rest)):
+        if not count:
+            continue
+        panel, column = Var("p", count), Var("j", lanes)
+        at = (Index.of(panel) + first) * width + Index.of(column)
+        values = dict(zip(matrix.n, unflatten(at, tuple(v.size for v in matrix.n)), strict=True))
+        loops = (*depends, panel, *matrix.k, column)
+        shape = (*(v.size for v in depends), panels, *(v.size for v in matrix.k), width)
+        where = flatten(
+            (*map(Index.of, depends), Index.of(panel) + first, *map(Index.of, matrix.k),
+             Index.of(column)),
+            shape,
+        )  # fmt: skip
+        store = Store(buffer, where, matrix.b.replace(values))
+        name = f"{kernel.name}_pack" + ("_rest" if first else "")
+        packs.append(collapse(Kernel("map", loops, [store], name=name)))
     # B is now a matrix of panels; the tile finds its vectors through this load's index at column 0.
     index = Index()
-    step = panels.size * matrix.steps * width
+    step = panels * inner
     for v in reversed(depends):
         index = index + Index.of(v) * step
         step *= v.size
-    panel = Expr("load", dtype, buffer=buffer, index=index)
+    load = Expr("load", matrix.dtype, buffer=buffer, index=index)
     # Asked of the loops, because both operands may be one and the same expression.
     if matrix.turned:
-        kernel.a = panel
+        kernel.a = load
     else:
-        kernel.b = panel
+        kernel.b = load
     kernel.panel_width = width
-    return [collapse(pack), kernel]
+    return [*packs, kernel]
 
 
 def _in_place_b(matrix: Matrix, free: bool) -> bool:
