@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from tests.ops import slopes
 from tests.ops.comparing import Case
+from tests.ops.coverage import names_by_function
 from tests.ops.engines import ENGINES, chosen
 from tests.ops.test_table import CASES, NOT_ON_TENSORS, TABLES, public_names, run
 
@@ -88,7 +89,10 @@ def states() -> dict[str, str]:
     tables: dict[str, list[str]] = {GRADIENT: [_digest([here / "slopes.py"])]}
     for name in TABLES:
         module = sys.modules[f"tests.ops.{name}"]
-        text = _digest([here / f"{name}.py"])
+        files = [here / f"{name}.py"]
+        if name == "table_derived":
+            files += [here / "deriving.py", here / "derived.txt"]
+        text = _digest(files)
         for op in {case.op for case in module.CASES}:
             tables.setdefault(op, [shared]).append(text)
     return {op: "-".join(texts) for op, texts in tables.items()}
@@ -103,13 +107,23 @@ def cases_of(op: str) -> list[Case]:
     return [case for case in CASES if case.op == op]
 
 
+def _other_names(op: str) -> list[str]:
+    for names in names_by_function(public_names() - NOT_ON_TENSORS):
+        if op in names:
+            return [name for name in names if name != op]
+    return []
+
+
 def do(job: Job) -> dict[str, Any]:
     """Run a job: what goes into the cache."""
     warnings.simplefilter("error")
     started = time.perf_counter()
     if job.engine == GRADIENT:
         with chosen("reference"):
-            result: dict[str, Any] = slopes.derivatives_of(job.op, cases_of(job.op))._asdict()
+            cases = cases_of(job.op)
+            # A name given again may have but one case; the function's other names have more.
+            cases += [case for name in _other_names(job.op) for case in cases_of(name)]
+            result: dict[str, Any] = slopes.derivatives_of(job.op, cases)._asdict()
     else:
         result = {"error": 0.0, "bound": None, "wrong": []}
         with chosen(job.engine):

@@ -9,6 +9,7 @@ import numpy as np
 
 import tabgrad as tg
 from tests.ops.comparing import SIZES, Array, Case, integers, random
+from tests.ops.table_arrays import _scattered
 from tests.ops.table_linalg import _no_residuals, _residuals
 
 L = tg.linalg
@@ -174,6 +175,11 @@ def numbers() -> Iterator[Case]:
         _f32(lambda x: np.nanpercentile(x, [30, 50])), (integers((4, 5), 1),), 16,
     )  # fmt: skip
     yield Case("nanvar", "int32", tg.ops.nanvar, _f32(np.nanvar), (integers((4, 5), 1),), 16)
+    yield Case("nanstd", "int32", tg.ops.nanstd, _f32(np.nanstd), (integers((4, 5), 1),), 16)
+    yield Case(
+        "scatter", "whole numbers", lambda i, u: tg.ops.scatter(i, u, (4, 2)), _scattered,
+        (np.array([[0], [3], [0]], np.int32), integers((3, 2), 1).astype(np.float32)),
+    )  # fmt: skip
     for op in ("nanargmax", "nanargmin"):
         yield Case(op, "one", getattr(tg.ops, op), lambda x: np.int32(0), (np.float32([[3.5]]),))
     yield Case(
