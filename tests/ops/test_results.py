@@ -74,7 +74,7 @@ def test_a_wrong_gradient_is_found() -> None:
     def wrong(x: Any) -> Any:
         return tg.exp(x), lambda upstream: upstream * tg.exp(x) * 1.001
 
-    (case,) = [case for case in CASES if case.op == "custom_gradient"]
+    case = next(case for case in CASES if case.op == "custom_gradient" and not case.label)
     with chosen("reference"):
         right = derivatives_of("custom", [Case("exp", "", tg.exp, case.oracle, case.inputs, 2)])
         found = derivatives_of("custom", [Case("exp", "", wrong, case.oracle, case.inputs, 2)])
