@@ -121,8 +121,9 @@ export interface Model {
   /** Whether it runs in a worker, else on this thread. */
   readonly worker: boolean;
   /**
-   * How many threads share its larger calls at the moment: 1 until the first of these has begun,
-   * and where the page is not cross-origin isolated. Results have the same bits with any number.
+   * How many threads there are for its larger calls at the moment: 1 until the first of these has
+   * begun, and where the page is not cross-origin isolated. Results have the same bits with any
+   * number.
    */
   readonly threads: number;
   /** The contents of model.json. */
@@ -156,10 +157,10 @@ export interface LoadOptions {
   /** false keeps the model on this thread. Default true: in a worker where there are workers. */
   worker?: boolean;
   /**
-   * The most threads to use, never more than there are cores; 1 for none but the worker's. By
-   * default all of up to 4 cores, half of more, at most 8. They need a worker, and a page that is
-   * cross-origin isolated: served with Cross-Origin-Opener-Policy: same-origin and
-   * Cross-Origin-Embedder-Policy: require-corp.
+   * How many threads share the larger calls, never more than there are cores; 1 for none but the
+   * worker's. By default all of up to 4 cores, half of more, at most 8, as long as that is quicker.
+   * They need a worker, and a page that is cross-origin isolated: served with
+   * Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.
    */
   threads?: number;
 }

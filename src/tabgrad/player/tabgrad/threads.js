@@ -4,13 +4,16 @@
 // Loaded only where pages are cross-origin isolated, the others have no shared memory. The page
 // `prepare`s a model, its worker `attach`es threads to the engine, and this file is also what runs
 // in the workers that are the other threads. They begin with the first run that is worth it, and
-// runs until then, and all where threads fail, use one.
+// runs until then, and all where threads fail, use one. So do runs that are sooner done alone,
+// because other programs use the cores: unless their number was asked for, both ways are timed.
 
 // Entries with less work are sooner done alone than others begin.
 const LEAST_FLOPS = 2e6;
 const MOST = 8;
 // How often to look before sleeping.
 const SPINS = 4096;
+// Of so many runs of an entry one goes the way that was slower.
+const PROBE = 64;
 const NAME = "tabgrad thread";
 const END = -1;
 
@@ -20,7 +23,7 @@ const [ENTRY, STATUS, SCRATCH, TURN, SCRATCH_BYTES, STARTED, DONE] = [0, 2, 4, 6
 
 /**
  * @typedef {Int32Array} Threads in memory that page and worker share: how many threads run now,
- *   and how many are wanted
+ *   how many are wanted, and whether that was asked for
  */
 
 /**
@@ -38,7 +41,9 @@ export function prepare({ entries }, kernels, most) {
   const at = new TextDecoder("latin1").decode(kernels).indexOf(name);
   if (!(count > 1) || at < 0 || !entries.some(isLarge)) return;
   new Uint8Array(kernels)[at + name.length - 1] = 3;
-  return new Int32Array(new SharedArrayBuffer(8)).fill(count, 1).fill(1, 0, 1);
+  const threads = new Int32Array(new SharedArrayBuffer(12));
+  threads.set([1, count, most ? 1 : 0]);
+  return threads;
 }
 
 /** @param {import("./files.js").Entry} entry */
@@ -59,7 +64,8 @@ export function attach(engine, loaded, module, entries, threads) {
   if (globalThis.document || !loaded.call) return;
   const { memory } = engine;
   const large = entries.map(isLarge);
-  const count = threads[1];
+  const times = entries.map(() => new Times());
+  const [, count, asked] = threads;
   const frame = new Int32Array(memory.buffer, FRAME, 16);
   const part = partOf(module, memory);
   const alone = loaded.call;
@@ -103,10 +109,7 @@ export function attach(engine, loaded, module, entries, threads) {
     }
   };
 
-  loaded.call = () => {
-    if (!large[frame[ENTRY] % large.length]) return alone();
-    if (!helpers) start();
-    if (threads[0] < count) return alone();
+  const together = () => {
     frame[SCRATCH] = scratch;
     frame[SCRATCH_BYTES] = scratchBytes;
     Atomics.store(frame, DONE, 0);
@@ -125,6 +128,35 @@ export function attach(engine, loaded, module, entries, threads) {
     stop();
     throw failure && failed === 1 ? failure : new Error(`thread ${failed} of ${count} failed`);
   };
+
+  loaded.call = () => {
+    const entry = frame[ENTRY];
+    if (!large[entry % large.length]) return alone();
+    if (!helpers) start();
+    if (threads[0] < count) return alone();
+    // What an entry derives, numbered behind all entries, is rarely run.
+    if (asked || entry >= large.length) return together();
+    times[entry].run(alone, together);
+  };
+}
+
+/** Recent times of an entry, alone and together. */
+export class Times {
+  #recent = [0, 0];
+  #runs = 0;
+
+  /** @param {(() => void)[]} ways of which the one that was quicker lately is taken */
+  run(...ways) {
+    const recent = this.#recent;
+    let way = recent[1] <= recent[0] ? 1 : 0;
+    if (++this.#runs % PROBE === 0) way = 1 - way;
+    const start = performance.now();
+    ways[way]();
+    const time = performance.now() - start;
+    const before = recent[way];
+    // One slow run may be an accident.
+    recent[way] = before ? (before + Math.min(time, 1.5 * before)) / 2 : time;
+  }
 }
 
 /**
