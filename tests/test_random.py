@@ -128,6 +128,17 @@ def test_keys() -> None:
     assert R.fold_in(key, 5).tolist() == R.fold_in(key, tg.tensor(5)).tolist()
 
 
+def test_seeds_of_any_size_and_of_numpy() -> None:
+    seeds = [0, 1, -1, 2**32, 2**40 + 3, 2**63, 2**64, 2**64 + 1, 2**96 + 1, 2**96 + 3]
+    assert len({tuple(R.key(seed).tolist()) for seed in seeds}) == len(seeds)
+    assert R.key(np.int64(7)).tolist() == R.key(np.uint8(7)).tolist() == R.key(7).tolist()
+    assert R.normal((np.int64(3),), seed=np.int32(5)).tolist() == R.normal(3, seed=5).tolist()
+    first = R.SeedGenerator(np.int64(4)).next().tolist()
+    assert first == R.SeedGenerator(4).next().tolist()
+    with pytest.raises(tg.errors.ArgumentError, match=r"seed expected an integer; received 1\.5"):
+        R.seed(1.5)  # type: ignore[arg-type]
+
+
 def test_threefry_by_jax() -> None:
     """The cipher is JAX's, so a key and a counter give the same words there."""
     from tests.keras_oracle import jax

@@ -259,6 +259,29 @@ def test_errors_of_the_caller_pass_as_they_are() -> None:
         tg.scan(lambda carry, x: {}["mine"], tg.tensor(0.0), ONES)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda i: tg.ops.one_hot([1], i(3)),
+        lambda i: tg.zeros(i(3)),
+        lambda i: tg.zeros((i(2), i(3))),
+        lambda i: tg.split(ONES, i(3), axis=i(1))[1],
+        lambda i: tg.expand_dims(ONES, axis=i(0)),
+        lambda i: tg.ops.max_pool(tg.ones((1, 4, 4, 1)), i(2)),
+        lambda i: tg.roll(ONES, i(1), axis=i(0)),
+        lambda i: tg.moveaxis(ONES, i(0), i(1)),
+        lambda i: tg.signal.frame(tg.ones((9,)), i(3), i(1)),
+        lambda i: tg.image.resize(tg.ones((1, 4, 4, 1)), (i(2), i(2))),
+        lambda i: tg.random.choice(i(5), (i(2),), seed=1),
+        lambda i: tg.random.permutation(i(5), seed=i(1)),
+        lambda i: tg.sum(ONES, axis=i(1)),
+        lambda i: ONES.sum(axis=(i(0), i(1))),
+    ],
+)
+def test_integers_of_numpy_are_integers(call: Callable[[Any], tg.Tensor]) -> None:
+    np.testing.assert_array_equal(call(np.int64).numpy(), call(int).numpy())
+
+
 def test_the_argument_is_named() -> None:
     with pytest.raises(
         tg.errors.DtypeError, match=r"linspace expected num to be int; received 'a'"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -295,16 +296,27 @@ def axis_of(name: str, axis: int, rank: int) -> int:
         raise RangeError(
             f"{name} expected a tensor that has axis {axis}; received shape []. Reshape it to (1,)"
         )
-    if not isinstance(axis, int) or not -rank <= axis < rank:
+    number = integer(axis)
+    if number is None or not -rank <= number < rank:
         raise RangeError(f"{name} expected an axis from {-rank} to {rank - 1}; received {axis}")
-    return axis % rank
+    return number % rank
+
+
+def integer(x: Any) -> int | None:
+    """A Python or NumPy integer as an int (bools count as 0 and 1); None for anything else."""
+    if isinstance(x, int):
+        return x
+    if isinstance(x, (Tensor, Variable)) or getattr(x, "shape", None) != ():
+        return None
+    return operator.index(x) if hasattr(x, "__index__") else None
 
 
 def axes_of(name: str, axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Sorted distinct axes; None means all."""
     if axis is None:
         return tuple(range(rank))
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    one = integer(axis)
+    given = tuple(axis) if one is None else (one,)  # type: ignore[arg-type]
     found = [axis_of(name, a, rank) for a in given]
     if len(set(found)) != len(found):
         raise ShapeError(f"{name} expected distinct axes; received {axis}")

@@ -5,8 +5,9 @@ Functions check what they can say something useful about. What slips through to 
 a number of points, a list as an angle) would end in a TypeError from somewhere inside; here it is
 told in terms of the call: which argument is not what the signature says, or, where all are, what
 all of them were. Nothing is looked at before something fails, so calls that work cost a `try`.
-Errors of the user's own functions (a loop's body, a branch) and of wrong names of arguments pass
-as they are.
+Where NumPy's integers are among the arguments of a call that failed, it is tried again with
+Python's. Errors of the user's own functions (a loop's body, a branch) and of wrong names of
+arguments pass as they are.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tabgrad.errors import ArgumentError, DtypeError, RangeError, TabgradError
+from tabgrad.ops.arguments import integer
 
 _BUILT_IN = (
     ArithmeticError,
@@ -62,12 +64,16 @@ def guarded(function: Callable[..., Any], home: str = "tabgrad.ops") -> Callable
             try:
                 return function(*args, **kwargs)
             except TabgradError as error:
+                if (plain := _plain([args, kwargs])) is not None:
+                    return public(*plain[0], **plain[1])
                 if error.code != _TOLD:
                     raise
                 cause = error.__cause__
             except _BUILT_IN as error:
                 if not _inside(error):
                     raise
+                if (plain := _plain([args, kwargs])) is not None:
+                    return public(*plain[0], **plain[1])
                 cause = error
             told = _told(function, home, args, kwargs, cause)
             if told is None:
@@ -76,6 +82,20 @@ def guarded(function: Callable[..., Any], home: str = "tabgrad.ops") -> Callable
 
         _known[function] = _known[public] = public
     return _known[function]
+
+
+def _plain(value: Any) -> Any:
+    """Arguments with NumPy's integers as Python's; None where there is none of NumPy's."""
+    if isinstance(value, (list, tuple)):
+        found = [_plain(item) for item in value]
+        if all(item is None for item in found):
+            return None
+        items = [old if new is None else new for old, new in zip(value, found, strict=True)]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        changed = {key: new for key, x in value.items() if (new := _plain(x)) is not None}
+        return value | changed if changed else None
+    return None if isinstance(value, int) else integer(value)
 
 
 def _inside(error: BaseException) -> bool:

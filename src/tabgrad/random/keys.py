@@ -8,6 +8,7 @@ children share nothing with what is drawn from it.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from tabgrad.dtypes import DType, as_dtype, float16, float32, float64, uint32
 from tabgrad.errors import ArgumentError, DtypeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
+from tabgrad.ops.arguments import integer
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
 
@@ -48,10 +50,10 @@ class SeedGenerator:
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
         if seed is None:
             state = ops.concatenate([bits((1,)), tensor_constant([0])])
-        elif isinstance(seed, bool) or not isinstance(seed, int):
+        elif isinstance(seed, bool) or (number := integer(seed)) is None:
             raise ArgumentError(f"expected an integer or None as a seed; received {seed!r}")
         else:
-            state = tensor([_one_word(seed), 0], dtype=uint32)
+            state = tensor([_one_word(number), 0], dtype=uint32)
         self.state = Variable(state, trainable=False, name=f"{name or 'seed_generator'}/state")
 
     def next(self, ordered: bool = True) -> Tensor:
@@ -111,15 +113,22 @@ def seed(value: int) -> None:
         >>> first == tg.random.uniform((2,)).tolist()
         True
     """
-    global_generator().state.assign(tensor([_one_word(value), 0], dtype=uint32))
+    number = None if isinstance(value, bool) else integer(value)
+    if number is None:
+        raise ArgumentError(f"seed expected an integer; received {value!r}")
+    global_generator().state.assign(tensor([_one_word(number), 0], dtype=uint32))
 
 
 def halves(given: Any) -> tuple[Node, Node]:
     """The two words of a key; of the next one where `given` is a generator or None."""
     if given is None:
         given = global_generator()
-    if isinstance(given, int) and not isinstance(given, bool):
-        return b.const(given & MASK, uint32), b.const((given >> 32) & MASK, uint32)
+    number = None if isinstance(given, bool) else integer(given)
+    if number is not None:
+        if not -(2**63) <= number < 2**64:
+            digest = hashlib.blake2b(str(number).encode(), digest_size=8).digest()
+            number = int.from_bytes(digest, "little")
+        return b.const(number & MASK, uint32), b.const((number >> 32) & MASK, uint32)
     if isinstance(given, SeedGenerator):
         given = given.next()
     elif isinstance(given, Variable):
@@ -157,10 +166,12 @@ def words(seed: Any, shape: Sequence[int], part: Any = 0) -> tuple[Tensor, Tenso
 
 def shape_of(shape: Any) -> tuple[int, ...]:
     """A shape as a tuple; a number is one axis."""
-    given = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in given):
+    one = integer(shape)
+    given = tuple(shape) if one is None else (one,)
+    sizes = [None if isinstance(n, bool) else integer(n) for n in given]
+    if any(n is None or n < 0 for n in sizes):
         raise ArgumentError(f"expected a shape of integers of at least 0; received {shape!r}")
-    return given
+    return tuple(n for n in sizes if n is not None)
 
 
 def key(seed: Any = None) -> Tensor:
