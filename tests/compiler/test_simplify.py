@@ -30,6 +30,7 @@ U = b.input((2, 3), uint32)
 P, Q = b.input((2, 3), bool_), b.input((2, 3), bool_)
 V = b.input((3,), float32)
 S = b.input((), float32)
+S1 = b.input((1,), float32)
 T3 = b.input((2, 3, 4), float32)
 ONE3 = b.input((1, 3, 1), float32)
 W = b.input((4, 3), float32)
@@ -45,6 +46,17 @@ def op(name, *srcs, **params):
 
 def sliced(x, start, stop, step=None):
     return make("slice", x, start=start, stop=stop, step=step or (1,) * len(start))
+
+
+def surrounded(x, low, high, fill=0):
+    """x between so many zeros along its last axis."""
+    none = (0,) * (len(x.shape) - 1)
+    fill = b.const(fill, x.dtype)
+    return make("pad", x, fill, low=(*none, low), high=(*none, high), interior=(*none, 0))
+
+
+def joined(*parts):
+    return make("concatenate", *parts, axis=len(parts[0].shape) - 1)
 
 
 def fold(name, x, *axes):
@@ -242,6 +254,19 @@ RULES = {
         make("concatenate", b.input((0, 3), float32), F, b.input((0, 3), float32), axis=0),
         F,
     ),
+    "parts of a split": (
+        b.add(b.add(surrounded(V, 0, 5), surrounded(S1, 7, 0)), surrounded(V, 3, 2)),
+        joined(op("add", V, 0.0), op("add", V, 0.0), b.full((1,), 0, float32),
+               op("add", S1, 0.0)),
+    ),
+    "integer parts": (
+        b.add(surrounded(I, 0, 3), surrounded(J, 3, 0)),
+        joined(I, J),
+    ),
+    "a part between zeros there are": (
+        b.add(joined(V, b.full((1,), 0, float32)), surrounded(S1, 3, 0)),
+        joined(op("add", V, 0.0), op("add", S1, 0.0)),
+    ),
     # reductions
     "size": (make("size", T3, axes=(0, 2)), b.const(8, int32)),
     "fold nothing": (make("reduce_sum", F, axes=()), F),
@@ -324,6 +349,17 @@ def test_rule(name):
 
 BIG = 2.0**127
 KEPT = {
+    "parts that meet": b.add(surrounded(V, 0, 1), surrounded(V, 1, 0)),
+    "parts along two axes": b.add(
+        surrounded(F, 0, 3), make("pad", G, b.const(0, float32), low=(0, 1), high=(0, 2),
+                                  interior=(0, 0)),
+    ),
+    "parts between other numbers": b.add(surrounded(V, 0, 3, 1), surrounded(V, 3, 0, 1)),
+    "parts between -0.0": b.add(surrounded(V, 0, 3, -0.0), surrounded(V, 3, 0)),
+    "a part with holes": b.add(
+        surrounded(V, 5, 0), make("pad", V, b.const(0, float32), low=(0,), high=(3,),
+                                  interior=(1,)),
+    ),
     "x + 0.0 turns -0 into 0": op("add", F, 0.0),
     "x - -0.0 does as well": op("sub", F, -0.0),
     "x * 0 may be NaN or -0": op("mul", F, 0.0),

@@ -51,8 +51,8 @@ def _goes_on(kernel: Kernel, other: Kernel) -> bool:
     names = _names(kernel, other)
     results = {id(s.buffer.root): s.index for s in kernel.stores}
     written = {id(s.buffer.root): s.index.replace(names) for s in other.stores}
-    if results.keys() & written.keys():
-        return False
+    if results.keys() & written.keys() or len(written) < len(other.stores):
+        return False  # nor may it store twice to one buffer: parts of a concatenation
     for buffer, index in _loads([s.expr for s in other.stores]):
         if id(buffer.root) in results and index.replace(names) != results[id(buffer.root)]:
             return False

@@ -10,6 +10,7 @@ kernel with several stores.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -41,15 +42,21 @@ MAX_COST, MAX_DEPTH, MAX_SOURCES = 400, 60, 32
 MAX_REGION = 64
 MAX_STORES = 8
 
+# A concatenation is stored part by part from so many elements on, where parts are whole vectors.
+MIN_JOINED = 256
+VECTOR = 4
+
 
 @dataclass
 class Unit:
     """What one kernel (or a few launched together) computes: the `stored` nodes, from `core`."""
 
-    kind: str  # "map", "heavy", "update", "sort", "scan", "while" or "cond"
+    kind: str  # "map", "join", "heavy", "update", "sort", "scan", "while" or "cond"
     stored: list[Node]
     core: Node | None = None
     needs: set[int] = field(default_factory=set)  # ids of stored nodes and leaves it reads
+    # Of a join, which parts other units put where they belong in it, and where that begins.
+    parts: dict[int, int] = field(default_factory=dict)
 
     @property
     def head(self) -> Node:
@@ -99,7 +106,8 @@ class _Fusion:
         self._store_what_is_shared()
         self._store_what_is_too_long()
         heavy, taken = self._epilogues()
-        units = [*heavy, *self._maps(taken)]
+        joins = self._joins()
+        units = [*heavy, *joins, *self._maps(taken | {id(unit.head) for unit in joins})]
         return self._in_order(units)
 
     # What is stored
@@ -286,6 +294,38 @@ class _Fusion:
                 return [*epilogue, *turned]
         return epilogue
 
+    def _joins(self) -> list[Unit]:
+        """A unit for each concatenation that is stored, so that no element has to ask which part it
+        is of. A part that is computed for it alone is put there at once by the kernel that computes
+        it, which may store more of its shape; the others are copied."""
+        units: list[Unit] = []
+        costs = self._costs(capped=True)
+        for node in self.order:
+            if node.prim.name != "concatenate" or id(node) not in self.stored:
+                continue
+            small = node.size < MIN_JOINED or _run(node) < VECTOR
+            if small or len(node.srcs) > MAX_STORES or self._is_steady(node):
+                continue
+            unit = Unit("join", [node], node)
+            at = 0
+            for src in node.srcs:
+                alone = self.users[id(src)] == [node] and node.srcs.count(src) == 1
+                if alone and src.size and costs[id(src)] and id(src) not in self.stored:
+                    unit.parts[id(src)] = at
+                    self.stored.add(id(src))
+                at += src.shape[node.params["axis"]]
+            units.append(unit)
+        return units
+
+    def _is_steady(self, node: Node) -> bool:
+        """Whether it is made of constants and unchanged state. What one kernel makes of these alone
+        may be kept from run to run, see invariant.py."""
+        steady = {id(s) for s in self.graph.state} - {
+            id(self.graph.state[at]) for at, _ in self.graph.updates
+        }
+        leaves = [leaf for leaf in toposort([node]) if leaf.prim.name in LEAVES]
+        return all(id(leaf) in steady for leaf in leaves)
+
     def _maps(self, taken: set[int]) -> list[Unit]:
         groups: list[Unit] = []
         unit_of: dict[int, Unit] = {}
@@ -442,6 +482,13 @@ class _Fusion:
                 continue
             stack += at.srcs
         return needs
+
+
+def _run(node: Node) -> int:
+    """How many neighbouring elements come from one part of a concatenation, at the least."""
+    axis = node.params["axis"]
+    inner = math.prod(node.shape[axis + 1 :])
+    return min([src.shape[axis] * inner for src in node.srcs if src.size], default=0)
 
 
 def _reaches(after: Sequence[set[int]], start: int, goal: int) -> bool:

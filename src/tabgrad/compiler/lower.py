@@ -72,6 +72,12 @@ class Lowering:
         return rule(self, node, at)
 
 
+def place_in(whole: Node, start: int, at: Indices) -> Index:
+    """Where an element of a part is that begins at `start` of a concatenation."""
+    axis = whole.params["axis"]
+    return flatten((*at[:axis], at[axis] + start, *at[axis + 1 :]), whole.shape)
+
+
 def _const(low: Lowering, node: Node, at: Indices) -> Expr:
     return Expr("const", node.dtype, value=node.params["value"])
 

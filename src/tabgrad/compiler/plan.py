@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tabgrad.compiler.fuse import LEAVES, Unit, fuse
-from tabgrad.compiler.lower import Lowering, heavy_kernel, update_kernels
+from tabgrad.compiler.lower import Lowering, heavy_kernel, place_in, update_kernels
 from tabgrad.dtypes import DType, bool_
 from tabgrad.ir.control import projections
 from tabgrad.ir.entry import Argument, EntryGraph, Result, State
@@ -116,6 +116,9 @@ class _Planner:
             if node is not graph.state[position]:
                 self.targets.setdefault(id(node), []).append(self.states[position])
         self.low = Lowering(self.buffers, self.constants)
+        self.parts = {
+            part: (unit.head, start) for unit in self.units for part, start in unit.parts.items()
+        }
 
     def launches(self) -> list[Launch]:
         """Kernels and loops in launch order."""
@@ -129,6 +132,8 @@ class _Planner:
                 self._heavy(unit)
             elif unit.kind == "update":
                 self._update(unit)
+            elif unit.kind == "join":
+                self._join(unit)
             else:
                 {"sort": self._sort, "scan": self._scan, "while": self._while, "cond": self._cond}[
                     unit.kind
@@ -159,14 +164,43 @@ class _Planner:
         kernel = Kernel("map", space, [])
         kernel.flops = unit.head.size * _arithmetic(exprs)
         where = flatten(at, shape)
-        places = [self._places(node) for node in unit.stored]
-        for node, expr, buffers in zip(unit.stored, exprs, places, strict=True):
+        for node, expr in zip(unit.stored, exprs, strict=True):
+            part = self.parts.get(id(node))
+            if part is not None:
+                kernel.stores.append(Store(self._whole(part[0]), place_in(*part, at), expr))
+                kernel.nodes += (part[0],)
+                continue
+            buffers = self._places(node)
             for buffer in buffers:
                 kernel.stores.append(Store(buffer, where, expr))
                 kernel.nodes += (node,)
             if node.prim.name not in LEAVES:
                 self.buffers[id(node)] = buffers[0]
         self._add(kernel)
+
+    def _whole(self, node: Node) -> Buffer:
+        """Where a concatenation is put together. No state: parts of it may still be read."""
+        if id(node) not in self.buffers:
+            home, *others = self._places_written_early(node)
+            self.buffers[id(node)] = home
+            self.late += [self._copy(home, place) for place in others]
+        return self.buffers[id(node)]
+
+    def _join(self, unit: Unit) -> None:
+        """Put those parts into a concatenation that nobody has put there while computing them."""
+        node, at = unit.head, 0
+        home = self._whole(node)
+        for src in node.srcs:
+            if src.size and id(src) not in unit.parts:
+                self.low.restart_names()
+                space = self.low.loops(src.shape, "i")
+                here = tuple([Index.of(v) for v in space])
+                value = self.low.element(src, here)
+                kernel = Kernel("map", space, [Store(home, place_in(node, at, here), value)])
+                kernel.nodes = (node,)
+                kernel.flops = src.size * _arithmetic([value])
+                self._add(kernel)
+            at += src.shape[node.params["axis"]]
 
     def _heavy(self, unit: Unit) -> None:
         core, sink = unit.core, unit.head

@@ -136,6 +136,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         arithmetic.add_nothing,
         arithmetic.add_negated,
         arithmetic.join_constants,
+        movement.add_side_by_side,
     ),
     "sub": (arithmetic.subtract_nothing, arithmetic.subtract_itself, arithmetic.subtract_negated),
     "mul": (

@@ -88,12 +88,16 @@ def _recorded(
 ) -> list[Launch]:
     """The launches with copies after each kernel; `slot` is the first free place for an output."""
     result: list[Launch] = []
+    # Of a value that several kernels store parts of, the last has it whole.
+    last = {node: launch for launch in launches for node in getattr(launch, "nodes", ())}
     for launch in launches:
         result.append(launch)
         if isinstance(launch, Loop):
             launch.body = _recorded(launch.body, (*loops, launch), slot, records)
             continue
-        for node, stored in _stored_by(launch):
+        for node, stored in dict.fromkeys(_stored_by(launch)):
+            if last.get(node, launch) is not launch:
+                continue
             record = Record(node, launch, loops, slot + len(records))
             records.append(record)
             size = node.size

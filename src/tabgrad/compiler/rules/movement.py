@@ -188,3 +188,53 @@ def concatenate_less(node: Node) -> Node | None:
     if len(parts) == 1:
         return parts[0]
     return make("concatenate", *parts, axis=axis) if len(parts) < len(node.srcs) else None
+
+
+def add_side_by_side(node: Node) -> Node | None:
+    """Values that zeros surround so that no two meet in a sum, such as the gradients of the parts
+    of a split: side by side, with zeros in between. Each is still added to one zero, as -0.0 + 0.0
+    is 0.0."""
+    found = [_between_zeros(src) for src in node.srcs]
+    if found[0] is None or found[1] is None or found[0][0] != found[1][0]:
+        return None
+    axis = found[0][0]
+    parts: list[Node] = []
+    at, end = 0, node.shape[axis]
+
+    def zeros_up_to(place: int) -> None:
+        if place > at:
+            shape = (*node.shape[:axis], place - at, *node.shape[axis + 1 :])
+            parts.append(b.full(shape, 0, node.dtype))
+
+    for start, part in sorted([*found[0][1], *found[1][1]], key=lambda pair: pair[0]):
+        if start < at:
+            return None
+        zeros_up_to(start)
+        parts.append(_plus_zero(part))
+        at = start + part.shape[axis]
+    zeros_up_to(end)
+    return make("concatenate", *parts, axis=axis)
+
+
+def _between_zeros(node: Node) -> tuple[int, list[tuple[int, Node]]] | None:
+    """An axis, and what is where along it; elsewhere the value is 0 (not -0.0)."""
+    if is_a(node, "concatenate"):
+        axis, at, parts = node.params["axis"], 0, []
+        for src in node.srcs:
+            if not holds(src, 0):
+                parts.append((at, src))
+            at += src.shape[axis]
+        return axis, parts
+    if not is_a(node, "pad") or not holds(node.srcs[1], 0):
+        return None
+    p = node.params
+    around = [axis for axis in range(len(node.shape)) if p["low"][axis] or p["high"][axis]]
+    if len(around) != 1 or any(p["interior"]) or min(*p["low"], *p["high"]) < 0:
+        return None
+    return around[0], [(p["low"][around[0]], node.srcs[0])]
+
+
+def _plus_zero(x: Node) -> Node:
+    if not x.dtype.is_float or (is_a(x, "add") and holds(x.srcs[1], 0)):
+        return x
+    return b.add(x, b.like(x, 0))
