@@ -357,6 +357,36 @@ def test_a_thread_that_fails(
     assert not [name for name in names if name.endswith("/threads.js")]
 
 
+@pytest.mark.parametrize("missing", ["from the start", "for the helpers"])
+def test_threads_that_cannot_begin(missing: str, play: Play, page: Page, tmp_path: Path) -> None:
+    """A server without the file, as one that does not send the headers with it: one thread."""
+    value = digits(tmp_path)
+    code = tmp_path / "tabgrad" / "threads.js"
+    if missing == "from the start":
+        code.unlink()
+    play("async ({ start }) => void (globalThis.model = await start())")
+    page.wait_for_timeout(500)
+    code.unlink(missing_ok=True)
+    found = play(
+        """async ({ array, start }, { x, y }) => {
+            const answers = [];
+            for (const each of [model, await start(1)]) {
+                for (let i = 0; i < 5; i++) {
+                    await each.predict(array(x));
+                    await new Promise((resume) => setTimeout(resume, 50));
+                }
+                const { history } = await each.fit(array(x), array(y), { epochs: 2, seed: 1 });
+                answers.push([history.loss, each.threads, each.worker]);
+            }
+            return answers;
+        }""",
+        value,
+    )
+    assert found[0] == found[1]
+    assert found[0][1:] == [1, True]
+    assert len(page.workers) == 2  # of two models
+
+
 def test_the_player_knows_the_target_s_numbers() -> None:
     code = (PLAYER / "tabgrad" / "threads.js").read_text()
     (least,) = re.findall(r"LEAST_FLOPS = ([\d.e]+);", code)
