@@ -74,7 +74,7 @@ def candidates(cases: Sequence[Case]) -> list[Case]:
     # A fold of one element is a special case of its own, and one that is made of another says no
     # more than that.
     return sorted(
-        found, key=lambda c: (c.slow, ": " in c.label, sum(x.size for x in c.inputs) < 2)
+        found, key=lambda c: (c.slow, ": dtype " in c.label, sum(x.size for x in c.inputs) < 2)
     )[:TRIES]
 
 
