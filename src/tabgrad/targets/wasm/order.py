@@ -1,43 +1,57 @@
-"""Sorting as a WASM function: a bottom-up merge sort of each row, in place with as much scratch.
+"""Sorting as a WASM function: each row in place, with as much room again for it.
 
-Short runs are made by insertion, then merged between the buffer and its scratch. A pair of runs
-that is in order already is copied whole, so that what was nearly sorted is sorted quickly. The
-merge has no branch that depends on keys, which no processor could predict.
+Long rows are sorted by digits (`radix`), short ones by a bottom-up merge sort: short runs are made
+by insertion, then merged between the buffer and its scratch. A pair of runs that is in order
+already is copied whole, so that what was nearly sorted is sorted quickly. The merge has no branch
+that depends on keys, which no processor could predict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tabgrad.dtypes import DType
 from tabgrad.ir.kernel import Kernel
+from tabgrad.targets.wasm import radix
 from tabgrad.targets.wasm.builder import F32, F64, I32, I64, U32, U64, Function
+from tabgrad.targets.wasm.parts import Part, bring_home, swap
 
 RUN = 8  # elements that are sorted by insertion
 
 
-def emit(f: Function, kernel: Kernel, bases: dict[int, I32]) -> int:
-    """Write the body of a sort kernel; returns its number of units, which are rows."""
+def takes_scratch(kernel: Kernel) -> bool:
+    """Whether a sort kernel needs a thread's scratch memory."""
+    if kernel.kind != "sort":
+        return False
+    return radix.takes(kernel.stores[0].buffer.dtype, _product(kernel.inner))
+
+
+def emit(f: Function, kernel: Kernel, bases: dict[int, I32], scratch: I32) -> tuple[int, int]:
+    """Write the body of a sort kernel; returns its number of units, which are rows, and its bytes
+    of scratch. Kernels that take none are given any address."""
     *_, begin, end = f.params
     rows, n = _product(kernel.space), _product(kernel.inner)
     if n < 2:
-        return rows
+        return rows, 0
+    by_digits = takes_scratch(kernel)
     with f.loop_range(begin, end) as row:
         parts = []
-        for store, scratch in zip(kernel.stores, kernel.scratch, strict=True):
+        for store, other in zip(kernel.stores, kernel.scratch, strict=True):
             size = store.buffer.dtype.itemsize
             start = f.let(row * (n * size))
             parts.append(
-                _Part(
+                Part(
                     store.buffer.dtype,
                     f.let(bases[id(store.buffer)] + start),
-                    f.let(bases[id(scratch)] + start),
+                    f.let(bases[id(other)] + start),
                 )
             )
-        _Row(f, parts, n).sort()
-    return rows
+        if by_digits:
+            radix.sort(f, parts, n, scratch)
+        else:
+            _Row(f, parts, n).sort()
+    return rows, radix.scratch_bytes(kernel.stores[0].buffer.dtype, n) if by_digits else 0
 
 
 def _product(loops: Sequence[Any]) -> int:
@@ -47,32 +61,8 @@ def _product(loops: Sequence[Any]) -> int:
     return total
 
 
-@dataclass
-class _Part:
-    """The key or a payload of a row: where it is now, and where a merge puts it."""
-
-    dtype: DType
-    here: I32
-    there: I32
-
-    def at(self, base: I32, index: I32 | int) -> I32:
-        """The address of an element."""
-        return base + index * self.dtype.itemsize
-
-    def load(self, address: I32) -> Any:
-        """An element's bits, in the smallest type that holds them."""
-        return {1: I32.load8_u, 2: I32.load16_u, 4: I32.load, 8: I64.load}[self.dtype.itemsize](
-            address
-        )
-
-    def put(self, f: Function, address: I32, bits: Any) -> None:
-        """Store an element's bits."""
-        size = self.dtype.itemsize
-        (f.store8 if size == 1 else f.store16 if size == 2 else f.store)(address, bits)
-
-
 class _Row:
-    def __init__(self, f: Function, parts: list[_Part], n: int) -> None:
+    def __init__(self, f: Function, parts: list[Part], n: int) -> None:
         self.f, self.parts, self.n = f, parts, n
         self.key = parts[0]
         self.compared = _compared(self.key.dtype)
@@ -94,14 +84,9 @@ class _Row:
                         bound.set(n)
                 self._merge(low, middle, high)
                 low.set(high)
-            for part in self.parts:
-                swapped = f.let(part.here)
-                part.here.set(part.there)
-                part.there.set(swapped)
+            swap(f, self.parts)
             width.set(width * 2)
-        for part, home in zip(self.parts, homes, strict=True):
-            with f.if_(part.here != home):
-                f.copy_memory(home, part.here, n * part.dtype.itemsize)
+        bring_home(f, self.parts, homes, n)
 
     def _runs(self) -> None:
         """Sort every `RUN` elements by insertion."""

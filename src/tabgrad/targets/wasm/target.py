@@ -188,7 +188,7 @@ class _Emission:
     def _emit_kernel(self, kernel: Kernel, buffers: Sequence[Buffer]) -> _Emitted:
         contract = kernel.kind == "contract"
         correlated = correlation.of(kernel, self.fma)
-        extra = 3 if contract or correlated else 2
+        extra = 3 if contract or correlated or order.takes_scratch(kernel) else 2
         name = f"{kernel.kind}_{len(self.known)}"
         f = self.module.function(name, [I32] * (len(buffers) + extra))
         bases = {id(b): p for b, p in zip(buffers, f.params, strict=False)}
@@ -197,7 +197,7 @@ class _Emission:
         elif padding.takes(kernel):
             units, scratch = padding.emit(f, kernel, bases, self.fma), 0
         elif kernel.kind == "sort":
-            units, scratch = order.emit(f, kernel, bases), 0
+            units, scratch = order.emit(f, kernel, bases, f.params[-3])
         elif kernel.kind == "cumulative":
             units, scratch = cumulative.emit(f, kernel, bases, self.fma), 0
         elif correlated is not None:
