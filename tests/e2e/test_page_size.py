@@ -35,7 +35,7 @@ def test_the_code_of_the_seed_page(page: Page, site_server: SiteServer, tmp_path
     page.context.on("response", record)
     page.goto(address, wait_until="networkidle")
     page.evaluate("async () => { await window.tabgrad.ready; }")
-    assert len(page.workers) == 1
+    assert page.workers == []  # such a small model is sooner trained than a worker has started
     # The page has predicted by itself; now train as a visitor does, from scratch and further.
     page.fill("#rows", "1, 1\n2, 3\n3, 5\n4, 7")
     for button in ("#fresh", "#train"):
@@ -48,5 +48,5 @@ def test_the_code_of_the_seed_page(page: Page, site_server: SiteServer, tmp_path
         print(f"{name:<24} {size:>7,} bytes gzip{'' if name in code else ', weights'}")
     total = sum(code.values())
     print(f"{'code in all':<24} {total:>7,} bytes gzip, of at most {LIMIT:,}")
-    assert {"index.html", "page.js", "page.css", "tabgrad.js", "tabgrad/worker.js"} <= code.keys()
+    assert {"index.html", "page.js", "page.css", "tabgrad.js", "tabgrad/session.js"} <= code.keys()
     assert total <= LIMIT

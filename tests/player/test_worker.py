@@ -79,8 +79,9 @@ def test_the_main_thread_stands_in(page, opened, script):
     assert page.workers == []
 
 
-def test_a_missing_worker_file_is_an_error(page, opened):
-    page.route("**/worker.js", lambda route: route.fulfill(status=404))
+def test_missing_files_of_the_session_are_an_error(page, opened):
+    for name in ("worker", "session"):
+        page.route(f"**/{name}.js", lambda route: route.fulfill(status=404))
     page = opened()
     code = page.evaluate(
         """async () => (await import("/player/tabgrad.js"))

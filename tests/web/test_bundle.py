@@ -116,8 +116,8 @@ def test_what_a_page_gets(digits):
     files = dict(page_files("A & B <c>", digits=digits))
     expected = {
         *("index.html", "page.css", "page.js", "panels.js", "data.js", "icon.svg", "package.json"),
-        *("tabgrad.d.ts", "tabgrad.js", "tabgrad/worker.js", "tabgrad/save.js", "tabgrad/half.js"),
-        "tabgrad/threads.js",
+        *("tabgrad.d.ts", "tabgrad.js", "tabgrad/save.js", "tabgrad/half.js"),
+        *("tabgrad/session.js", "tabgrad/worker.js", "tabgrad/threads.js"),
     }
     assert files.keys() == expected | ({"digits.js"} if digits else set())
     assert "A &amp; B &lt;c&gt;" in files["index.html"]

@@ -69,7 +69,7 @@ def test_the_code_of_the_seed_page_is_at_most_25_kb(visit, seed):
     page.click("#train")
     page.locator("#train:not([disabled])").wait_for()
     paths = {urlsplit(url).path.lstrip("/") or "index.html" for url in visit.requests}
-    assert {"tabgrad.js", "tabgrad/worker.js", "page.js", "page.css", "model.json"} <= paths
+    assert {"tabgrad.js", "tabgrad/session.js", "page.js", "page.css", "model.json"} <= paths
     sizes = {
         path: len(gzip.compress((folder / path).read_bytes(), 9))
         for path in paths

@@ -154,7 +154,11 @@ export interface Model {
 export interface LoadOptions {
   /** Default "auto", which today is "wasm". */
   engine?: "auto" | "wasm";
-  /** false keeps the model on this thread. Default true: in a worker where there are workers. */
+  /**
+   * false keeps the model on this thread, true puts it into a worker where there are workers. By
+   * default small models stay, whose calls are of under a million operations: a worker would take
+   * longer to start than they to train.
+   */
   worker?: boolean;
   /**
    * How many threads share the larger calls, never more than there are cores; 1 for none but the

@@ -19,23 +19,33 @@ export { TabgradError };
  */
 
 const ENGINES = ["auto", "wasm"];
+// Operations of an entry below which a worker would take longer to start than a model to train.
+const SMALL = 1e6;
 
 /**
  * @param {URL | string} url
  * @param {import("./tabgrad.d.ts").LoadOptions} [options]
  * @returns {Promise<import("./tabgrad.d.ts").Model>}
  */
-export async function load(url, { engine = "auto", worker = true, threads } = {}) {
+export async function load(url, { engine = "auto", worker, threads } = {}) {
   if (!ENGINES.includes(engine)) {
     throw option("engine", `one of ${ENGINES.join(", ")}`, engine);
   }
   if (threads !== undefined) whole("threads", threads, 1);
   const here = globalThis.document?.baseURI ?? globalThis.location?.href;
   const address = new URL(url, here ?? `file://${globalThis.process?.cwd()}/`);
-  // The worker starts while the files come.
-  const starting = worker && startWorker(new URL("./tabgrad/worker.js", import.meta.url));
+  /** @type {Promise<Worker | null> | false | undefined} */
+  let starting;
+  // What the session runs in begins while the rest of the files comes.
+  const begin = (/** @type {import("./tabgrad/files.js").Description} */ model) => {
+    starting ??=
+      (worker ?? model.entries.some(({ flops }) => !(flops < SMALL))) &&
+      startWorker(new URL("./tabgrad/worker.js", import.meta.url));
+    if (!starting) import("./tabgrad/session.js").catch(() => {});
+    return starting ? threads : 1;
+  };
   try {
-    const files = await fetchModel(address, worker ? threads : 1);
+    const files = await fetchModel(address, begin);
     return new Model(address, files, await connect(await starting, files));
   } catch (error) {
     if (starting) starting.then((started) => started?.terminate());
@@ -44,7 +54,7 @@ export async function load(url, { engine = "auto", worker = true, threads } = {}
 }
 
 /**
- * @param {Worker | null | false} worker
+ * @param {Worker | null | false | undefined} worker
  * @param {import("./tabgrad/files.js").ModelFiles} files
  */
 async function connect(worker, files) {
@@ -54,8 +64,8 @@ async function connect(worker, files) {
     await link.call("open", files, {}, weights);
     return link;
   }
-  const { Session } = await import("./tabgrad/worker.js").catch((error) => {
-    throw new TabgradError("missing_file", `tabgrad/worker.js: ${error.message}`);
+  const { Session } = await import("./tabgrad/session.js").catch((error) => {
+    throw new TabgradError("missing_file", `tabgrad/session.js: ${error.message}`);
   });
   return new LocalLink(() => new Session(files));
 }

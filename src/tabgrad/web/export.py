@@ -246,9 +246,14 @@ def _entries(programs: Sequence[Program], classes: Mapping[str, int]) -> list[di
         header = versions[0].header()
         for field in ("arena", "scratch", "derived", "peak"):
             header[field] = max(getattr(entry, field) for entry in versions)
-        del header["kernels"]
-        for port in header["inputs"]:
-            if port["name"] in classes:
+        # What no player asks for, or takes a missing one for.
+        for name in ("kernels", "exact", "derived"):
+            if name == "kernels" or not header[name]:
+                del header[name]
+        for port in (*header["inputs"], *header["outputs"]):
+            if not port["scalar"]:
+                del port["scalar"]
+            if port["name"] in classes and port in header["inputs"]:
                 port["classes"] = classes[port["name"]]
         headers.append(header)
     return headers

@@ -130,7 +130,7 @@ def page_files(title: str, *, digits: bool) -> Iterator[tuple[str, str]]:
     package = files("tabgrad")
     player = _reader(package / "player")
     page = _reader(package / "web" / "templates")
-    yield from bundle(player, ["tabgrad.js"]).items()
+    yield from bundle(player, ["tabgrad.js", "tabgrad/worker.js"]).items()
     outside = ["tabgrad.js"] if digits else ["tabgrad.js", "digits.js"]
     yield from bundle(page, ["page.js"], outside).items()
     style = page("page.css") + (page("digits.css") if digits else "")

@@ -66,30 +66,32 @@ const SCHEMA = 1;
 
 /**
  * @param {URL} url of model.json
- * @param {number} [most] threads
+ * @param {(model: Description) => number | undefined} begin told what comes, says how many threads
+ *   there may be
  * @returns {Promise<ModelFiles>}
  */
-export function fetchModel(url, most) {
-  return fetchAll(url, most, "no-cache").catch((error) => {
+export function fetchModel(url, begin) {
+  return fetchAll(url, begin, "no-cache").catch((error) => {
     // Files that do not fit together may be of two exports, one of them from a cache.
     if (error.code === "missing_file" || error.code === "unsupported") throw error;
-    return fetchAll(url, most, "reload");
+    return fetchAll(url, begin, "reload");
   });
 }
 
 /**
  * @param {URL} url of model.json
- * @param {number | undefined} most threads
+ * @param {(model: Description) => number | undefined} begin
  * @param {RequestCache} cache
  * @returns {Promise<ModelFiles>}
  */
-async function fetchAll(url, most, cache) {
+async function fetchAll(url, begin, cache) {
   const model = describe(new TextDecoder().decode(await fetchBytes(url, cache)), url);
   const usable = model.deterministic ? new Set() : features();
   const program = model.programs.wasm.find((each) => each.features.every((f) => usable.has(f)));
   if (!program) {
     throw new TabgradError("unsupported", `no kernels of "${model.title}" run in this browser`);
   }
+  const most = begin(model);
   const [kernels, weights, own] = await Promise.all([
     fetchPart(program, url, cache),
     fetchParts(model.weights, url, cache),

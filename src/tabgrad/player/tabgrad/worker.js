@@ -1,5 +1,4 @@
-// The worker's side: messages in, a Session's answers out; link.js is the other side. On a page's
-// own thread, where there is no worker, this file gives the Session and does nothing.
+// The worker's side: messages in, a Session's answers out; link.js is the other side.
 //
 // In:  {id, method, request}   call a method; "open" makes the session
 //      {id, reply}             the answer to an "epochEnd"
@@ -10,8 +9,6 @@
 
 import { asTabgradError } from "./errors.js";
 import { Session } from "./session.js";
-
-export { Session };
 
 /** @type {(message: object, transfer?: Transferable[]) => void} */
 const post = /** @type {any} */ (globalThis).postMessage;
@@ -62,7 +59,5 @@ function buffers(result) {
   return Object.values(result ?? {}).flatMap((value) => (value?.data ? [value.data.buffer] : []));
 }
 
-if (/** @type {any} */ (globalThis).name === "tabgrad" && !globalThis.document) {
-  addEventListener("message", receive);
-  post({ ready: true });
-}
+addEventListener("message", receive);
+post({ ready: true });
