@@ -20,7 +20,9 @@ def test_exponents_are_integers() -> None:
 
 
 def test_shifts_are_of_integers() -> None:
-    with pytest.raises(DtypeError, match="bitwise_left_shift expected integers.*; received float32"):
+    with pytest.raises(
+        DtypeError, match=r"bitwise_left_shift expected integers.*; received float32"
+    ):
         tg.ops.left_shift(tg.tensor([1.5]), tg.tensor([1.0]))
 
 
