@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from tabgrad.compiler.asked import Readers
 from tabgrad.compiler.fuse import LEAVES, Unit, fuse
 from tabgrad.compiler.lower import Lowering, heavy_kernel, place_in, update_kernels
 from tabgrad.dtypes import DType, bool_
@@ -119,6 +121,11 @@ class _Planner:
         self.parts = {
             part: (unit.head, start) for unit in self.units for part, start in unit.parts.items()
         }
+
+    @cached_property
+    def readers(self) -> Readers:
+        """Who reads what in the graph."""
+        return Readers(self.graph)
 
     def launches(self) -> list[Launch]:
         """Kernels and loops in launch order."""
@@ -271,6 +278,7 @@ class _Planner:
         self._add(Kernel("map", space, stores))
         self.low.restart_names()
         *outer, n = key.shape
+        last = self.readers.last_asked(node)
         row, column = self.low.loops((_size(outer), n), "i")
         place = Index.of(row) * n + Index.of(column)
         self._add(
@@ -281,6 +289,7 @@ class _Planner:
                 (column,),
                 scratch=tuple([self._temporary(b.size, b.dtype) for b in buffers]),
                 nodes=tuple([projections(node)[i] for i in used]),
+                last=0 if last == n else last,
             )
         )
 

@@ -322,7 +322,8 @@ class Kernel:
 
     A cumulative kernel stores in every turn of its inner loop what is folded so far. A sort moves
     what its stores name, the first being the key, along the inner loop; `scratch` has as much room
-    again for each of them.
+    again for each of them. Where `last` is not 0, only so many at the end of a row are asked for,
+    and what comes before them may be anything.
     """
 
     kind: str
@@ -340,6 +341,7 @@ class Kernel:
     name: str = ""
     panel_width: int = 0  # of a contraction whose B a target has packed into panels
     scratch: tuple[Buffer, ...] = ()
+    last: int = 0
     group: Group | None = None
     row_loops: int = 0  # in a group by rows: how many leading loops make the rows
     row_points: int = 0  # and the points of a row, once rows and points are a single loop
@@ -395,7 +397,8 @@ class Kernel:
         elif self.kind == "sort":
             key, *moved = [repr(store.buffer) for store in self.stores]
             payloads = f", and with it {', '.join(moved)}" if moved else ""
-            text.lines.append(f"  sort {key} over {folded}{payloads}")
+            last = f", the last {self.last}" if self.last else ""
+            text.lines.append(f"  sort {key} over {folded}{last}{payloads}")
             return "\n".join(text.lines)
         for store in self.stores:
             text.store(store)

@@ -10,9 +10,10 @@ import pytest
 
 from tabgrad.dtypes import as_dtype, int32
 from tabgrad.ir import build as b
-from tabgrad.ir.graph import make
-from tabgrad.targets.wasm import radix
-from tests.targets.wasm.computing import VARIANTS, Given, compute
+from tabgrad.ir.graph import Node, make
+from tabgrad.ir.kernel import Kernel
+from tabgrad.targets.wasm import radix, selection
+from tests.targets.wasm.computing import VARIANTS, Given, compute, machine
 
 Array = np.ndarray[Any, Any]
 
@@ -125,9 +126,86 @@ def test_payloads_of_every_size(variant: str) -> None:
 
 def test_keys_are_only_moved_where_nobody_asks_for_more() -> None:
     """A kernel that sorts keys alone has one buffer, and as much scratch."""
-    from tests.targets.wasm.computing import machine
-
     given = Given()
     compute([make("sort", given(np.zeros(1000, np.float32)))], given.arrays)
-    (kernel,) = [k for k in machine("fma")[1].kernels() if k.kind == "sort"]
+    kernel = sort_kernel()
     assert len(kernel.stores) == len(kernel.scratch) == 1
+
+
+def sort_kernel() -> Kernel:
+    (kernel,) = [k for k in machine("fma")[1].kernels() if k.kind == "sort"]
+    return kernel
+
+
+def cut(x: Node, start: int, stop: int) -> Node:
+    rank = len(x.shape)
+    begin, end = (*(0,) * (rank - 1), start), (*x.shape[:-1], stop)
+    return make("slice", x, start=begin, stop=end, step=(1,) * rank)
+
+
+def backward(x: Node) -> Node:
+    return b.make("flip", x, axes=(len(x.shape) - 1,))
+
+
+def check_last(rows: Array, k: int) -> None:
+    """The last k, as they are and backwards."""
+    given = Given()
+    key, n = given(rows), rows.shape[-1]
+    node = make("sort", key, b.iota(rows.shape, len(rows.shape) - 1, int32))
+    keys, places = b.proj(node, 0), b.proj(node, 1)
+    outs = [cut(keys, n - k, n), cut(backward(places), 0, k)]
+    last, turned = compute(outs, given.arrays)
+    assert sort_kernel().last == (k if k < n else 0)
+    expected = np.argsort(rows, -1, kind="stable")[..., n - k :]
+    assert last.tobytes() == np.take_along_axis(rows, expected, -1).tobytes()
+    np.testing.assert_array_equal(turned, expected[..., ::-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_last_few(dtype: str, kind: Any) -> None:
+    rng = np.random.default_rng(4)
+    for k in (1, 5, selection.MOST):
+        check_last(kind(rng, 3 * 100, dtype).reshape(3, 100), k)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 31, 32, 33, 1000])
+def test_the_last_few_of_any_number(n: int) -> None:
+    rng = np.random.default_rng(n)
+    wanted = (1, 2, 3, 7, 8, 9, selection.MOST, selection.MOST + 1, n // 2, n // 2 + 1, n - 1, n)
+    for k in {k for k in wanted if k <= n}:
+        check_last(few(rng, 2 * n, "float32").reshape(2, n), k)
+        check_last(any_bits(rng, n, "int32"), k)
+
+
+def test_the_last_of_keys_alone() -> None:
+    rows = any_bits(np.random.default_rng(5), 3000, "float32").reshape(3, 1000)
+    given = Given()
+    (last,) = compute([cut(make("sort", given(rows)), 990, 1000)], given.arrays)
+    assert sort_kernel().last == 10
+    order = np.argsort(rows, -1, kind="stable")[:, 990:]
+    assert last.tobytes() == np.take_along_axis(rows, order, -1).tobytes()
+
+
+READERS: dict[str, tuple[Callable[[Node], list[Node]], int]] = {
+    "slices": (lambda x: [cut(x, 90, 92), cut(x, 85, 100)], 15),
+    "slices of what is turned": (lambda x: [cut(backward(x), 3, 9), cut(x, 95, 99)], 9),
+    "turned twice": (lambda x: [cut(backward(b.neg(backward(cut(x, 93, 100)))), 0, 7)], 7),
+    "the whole": (lambda x: [cut(x, 90, 100), x], 0),
+    "the whole, turned": (lambda x: [cut(x, 90, 100), backward(x)], 0),
+    "a function of the whole": (lambda x: [cut(x, 90, 100), b.neg(x)], 0),
+    "the first": (lambda x: [cut(x, 0, 10)], 0),
+    "the first, turned": (lambda x: [cut(backward(x), 90, 100)], 0),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_reads_a_sort_has_all_that_it_reads(name: str) -> None:
+    read, last = READERS[name]
+    rows = any_bits(np.random.default_rng(6), 200, "int32").reshape(2, 100)
+    given, sorted_rows = Given(), Given()
+    got = compute(read(make("sort", given(rows))), given.arrays)
+    assert sort_kernel().last == last
+    wanted = compute(read(sorted_rows(np.sort(rows, -1))), sorted_rows.arrays)
+    for mine, theirs in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(mine, theirs)

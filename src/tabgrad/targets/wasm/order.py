@@ -3,7 +3,8 @@
 Long rows are sorted by digits (`radix`), short ones by a bottom-up merge sort: short runs are made
 by insertion, then merged between the buffer and its scratch. A pair of runs that is in order
 already is copied whole, so that what was nearly sorted is sorted quickly. The merge has no branch
-that depends on keys, which no processor could predict.
+that depends on keys, which no processor could predict. Of rows of which only the last few elements
+are asked for, only those are sorted (`selection`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from tabgrad.dtypes import DType
 from tabgrad.ir.kernel import Kernel
-from tabgrad.targets.wasm import radix
+from tabgrad.targets.wasm import radix, selection
 from tabgrad.targets.wasm.builder import F32, F64, I32, I64, U32, U64, Function
 from tabgrad.targets.wasm.parts import Part, bring_home, swap
 
@@ -22,7 +23,7 @@ RUN = 8  # elements that are sorted by insertion
 
 def takes_scratch(kernel: Kernel) -> bool:
     """Whether a sort kernel needs a thread's scratch memory."""
-    if kernel.kind != "sort":
+    if kernel.kind != "sort" or selection.takes(_product(kernel.inner), kernel.last):
         return False
     return radix.takes(kernel.stores[0].buffer.dtype, _product(kernel.inner))
 
@@ -47,11 +48,23 @@ def emit(f: Function, kernel: Kernel, bases: dict[int, I32], scratch: I32) -> tu
                     f.let(bases[id(other)] + start),
                 )
             )
-        if by_digits:
+        if selection.takes(n, kernel.last):
+            _select(f, parts, n, kernel.last)
+        elif by_digits:
             radix.sort(f, parts, n, scratch)
         else:
             _Row(f, parts, n).sort()
     return rows, radix.scratch_bytes(kernel.stores[0].buffer.dtype, n) if by_digits else 0
+
+
+def _select(f: Function, parts: list[Part], n: int, last: int) -> None:
+    ends = []
+    for part in parts:
+        size = last * part.dtype.itemsize
+        f.copy_memory(part.there, part.at(part.here, n - last), size)
+        ends.append(Part(part.dtype, f.let(part.there), f.let(part.there + size)))
+    _Row(f, ends, last).sort()
+    selection.select(f, parts, n, last)
 
 
 def _product(loops: Sequence[Any]) -> int:

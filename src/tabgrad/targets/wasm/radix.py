@@ -43,22 +43,22 @@ def sort(f: Function, parts: Sequence[Part], n: int, counts: I32) -> None:
     size = 4 << digit
     mask = (1 << digit) - 1
 
-    def count_of(ordered: Any, shift: I32 | int) -> I32:
+    def count_of(unsigned: Any, shift: I32 | int) -> I32:
         """Where the count of a key's digit is, from the counts of the pass on."""
-        shifted = ordered >> (shift.to(type(ordered)) if isinstance(shift, I32) else shift)
+        shifted = unsigned >> (shift.to(type(unsigned)) if isinstance(shift, I32) else shift)
         found: I32 = shifted.to(I32) & mask
         return found * 4
 
     f.fill_memory(counts, 0, passes * size)
     with f.loop_range(0, n) as i:
-        ordered = f.let(_ordered(f, key.dtype, key.load(key.at(key.here, i))))
+        unsigned = f.let(ordered(f, key.dtype, key.load(key.at(key.here, i))))
         for number in range(passes):
-            at = f.let(counts + count_of(ordered, number * digit)) + number * size
+            at = f.let(counts + count_of(unsigned, number * digit)) + number * size
             f.store(at, I32.load(at) + 1)
 
     with f.loop_range(0, passes) as turn:
         mine, shift = f.let(counts + turn * size), f.let(turn * digit)
-        first = f.let(_ordered(f, key.dtype, key.load(key.here)))
+        first = f.let(ordered(f, key.dtype, key.load(key.here)))
         with f.if_(I32.load(mine + count_of(first, shift)) != n):
             before, end = f.local(I32, 0), f.let(mine + size)
             with f.loop_range(mine, end, 4) as at:
@@ -67,8 +67,8 @@ def sort(f: Function, parts: Sequence[Part], n: int, counts: I32) -> None:
                 before.inc(several)
             with f.loop_range(0, n) as i:
                 bits = f.let(key.load(key.at(key.here, i)))
-                ordered = f.let(_ordered(f, key.dtype, bits))
-                at = f.let(mine + count_of(ordered, shift))
+                unsigned = f.let(ordered(f, key.dtype, bits))
+                at = f.let(mine + count_of(unsigned, shift))
                 to = f.let(I32.load(at))
                 f.store(at, to + 1)
                 key.put(f, key.at(key.there, to), bits)
@@ -86,7 +86,7 @@ def _digits(dtype: DType, n: int) -> tuple[int, int]:
     return digit, -(-bits // digit)
 
 
-def _ordered(f: Function, dtype: DType, bits: Any) -> Any:
+def ordered(f: Function, dtype: DType, bits: Any) -> Any:
     """A key's bits as an unsigned integer in the same order: both zeros are equal, and all NaNs,
     which come after every number."""
     width = 8 * dtype.itemsize

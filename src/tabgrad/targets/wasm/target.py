@@ -405,5 +405,5 @@ def _signature(kernel: Kernel, buffers: Sequence[Buffer]) -> Any:
         kernel.kind, kernel.fold, kernel.space, kernel.inner, roles, kernel.panel_width,
         kernel.row_points, roots,
         stores, tuple(lines), tuple(b.dtype.name for b in buffers),
-        tuple(place[id(b)] for b in kernel.scratch),
+        tuple(place[id(b)] for b in kernel.scratch), kernel.last,
     )  # fmt: skip
