@@ -10,7 +10,7 @@ const make = async (/** @type {import("./measure.js").Task} */ task) => {
   const { fetchModel } = await import(new URL("player/tabgrad/files.js", tree).href);
   const { Session } = await import(new URL("player/tabgrad/session.js", tree).href);
   const model = new URL(`${query.get("workload")}/model.json`, tree);
-  const session = new Session(await fetchModel(model));
+  const session = new Session(await fetchModel(model, () => undefined));
   const entry = session.model.entries.find((/** @type {any} */ each) => each.name === "main");
   const bound = session.bind(entry);
   // What leads a chain of products back is for those who need chains.
