@@ -94,3 +94,12 @@ def largest_difference(found: Mapping[str, Any], expected: Mapping[str, Any]) ->
         float(np.abs(found[name].astype(np.float64) - value).max())
         for name, value in expected.items()
     )
+
+
+def show_session(folder: Path) -> None:
+    """Let a test ask the worker of an exported page for its Session, by `self.session`."""
+    worker = folder / "tabgrad" / "worker.js"
+    before = worker.read_text()
+    after = before.replace("session=new Session(", "session=self.session=new Session(")
+    assert after != before
+    worker.write_text(after)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tabgrad as tg
-from tests.e2e.models import digits_data, digits_model, export, for_js
+from tests.e2e.models import digits_data, digits_model, export, for_js, show_session
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -61,15 +61,6 @@ class Heaps:
         return self._answers.pop(self._asked)
 
 
-# The worker's module again, to get hold of the Session that answers the page.
-WATCH = """async () => {
-    const { Session } = await import(self.location.href);
-    const { fit } = Session.prototype;
-    Session.prototype.fit = function (...args) {
-        self.session = this;
-        return fit.apply(this, args);
-    };
-}"""
 TRAIN = """async ({ x, y, steps }) => {
     const { scenarios } = await import("./places.js");
     const options = { epochs: steps / 10, batchSize: 8 };
@@ -85,11 +76,11 @@ def test_in_chromium(page: Page, site_server: SiteServer, tmp_path: Path) -> Non
     x, _, y, _ = digits_data()
     data = {"x": for_js(x[:75]), "y": for_js(y[:75])}  # ten batches, the last with 3 rows
     folder = export(digits_model(tg.optimizers.Adam()), tmp_path, 8)
+    show_session(folder)
     folder.joinpath("places.js").write_text(Path(__file__).with_name("places.js").read_text())
     page.goto(site_server(folder))
     page.evaluate("async () => { await window.tabgrad.ready; }")
     (worker,) = page.workers
-    worker.evaluate(WATCH)
     heaps = Heaps(page)
 
     def measure(steps: int) -> dict[str, Any]:

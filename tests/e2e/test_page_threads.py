@@ -22,7 +22,7 @@ from tabgrad.compiler import frame
 from tabgrad.targets.wasm import target
 from tabgrad.web.serve import ISOLATION
 from tests.e2e.conftest import SCENARIOS, STRICT
-from tests.e2e.models import digits_data, digits_model, export, for_js
+from tests.e2e.models import digits_data, digits_model, export, for_js, show_session
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -277,6 +277,7 @@ def test_predictions_and_growth_while_training(play: Play, tmp_path: Path) -> No
 def test_memory_stays_flat(play: Play, page: Page, tmp_path: Path) -> None:
     """2,000 steps of a training step that two threads share."""
     value = digits(tmp_path, 300, 32)
+    show_session(tmp_path)
     play(
         """async ({ start, array, ready }, { x, y }) => {
             globalThis.fit = (epochs) => model.fit(array(x), array(y), { epochs });
@@ -287,16 +288,6 @@ def test_memory_stays_flat(play: Play, page: Page, tmp_path: Path) -> None:
         value,
     )
     worker = next(worker for worker in page.workers if worker.url.endswith("/worker.js"))
-    worker.evaluate(
-        """async () => {
-            const { Session } = await import(self.location.href);
-            const { fit } = Session.prototype;
-            Session.prototype.fit = function (...args) {
-                self.session = this;
-                return fit.apply(this, args);
-            };
-        }"""
-    )
 
     def measure(epochs: int) -> Any:
         page.evaluate("(epochs) => fit(epochs)", epochs)
