@@ -17,7 +17,7 @@ from tabgrad import dtypes
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node
 from tabgrad.ops.arguments import complex_parts, complex_rule
-from tabgrad.ops.complex_numbers import complex_aligned, modulus_of
+from tabgrad.ops.complex_numbers import complex_aligned, modulus_of, ordered
 from tabgrad.ops.elementwise import reciprocal, square
 from tabgrad.tensor import Tensor
 
@@ -166,7 +166,7 @@ def _log_modulus(z: Z) -> Node:
     """log |z|, without overflow and accurate near |z| = 1."""
     x, y = _f("abs", z.re), _f("abs", z.im)
     infinite = _or(_is(x, math.inf), _is(y, math.inf))
-    large, small = b.make("max", x, y), b.make("min", x, y)
+    large, small = ordered(x, y)
     one = _c(large, 1.0)
     plain = _or(infinite, _is(large, 0.0))
     ratio = b.div(b.select(plain, one, small), b.select(plain, one, large))

@@ -296,7 +296,7 @@ def modulus(x: Any) -> Tensor:
 def modulus_of(re: Node, im: Node) -> Node:
     """sqrt(re**2 + im**2) of two nodes."""
     re, im = b.unary("abs", re), b.unary("abs", im)
-    large, small = b.make("max", re, im), b.make("min", re, im)
+    large, small = ordered(re, im)
     infinite = b.make("or", *(b.eq(part, b.like(part, math.inf)) for part in (re, im)))
     zero = b.like(large, 0)
     plain = b.make("or", infinite, b.eq(large, zero))
@@ -304,6 +304,16 @@ def modulus_of(re: Node, im: Node) -> Node:
     ratio = b.div(b.select(plain, one, small), b.select(plain, one, large))
     length = b.mul(large, b.unary("sqrt", b.add(one, b.mul(ratio, ratio))))
     return b.select(plain, b.select(infinite, b.like(large, math.inf), zero), length)
+
+
+def ordered(x: Node, y: Node) -> tuple[Node, Node]:
+    """The larger and the smaller of two nodes, the larger a NaN where either is.
+
+    By a choice, not by max and min: where both are equal, what is made of them is as smooth as one
+    branch of it, and so has derivatives of every order.
+    """
+    turned = b.make("or", b.lt(x, y), b.make("ne", y, y))
+    return b.select(turned, y, x), b.select(turned, x, y)
 
 
 @complex_rule("sign")

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from tabgrad import realize
 from tabgrad.dtypes import int32
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
-from tabgrad.ir.graph import make
+from tabgrad.ir.graph import Node, make
 from tabgrad.ops.arguments import common, node_of, spread
+from tabgrad.ops.elementwise import stop_gradient
 from tabgrad.ops.indexing import take
 from tabgrad.ops.sparse import read_integers
 from tabgrad.tensor import Tensor, check_concrete, tensor
@@ -57,10 +59,20 @@ def ragged_range(starts: Any, limits: Any, deltas: Any = 1) -> tuple[Tensor, Ten
         count = max(0, -int(-(limit - start) // delta))
         values += [start + i * delta for i in range(count)]
         splits.append(len(values))
-    return (
-        tensor(splits, (n + 1,), int32),
-        tensor(values, (len(values),), nodes[0].dtype),
-    )
+    result = tensor(values, (len(values),), nodes[0].dtype)
+    if result.dtype.is_float and realize.differentiating():
+        result = result + _without_value(splits, nodes[0], nodes[2])
+    return tensor(splits, (n + 1,), int32), result
+
+
+def _without_value(splits: Sequence[int], starts: Node, deltas: Node) -> Tensor:
+    """Zeros with the derivatives of start + i * delta, which Python has computed already."""
+    rows = [i for i in range(len(splits) - 1) for _ in range(splits[i], splits[i + 1])]
+    steps = [j - splits[i] for j, i in enumerate(rows)]
+    size = (len(splits) - 1,)
+    start, delta = (take(Tensor(spread(x, size)), rows, axis=0) for x in (starts, deltas))
+    value = start + delta * tensor(steps, (len(steps),), delta.dtype)
+    return value - stop_gradient(value)
 
 
 def _numbers(name: str, x: Tensor) -> list[Any]:
