@@ -5,7 +5,10 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Callable
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -131,3 +134,29 @@ def test_real_functions_refuse_complex_tensors() -> None:
         tg.relu(tg.tensor([1j]))
     with pytest.raises(tg.errors.DtypeError, match="complex"):
         tg.maximum(tg.tensor([1j]), 1.0)
+
+
+@pytest.mark.parametrize("name", ["abs", "log", "log2", "log10", "sqrt", "rsqrt"])
+def test_second_derivatives_where_both_parts_are_equal(name: str) -> None:
+    """There the modulus is made of either part; its derivatives are those of neither's corner."""
+    z = np.array([1.5 + 1.5j, -2 + 2j, 0.25 - 0.25j, 3 + 1j], np.complex64)
+
+    def along(function: Any, grad: Any, space: Any) -> Any:
+        def slope(x: Any) -> Any:
+            gradient = grad(function)(x)
+            return space.sum(space.real(gradient) * 0.3 + space.imag(gradient) * 0.7)
+
+        return slope
+
+    def mine(x: Any) -> Any:
+        y = getattr(tg, name)(x) if hasattr(tg, name) else getattr(tg.ops, name)(x)
+        return tg.sum(tg.real(y) * 0.4 + (tg.imag(y) * 0.9 if name != "abs" else 0.0))
+
+    def theirs(x: Any) -> Any:
+        y = jax.lax.rsqrt(x) if name == "rsqrt" else getattr(jnp, name)(x)
+        return jnp.sum(jnp.real(y) * 0.4 + jnp.imag(y) * 0.9)
+
+    first, second = along(mine, tg.grad, tg), along(theirs, jax.grad, jnp)
+    got = tg.grad(first)(tg.tensor(z)).numpy()
+    want = np.asarray(jax.grad(second)(z))
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-6)
