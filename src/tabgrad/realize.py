@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -55,9 +55,10 @@ class Buffer:
         self.engine, self.nbytes = engine, nbytes
         self.handle = engine.alloc(nbytes)
 
-    def __del__(self) -> None:
+    # At the very end Python takes the names of modules away, but not what is bound here.
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         handle = getattr(self, "handle", None)
-        if handle is not None and not sys.is_finalizing():
+        if handle is not None and not finalizing():
             self.engine.free(handle)
 
     def copy(self, engine: Any) -> Buffer:
