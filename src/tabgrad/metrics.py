@@ -78,7 +78,9 @@ class Metric:
     def reset_state(self) -> None:
         """Start again."""
         for variable in self._variables:
-            variable.assign(ops.zeros(variable.shape, dtype=variable.dtype))
+            # A number is uploaded as it is; zeros would be a Program's work, in every epoch.
+            zero = ops.zeros(variable.shape, dtype=variable.dtype) if variable.shape else 0
+            variable.assign(zero)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`update_state`, then `result`."""

@@ -28,6 +28,21 @@ def _run(code: str, rest: str = "") -> str:
     return f'(module {memory} {rest} (func (export "run") {code}))'
 
 
+def _derive(source: int, out: int, counter: int) -> str:
+    """Entry 1 doubles the i32 in slot `source`'s buffer into the derived memory and counts there
+    how often; entry 0 copies both to that of `out` and increments the i32 in that of `counter`."""
+    derived = _word(8)
+    return _run(
+        f"""(if {_word(0)}
+          (then
+            (i32.store {derived} (i32.mul (i32.const 2) (i32.load {_word(source)})))
+            (i32.store offset=4 {derived} (i32.add (i32.const 1) (i32.load offset=4 {derived}))))
+          (else
+            (memory.copy {_word(out)} {derived} (i32.const 8))
+            (i32.store {_word(counter)} (i32.add (i32.const 1) (i32.load {_word(counter)})))))"""
+    )
+
+
 TEXTS = {
     # Adds the i32 in slot 1's buffer to the i32 in slot 0's.
     "accumulate": _run(
@@ -36,17 +51,8 @@ TEXTS = {
     "double": _run(f"(i32.store {_word(16)} (i32.mul (i32.const 2) (i32.load {_word(16)})))"),
     # Copies the start of the frame into slot 2's buffer, which shows every word of it.
     "frame": _run(f"(memory.copy {_word(18)} (i32.const 1024) (i32.const 96))"),
-    # Entry 1 doubles slot 0's first i32 into the derived memory and counts there how often; entry 0
-    # copies both to slot 1's buffer and increments slot 2's first i32.
-    "derive": _run(
-        f"""(if {_word(0)}
-          (then
-            (i32.store {_word(8)} (i32.mul (i32.const 2) (i32.load {_word(16)})))
-            (i32.store offset=4 {_word(8)} (i32.add (i32.const 1) (i32.load offset=4 {_word(8)}))))
-          (else
-            (memory.copy {_word(17)} {_word(8)} (i32.const 8))
-            (i32.store {_word(18)} (i32.add (i32.const 1) (i32.load {_word(18)})))))"""
-    ),
+    "derive": _derive(16, 17, 18),
+    "derive constant": _derive(18, 16, 17),
     "relaxed": _run(
         f"""(v128.store {_word(16)} (f32x4.relaxed_madd (v128.const f32x4 2 2 2 2)
         (v128.const f32x4 3 3 3 3) (v128.const f32x4 1 1 1 1)))"""
@@ -345,6 +351,18 @@ def case_what_is_derived_follows_state(engine: Engine, assemble: Assemble) -> No
     live = engine.memory_use().live
     engine.unload(loaded)
     assert engine.memory_use().live < live
+
+
+def case_what_is_derived_from_constants_is_made_once(engine: Engine, assemble: Assemble) -> None:
+    """No state decides: it is there before the first run all the same."""
+    entry = Entry(derived=8, constants=[struct.pack("<i", 21)], outputs=["y", "n"])
+    loaded = engine.load(assemble("derive constant", entry))
+    y, n = buffer(engine, 0, 0), buffer(engine, 0)
+    engine.run(loaded, 0, [y, n])
+    doubled, before = values(engine, y, 2)
+    assert doubled == 42
+    engine.run(loaded, 0, [y, n])
+    assert values(engine, y, 2) == [42, before]
 
 
 def case_a_larger_arena_replaces_the_smaller(engine: Engine, assemble: Assemble) -> None:

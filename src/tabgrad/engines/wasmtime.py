@@ -181,7 +181,8 @@ class WasmtimeEngine:
     def free(self, handle: Handle) -> None:
         if self._closed:
             return
-        self._forget(handle)
+        if self._watched:
+            self._forget(handle)
         try:
             self._heap.free(handle)
         except KeyError:
@@ -191,7 +192,8 @@ class WasmtimeEngine:
         if type(data) is not bytes:
             data = flat_bytes(data)
         self._check(handle, len(data), offset)
-        self._forget(handle)
+        if self._watched:
+            self._forget(handle)
         start = handle + offset
         self._view[start : start + len(data)] = data
 
@@ -209,7 +211,8 @@ class WasmtimeEngine:
             return
         self._check(dst, count * row_bytes, 0)
         self._check(src, 0, 0)
-        self._forget(dst)
+        if self._watched:
+            self._forget(dst)
         rows = (self._heap.size(src) or 0) // row_bytes
         if dst == src:
             raise EngineError("copy_rows: dst and src must be two buffers", code="range")
@@ -298,6 +301,8 @@ class WasmtimeEngine:
         for derived in loaded.derived:
             if derived is not None and derived.address:
                 self.free(derived.address)
+                for handle in derived.source or ():
+                    self._watched.get(handle, set()).discard(derived)
 
     def run(self, loaded: Loaded, entry: int, args: Sequence[int], rows: int = 0) -> None:
         # What a call costs, measured with wasmtime 50 on CPython 3.11 and an empty `run`: 4.1 us in
@@ -320,6 +325,7 @@ class WasmtimeEngine:
             if derived.source != source:
                 if not derived.address:
                     derived.address = self.alloc(derived.nbytes)
+                derived.source = None  # should making it fail, it is neither the old nor the new
                 self._call(loaded, entry + len(loaded.entries), words, rows, derived.address)
                 derived.source = source
                 for handle in source:

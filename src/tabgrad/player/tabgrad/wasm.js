@@ -37,8 +37,8 @@ const HEAP = FRAME + FRAME_BYTES;
  * @property {number[]} handles of the constants, to free
  * @property {number[][]} constants of each entry: the words of its constants
  * @property {Entry[]} entries
- * @property {{address: number, source: string}[]} derived of each entry: where it is, 0 while it is
- *   not, and which buffers in which state it was made from
+ * @property {{address: number, source: string | null}[]} derived of each entry: where it is, 0 while
+ *   it is not, and which buffers in which state it was made from, null when from none that counts
  */
 
 export class WasmEngine {
@@ -163,7 +163,7 @@ export class WasmEngine {
           return handle;
         });
         loaded.constants.push(words);
-        loaded.derived.push({ address: 0, source: "" });
+        loaded.derived.push({ address: 0, source: null });
         if (entry.derived) this.#writes ??= new Map();
       }
     } catch (error) {
@@ -226,6 +226,7 @@ export class WasmEngine {
         .join();
       if (derived.source !== source) {
         derived.address ||= this.alloc(nbytes);
+        derived.source = null;
         call(entry + loaded.entries.length);
         derived.source = source;
       }
