@@ -55,7 +55,7 @@ def of(kernel: Kernel, fma: bool) -> Correlation | None:
         return None
     if kernel.group is not None and kernel.group.kind == "rows":
         return None
-    if math.prod(v.size for v in (*kernel.space, *kernel.inner)) < MIN_STEPS:
+    if kernel.points < MIN_STEPS:
         return None
     assert kernel.body is not None
     if kernel.body.op != "mul" or not kernel.body.dtype.is_float or reads_indices(kernel):

@@ -83,7 +83,9 @@ def _axes(index: Index, conditions: Sequence[Condition]) -> list[_Axis] | None:
 
 def takes(kernel: Kernel) -> bool:
     """Whether a kernel is a copy with a border that `emit` can make."""
-    if kernel.kind != "map" or len(kernel.stores) != 1 or kernel.row_points or kernel.group:
+    if kernel.kind != "map" or len(kernel.stores) != 1:
+        return False
+    if kernel.group is not None and kernel.group.kind == "rows":
         return False
     store = kernel.stores[0]
     expr = store.expr

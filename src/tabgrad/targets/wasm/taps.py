@@ -64,7 +64,7 @@ def leaves_out_holes(kernel: Kernel) -> bool:
         return False
     if math.prod(v.size for v in kernel.inner) > MAX_TAPS_WITH_HOLES:
         return False
-    steps = math.prod(v.size for v in (*loops, *kernel.inner))
+    steps = kernel.points
     return steps >= MIN_STEPS and kernel.roles[loops[-1]] == "g"
 
 
@@ -72,7 +72,7 @@ def of(kernel: Kernel, fma: bool) -> Taps | None:
     """How to compute a kernel by taps, or None where that cannot be or is not worth its code."""
     if kernel.kind != "reduce" or len(kernel.space) < 2 or not few(kernel) or along_inner(kernel):
         return None
-    steps = math.prod(v.size for v in (*kernel.space, *kernel.inner))
+    steps = kernel.points
     if steps < MIN_STEPS or not kernel.inner or reads_indices(kernel):
         return None
     taps = Taps(with_merged_lanes(kernel), fma)
@@ -86,7 +86,7 @@ def lies_in_rows(kernel: Kernel) -> bool:
     roles = [kernel.roles[v] for v in loops]
     if len(loops) < 2 or roles[-1] != "m" or "g" not in roles or "n" in roles or not few(kernel):
         return False
-    steps = math.prod(v.size for v in (*loops, *kernel.inner))
+    steps = kernel.points
     indices = [x.index for x in walk([x for x in (kernel.a, kernel.b) if x]) if x.op == "load"]
     apart = [i.coefficient(loops[-1]) for i in indices if i is not None]
     return steps >= MIN_STEPS and all(n in (0, 1, 2) for n in apart)
@@ -95,7 +95,7 @@ def lies_in_rows(kernel: Kernel) -> bool:
 def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
     """A kernel that copies what such a contraction reads with zeros around it, if that is done."""
     assert kernel.a is not None
-    points = math.prod(v.size for v in (*kernel.space, *kernel.inner))
+    points = kernel.points
     found = with_border(kernel.a, points // MIN_REUSE, f"t{len(temporaries)}")
     if found is None:
         return []

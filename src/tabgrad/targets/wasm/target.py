@@ -106,8 +106,9 @@ class WasmTarget:
                 made = contraction.prepare(collapse(phase), temporaries, self.fma, kept)
                 for kernel in made:
                     kernel.group = phase.group
-                if len(made) > 1 and phase.group is not None and phase.group.kind == "ahead":
-                    made[-1].group = None  # waits for its packed operand anyway
+                if phase.group is not None and phase.group.kind == "ahead":
+                    for kernel in made[1:]:  # which wait for a packed operand anyway
+                        kernel.group = None
                 result += made
         for members in in_groups(result):
             kernels = [x for x in members if isinstance(x, Kernel)]
