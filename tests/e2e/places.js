@@ -37,8 +37,10 @@ async function fit(model, { x, y, options = {} }) {
 }
 
 export const scenarios = {
-  /** One `fit` after the other on the same model, then all that was learnt. */
-  async train(model, { reset, fits, test }) {
+  /** One `fit` after the other on the same model, then all that was learnt. What is `spoiled` was
+   * trained before it is `reset`. */
+  async train(model, { spoiled, reset, fits, test }) {
+    if (spoiled) await fit(model, fits[0]);
     if (reset) await model.reset();
     const histories = [];
     for (const each of fits) histories.push(await fit(model, each));

@@ -15,6 +15,7 @@ from tabgrad.errors import ArgumentError, TabgradError
 from tabgrad.formats.safetensors import Array
 from tabgrad.jit import Compiled, Traced
 from tabgrad.models import Model
+from tabgrad.random import global_generator
 from tabgrad.realize import Program
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
@@ -123,6 +124,8 @@ def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
     sizes = _sizes(model, batch_sizes)
     state = model._state()
     roles = {id(variable): role for variable, role in state}
+    # What draws without a seed of its own goes on from here; no weight of the model.
+    roles[id(global_generator().state)] = "random"
     for name, entry in entries.items():
         for size in sizes:
             traced = jit.trace(
@@ -140,7 +143,7 @@ def _of_model(model: Model, batch_sizes: Sequence[int] | None) -> _Parts:
     parts.training = model._training()
     if parts.training is not None:
         parts.training["batch_size"] = max(sizes)
-        parts.initial = _initial(model, state)
+        parts.initial = _initial(model, state, _changed_besides(parts, state))
         if "sparse_categorical" in parts.training["loss"]:
             classes = model.output_shape[-1]
             assert classes is not None
@@ -165,14 +168,24 @@ def _sizes(model: Model, batch_sizes: Sequence[int] | None) -> list[int]:
     return sizes
 
 
-def _initial(model: Model, state: Sequence[tuple[Variable, str]]) -> Initial | None:
-    """Fresh weights for training from scratch in the page: those of a newly built twin."""
+def _changed_besides(parts: _Parts, state: Sequence[tuple[Variable, str]]) -> list[Variable]:
+    """What entries change and is no part of the model: the global generator, a counter."""
+    own = {id(variable) for variable, _ in state}
+    changed = {each.variable for g in parts.graphs for each in g.states if each.update is not None}
+    return [v for v, _ in parts.variables.values() if id(v) not in own and v.path in changed]
+
+
+def _initial(
+    model: Model, state: Sequence[tuple[Variable, str]], besides: Sequence[Variable]
+) -> Initial | None:
+    """Fresh weights for training from scratch in the page: those of a newly built twin, and what
+    is around the model as it then is."""
     try:
         twin = type(model).from_config(model.get_config())
-        twin.build((None, *model.input_shape[1:]))
-    except (TabgradError, TypeError):
+        twin._build_for(_known(model.input_shape[1:]))
+        fresh = dict(zip((id(v) for v in model.variables), twin.variables, strict=True))
+    except (TabgradError, TypeError, ValueError):
         return None  # a subclass that cannot be made anew; the page then only trains further
-    fresh = dict(zip((id(v) for v in model.variables), twin.variables, strict=True))
     arrays: dict[str, Array] = {}
     zeros: list[str] = []
     for variable, role in state:
@@ -183,6 +196,7 @@ def _initial(model: Model, state: Sequence[tuple[Variable, str]]) -> Initial | N
                 zeros.append(variable.path)
         elif id(variable) in fresh:
             arrays[variable.path] = _array(fresh[id(variable)])
+    arrays |= {variable.path: _array(variable) for variable in besides}
     return Initial(arrays, zeros)
 
 
