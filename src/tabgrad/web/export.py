@@ -181,7 +181,7 @@ def _initial(
     """Fresh weights for training from scratch in the page: those of a newly built twin, and what
     is around the model as it then is."""
     try:
-        twin = type(model).from_config(model.get_config())
+        twin: Any = type(model).from_config(model.get_config())
         twin._build_for(_known(model.input_shape[1:]))
         fresh = dict(zip((id(v) for v in model.variables), twin.variables, strict=True))
     except (TabgradError, TypeError, ValueError):
