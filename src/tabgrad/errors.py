@@ -93,3 +93,7 @@ class FormatError(TabgradError, ValueError):
 
 class NotSupportedError(TabgradError, NotImplementedError):
     """Something tabgrad knows about but cannot do in this place or on this engine."""
+
+
+class MissingPackageError(TabgradError, ImportError):
+    """An optional package is needed that is not installed; the message has the line to run."""

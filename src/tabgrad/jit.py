@@ -205,11 +205,13 @@ class Bound:
         self._captured = [realize.handle_of(node) for node in traced.captured]
         count = len(entry.inputs) - len(traced.captured)
         self.inputs = [
-            None if port.scalar else Buffer(self.engine, _nbytes(port.shape, port.dtype))
-            for port in entry.inputs[:count]
+            None if p.scalar else Buffer(self.engine, _nbytes(p.shape, p.dtype), p.dtype)
+            for p in entry.inputs[:count]
         ]
         self.words = [0 if buffer is None else buffer.handle for buffer in self.inputs]
-        self.outputs = [Buffer(self.engine, _nbytes(p.shape, p.dtype)) for p in entry.outputs]
+        self.outputs = [
+            Buffer(self.engine, _nbytes(p.shape, p.dtype), p.dtype) for p in entry.outputs
+        ]
 
     def run(self, rows: int = 0) -> None:
         """Run once on what `inputs` (and `words`, for host scalars) hold."""
@@ -300,7 +302,7 @@ class Compiled:
             words.append(variable.handle(update))
         given = {i: self._give(call.nodes[i]) for i in traced.donated}
         words += [buffer.handle for buffer in given.values()]
-        results = [Buffer(engine, _nbytes(p.shape, p.dtype)) for p in entry.outputs]
+        results = [Buffer(engine, _nbytes(p.shape, p.dtype), p.dtype) for p in entry.outputs]
         engine.run(loaded, 0, words + [buffer.handle for buffer in results], 0)
         for i, node in enumerate(call.nodes):
             if call.donated[i] and i not in given:

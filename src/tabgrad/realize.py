@@ -49,11 +49,11 @@ READ_OUTSIDE = "Return it and read it where the function is called"
 class Buffer:
     """Bytes in an engine's memory, given back when the last reference goes."""
 
-    __slots__ = ("__weakref__", "engine", "handle", "nbytes")
+    __slots__ = ("__weakref__", "dtype", "engine", "handle", "nbytes")
 
-    def __init__(self, engine: Any, nbytes: int) -> None:
-        self.engine, self.nbytes = engine, nbytes
-        self.handle = engine.alloc(nbytes)
+    def __init__(self, engine: Any, nbytes: int, dtype: str) -> None:
+        self.engine, self.nbytes, self.dtype = engine, nbytes, dtype
+        self.handle = engine.alloc(nbytes, dtype)
 
     # At the very end Python takes the names of modules away, but not what is bound here.
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -63,7 +63,7 @@ class Buffer:
 
     def copy(self, engine: Any) -> Buffer:
         """The same bytes in a new buffer, possibly of another engine."""
-        twin = Buffer(engine, self.nbytes)
+        twin = Buffer(engine, self.nbytes, self.dtype)
         if engine is self.engine and self.nbytes:
             engine.copy_rows(twin.handle, self.handle, self.nbytes, (0,))
         else:
@@ -171,8 +171,13 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
         from tabgrad.engines.reference import ReferenceEngine
 
         return ReferenceEngine()
+    if name == "webgpu" and sys.platform != "emscripten":
+        from tabgrad.engines.wgpu import WgpuEngine
+
+        return WgpuEngine()
     if name not in ("auto", "wasm"):
-        raise ArgumentError(f"expected an engine 'auto', 'wasm' or 'reference'; received {name!r}")
+        known = "'auto', 'wasm', 'webgpu' or 'reference'"
+        raise ArgumentError(f"expected an engine {known}; received {name!r}")
     if sys.platform == "emscripten":
         from tabgrad.engines.page import PageEngine
 
@@ -213,7 +218,7 @@ def upload(raw: bytes, shape: Sequence[int], dtype: DType) -> Node:
     """A leaf with these row-major bytes; single numbers stay on the host until they are used."""
     if not shape and dtype.itemsize == 4:
         return value_node(Scalar(raw), shape, dtype)
-    buffer = Buffer(engine(), len(raw))
+    buffer = Buffer(engine(), len(raw), dtype.name)
     buffer.engine.write(buffer.handle, raw)
     return value_node(buffer, shape, dtype)
 
@@ -223,7 +228,7 @@ def handle_of(node: Node) -> Buffer:
     current = engine()
     buffer = node.buffer
     if isinstance(buffer, Scalar):
-        moved = Buffer(current, 4)
+        moved = Buffer(current, 4, node.dtype.name)
         current.write(moved.handle, buffer.raw)
         return moved
     if buffer.engine is not current:
@@ -372,7 +377,7 @@ def realize(nodes: Sequence[Node], instead: str = READ_OUTSIDE) -> None:
         keep_alive.append(buffer)
         args.append(buffer.handle)
     _, loaded = _compiled((current, key, tuple(scalars)), pending, leaves, scalars)
-    results = [Buffer(current, node.nbytes) for node in pending]
+    results = [Buffer(current, node.nbytes, node.dtype.name) for node in pending]
     args += [buffer.handle for buffer in results]
     current.run(loaded, 0, args, 0)
     for node, buffer in zip(pending, results, strict=True):
@@ -506,4 +511,8 @@ def target_of(chosen: Any) -> Any:
         from tabgrad.targets.wasm.target import WasmTarget
 
         return WasmTarget(chosen.features)
+    if chosen.kind == "webgpu":
+        from tabgrad.targets.wgsl.target import WgslTarget
+
+        return WgslTarget(chosen.features)
     raise TabgradError(f"internal: no target for engines of kind {chosen.kind!r}")

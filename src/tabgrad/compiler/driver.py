@@ -46,11 +46,7 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
         with watch("prepare"):
             target.prepare(planned)
         with watch("memory"):
-            arenas = [
-                memory.place(launches, planned.temporaries)
-                for launches in (planned.launches, planned.derivations)
-            ]
-            planned.arena = max(arenas)
+            planned.arena = _place(planned, target.whole_buffers)
         plans.append(planned)
         entries.append(_entry(graph, masked.exact, masked.row_outputs))
     with watch("emit"):
@@ -67,6 +63,15 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
     if config.debug:
         report.show(program, plans, target, watch)
     return program
+
+
+def _place(planned: Plan, whole_buffers: bool) -> int:
+    """Give temporaries their places; returns the bytes those need."""
+    if whole_buffers:
+        planned.buffers = memory.colours(planned.launches, planned.temporaries)
+        return 4 * sum(planned.buffers)
+    both = (planned.launches, planned.derivations)
+    return max(memory.place(launches, planned.temporaries) for launches in both)
 
 
 def simplified(graph: EntryGraph) -> EntryGraph:

@@ -91,3 +91,26 @@ def _written_before_read(launches: Sequence[Launch]) -> set[int]:
         whole = {id(b) for b in kernel.writes() if b.role == "temp"}
         written |= whole - seen
     return written
+
+
+def colours(launches: Sequence[Launch], temporaries: Sequence[Buffer]) -> list[int]:
+    """Give each temporary a whole buffer, its number in `offset`, shared by lifetime; returns the
+    elements each of those must hold. Nothing that lives at the same time shares one, so no kernel
+    reads and writes one buffer for two temporaries."""
+    first, last = lifetimes(launches)
+    held: list[tuple[int, list[tuple[int, int]]]] = []  # elements, and when it is taken
+    for buffer in sorted(temporaries, key=lambda b: -b.size):
+        if id(buffer) not in first:
+            continue
+        start, stop = first[id(buffer)], last[id(buffer)]
+        number = next((i for i, (_, taken) in enumerate(held) if _free(taken, start, stop)), -1)
+        if number < 0:
+            number = len(held)
+            held.append((buffer.size, []))
+        buffer.offset = number
+        held[number][1].append((start, stop))
+    return [size for size, _ in held]
+
+
+def _free(taken: Sequence[tuple[int, int]], start: int, stop: int) -> bool:
+    return all(ended < start or stop < began for began, ended in taken)

@@ -82,8 +82,11 @@ class Engine(Protocol):
         """What Programs may use here, for instance {"relaxed-simd"}."""
         ...
 
-    def alloc(self, nbytes: int) -> Handle:
+    def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         """Make a buffer of `nbytes` bytes (0 is allowed) and return its handle.
+
+        `dtype` names the elements it is for: on a GPU those of less than 32 bits take a word each.
+        Bytes that are written and read are the elements' own on every engine.
 
         The contents are unspecified. The memory may grow or move, so no view of it may be kept
         across this call. At least 64 spare bytes follow every buffer, because kernels load whole

@@ -187,7 +187,7 @@ class PageEngine:
         self._closed = False
 
     @_raises_engine_errors
-    def alloc(self, nbytes: int) -> Handle:
+    def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         self._check_open()
         return int(self._alloc(nbytes))
 

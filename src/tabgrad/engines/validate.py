@@ -178,7 +178,7 @@ class ValidatingEngine:
         places: list[int] = []
         try:
             for record in records:
-                places.append(self.inner.alloc(_nbytes(record)))
+                places.append(self.inner.alloc(_nbytes(record), record.node.dtype.name))
             self.inner.run(loaded.inner, entry, [*args, *places], rows)
             for record, place in zip(records, places, strict=True):
                 raw = self.inner.read(place, _nbytes(record))

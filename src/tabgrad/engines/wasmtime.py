@@ -170,7 +170,7 @@ class WasmtimeEngine:
 
     # Memory
 
-    def alloc(self, nbytes: int) -> Handle:
+    def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         address = self._heap.alloc(nbytes)
         if address is None:
             self._grow(nbytes)

@@ -51,7 +51,7 @@ class ReferenceEngine:
         self._peak = 0
         self._closed = False
 
-    def alloc(self, nbytes: int) -> Handle:
+    def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         """Make a buffer of `nbytes` bytes and return its handle."""
         self._check_open()
         if nbytes < 0:

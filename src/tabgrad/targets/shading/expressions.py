@@ -1,0 +1,237 @@
+"""Kernel expressions as shader code: one point of the loops at a time, or four along one of them.
+
+An `Evaluator` belongs to one block. It knows the loop counters, which loop is spread over the
+lanes, and a `Storage` that reads and writes buffers. Values that do not depend on the loop over the
+lanes have one lane; they are spread where they meet others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from tabgrad.ir.index import Atom, Div, Dyn, Index, Var
+from tabgrad.ir.kernel import Buffer, Condition, Expr, Store
+from tabgrad.targets.shading.operations import combine, constant, operation
+from tabgrad.targets.shading.values import LANES, Block, Value
+
+
+class Storage(Protocol):
+    """How a target reads and writes the elements of buffers."""
+
+    def load(self, block: Block, buffer: Buffer, at: Value) -> Value:
+        """One element as a value."""
+        ...
+
+    def load_four(self, block: Block, buffer: Buffer, at: Value) -> Value:
+        """Four neighbours, the first at a multiple of four."""
+        ...
+
+    def store(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
+        """Write one element."""
+        ...
+
+    def store_four(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
+        """Write four neighbours, the first at a multiple of four."""
+        ...
+
+    def rows(self, block: Block) -> Value:
+        """The true number of rows, for the buffer of role "rows"."""
+        ...
+
+
+class Evaluator:
+    """Emits expressions into a block."""
+
+    def __init__(self, block: Block, storage: Storage, counters: Mapping[Var, Value]) -> None:
+        self.block, self.storage = block, storage
+        self.counters = dict(counters)
+        self.acc: Any = None
+        self.vector: Var | None = None
+        self._values: dict[int, Any] = {}
+        self._keep_alive: list[Expr] = []
+
+    @contextmanager
+    def fresh(self) -> Iterator[None]:
+        """Values computed inside are forgotten after, since their names end with a block."""
+        values, counters = dict(self._values), dict(self.counters)
+        yield
+        self._values, self.counters = values, counters
+
+    @contextmanager
+    def at(self, counters: Mapping[Var, Value], vector: Var | None = None) -> Iterator[None]:
+        """Inside, these are the loops' counters, and `vector` runs over the lanes."""
+        before = self.vector
+        with self.fresh():
+            changed = set(counters) | {v for v in (vector, before) if v is not None}
+            for expr in list(self._keep_alive):
+                if id(expr) in self._values and expr.variables() & changed:
+                    del self._values[id(expr)]
+            self.counters.update(counters)
+            self.vector = vector
+            yield
+            self.vector = before
+
+    def value(self, expr: Expr) -> Any:
+        """A name (or constant) of the expression's value: one lane or four."""
+        found = self._values.get(id(expr))
+        if found is None:
+            found = self._compute(expr)
+            if expr.op not in ("const", "acc", "output") and not isinstance(found, tuple):
+                found = self.block.let(found)
+            self._values[id(expr)] = found
+            self._keep_alive.append(expr)
+        return found
+
+    def _compute(self, expr: Expr) -> Any:
+        if expr.op == "const":
+            return constant(self.block, expr)
+        if expr.op == "acc":
+            return self.acc
+        if expr.op == "load":
+            return self._load(expr)
+        if expr.op == "index":
+            return self._as_number(expr)
+        if expr.op == "guard":
+            inside = self.conditions(expr.conditions)
+            x, y = self.value(expr.args[0]), self.value(expr.args[1])
+            return x if inside is None else inside.select(x, y)
+        if expr.op == "output":
+            return self.value(expr.args[0])[expr.value]
+        return operation(self.block, expr, [self.value(arg) for arg in expr.args])
+
+    # Indices
+
+    def index(self, index: Index, lane: int = 0) -> Value:
+        """The value of an index at one lane."""
+        total: Value | None = None
+        for atom, c in index.terms.items():
+            part = self._atom(atom, lane)
+            part = part * c if c != 1 else part
+            total = part if total is None else total + part
+        if total is None:
+            return self.block.const(index.const, "i")
+        return total + index.const if index.const else total
+
+    def _atom(self, atom: Atom, lane: int) -> Value:
+        if isinstance(atom, Var):
+            at = self.counters[atom]
+            return at + lane if lane and atom == self.vector else at
+        if isinstance(atom, Dyn):
+            found: Value = self.value(atom.expr)
+            return found.lane(lane).view("i")
+        inner = self.block.let(self.index(atom.of, lane))
+        low, _ = atom.of.range
+        lift = -(low // atom.by) if low < 0 else 0  # shaders divide towards zero
+        raised = inner + lift * atom.by if lift else inner
+        if isinstance(atom, Div):
+            return raised / atom.by - lift if lift else raised / atom.by
+        return raised % atom.by
+
+    def _varies(self, index: Index) -> bool:
+        return self.vector is not None and self.vector in index.variables()
+
+    def step(self, index: Index) -> int | None:
+        """How far an index moves from lane to lane, None where that is not constant."""
+        return 0 if self.vector is None else index.coefficient(self.vector)
+
+    def lanes(self, index: Index) -> Value:
+        """The index at every lane: of one lane where it stands still."""
+        if not self._varies(index):
+            return self.index(index)
+        step = self.step(index)
+        if step is None:
+            names = [self.block.let(self.index(index, lane)) for lane in range(LANES)]
+            return self.block.join(names)
+        ramp = self.block.join([self.block.const(i * step, "i") for i in range(LANES)])
+        return self.index(index).splat(LANES) + ramp
+
+    def conditions(self, conditions: Sequence[Condition]) -> Value | None:
+        """Whether all hold; None where there are none."""
+        total: Value | None = None
+        for one in conditions:
+            at = self.block.let(self.lanes(one.index))
+            tests = []
+            if one.modulo != 1:
+                low, _ = one.index.range
+                lift = -(low // one.modulo) * one.modulo if low < 0 else 0
+                tests.append(((at + lift if lift else at) % one.modulo).same(0))
+            if one.low is not None:
+                tests.append(at >= one.low)
+            if one.high is not None:
+                tests.append(at < one.high)
+            for test in tests:
+                total = test if total is None else total & test
+        return total
+
+    def _as_number(self, expr: Expr) -> Value:
+        assert expr.index is not None
+        whole = self.lanes(expr.index)
+        return whole.to("f") if expr.dtype.kind == "f" else whole.view(expr.dtype.kind)
+
+    # Memory
+
+    def _load(self, expr: Expr) -> Value:
+        buffer, index = expr.buffer, expr.index
+        assert buffer is not None and index is not None
+        if buffer.role == "rows":
+            return self.storage.rows(self.block)
+        if not self._varies(index):
+            return self.storage.load(self.block, buffer, self.index(index))
+        assert self.vector is not None
+        if four_at_once(index, self.vector):
+            return self.storage.load_four(self.block, buffer, self.index(index))
+        at = [self.index(index, lane) for lane in range(LANES)]
+        found = [self.block.let(self.storage.load(self.block, buffer, one)) for one in at]
+        return self.block.join(found)
+
+    def store(self, store: Store) -> None:
+        """Write the value of a store's expression, where its conditions hold."""
+        value: Value = self.value(store.expr)
+        vector = self.vector
+        if vector is None or not (self._varies(store.index) or value.width > 1):
+            self._put(store, value, 0)
+            return
+        if (
+            four_at_once(store.index, vector)
+            and store.combine == "set"
+            and not any(self._varies(c.index) for c in store.conditions)
+        ):
+            inside = self.conditions(store.conditions)
+            if inside is None:
+                self._put_four(store, value)
+            else:
+                with self.block.if_(inside), self.fresh():
+                    self._put_four(store, value)
+            return
+        value = self.block.let(value)
+        for lane in range(LANES):
+            self._put(store, value.lane(lane), lane)
+
+    def _put_four(self, store: Store, value: Value) -> None:
+        at = self.index(store.index)
+        self.storage.store_four(self.block, store.buffer, at, value.splat(LANES))
+
+    def _put(self, store: Store, value: Value, lane: int) -> None:
+        inside = self.conditions(store.conditions)
+        if inside is None:
+            self._put_one(store, value, lane)
+            return
+        with self.block.if_(inside.lane(lane)), self.fresh():
+            self._put_one(store, value, lane)
+
+    def _put_one(self, store: Store, value: Value, lane: int) -> None:
+        at = self.block.let(self.index(store.index, lane))
+        if store.combine != "set":
+            old = self.block.let(self.storage.load(self.block, store.buffer, at))
+            value = combine(store.combine, old, value, store.buffer.dtype)
+        self.storage.store(self.block, store.buffer, at, value)
+
+
+def four_at_once(index: Index, vector: Var) -> bool:
+    """Whether an index moves by one from lane to lane, from a multiple of four, where the counter
+    of the loop over the lanes is one."""
+    if index.terms.get(vector) != 1 or index.coefficient(vector) != 1 or index.const % LANES:
+        return False
+    return all(c % LANES == 0 for atom, c in index.terms.items() if atom != vector)

@@ -1,0 +1,254 @@
+"""Contractions as compute shaders: a tile of results in the registers of each thread.
+
+Loads are what costs, so a thread makes eight rows by eight columns: along k four neighbours of A
+are one load where they lie side by side, along the columns four of B. Whatever else A and B are
+(a convolution with its border, a transposition, a fused prologue) is evaluated in place.
+This is the serial schedule: no barriers, no workgroup memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tabgrad.ir.index import Index, Var
+from tabgrad.ir.kernel import Expr, Kernel, walk
+from tabgrad.targets.shading.expressions import Evaluator, four_at_once
+from tabgrad.targets.shading.values import LANES, Block, Value
+from tabgrad.targets.wgsl.loops import Bind, counters_of, product
+from tabgrad.targets.wgsl.shader import Shader, write
+
+ROWS, COLUMNS = 8, 8
+
+
+def emit(kernel: Kernel, bind: Bind, words: int) -> Shader:
+    """A contraction."""
+    return _Tile(kernel, bind, words).emit()
+
+
+class _Tile:
+    def __init__(self, kernel: Kernel, bind: Bind, words: int) -> None:
+        assert kernel.a is not None and kernel.b is not None
+        self.kernel, self.words = kernel, words
+        self.a, self.b = kernel.a, kernel.b
+        self.column = self._column()
+        if self.column is not None and self.column in self.a.variables():
+            self.a, self.b = self.b, self.a  # b is what goes along the columns
+        self.wide = self.column is not None and self.column.size % LANES == 0
+        self.row = self._row()
+        self.step = self._step()
+        self.bindings = bind(self._fours())
+        self.rows = min(ROWS, self.row.size) if self.row else 1
+        columns = COLUMNS if self.column and self.column.size >= COLUMNS else LANES
+        if self.column is None:
+            columns = 1
+        elif self.column.size < LANES:
+            columns = self.column.size
+        # Few results: rather more threads than large tiles.
+        while self.rows > 1 and product(kernel.space) // (self.rows * columns) < 512:
+            self.rows //= 2
+        self.columns = columns
+
+    def _column(self) -> Var | None:
+        """The loop whose results lie side by side."""
+        for loop in reversed(self.kernel.space):
+            roles = self.kernel.roles.get(loop)
+            stores = [s.index.coefficient(loop) for s in self.kernel.stores]
+            if roles in ("m", "n") and all(c == 1 for c in stores):
+                return loop
+        for loop in reversed(self.kernel.space):
+            if self.kernel.roles.get(loop) in ("m", "n"):
+                return loop
+        return None
+
+    def _row(self) -> Var | None:
+        """The longest loop that only the other operand depends on."""
+        found = [
+            v
+            for v in self.kernel.space
+            if v != self.column and v in self.a.variables() and v not in self.b.variables()
+        ]
+        return max(found, key=lambda v: v.size) if found else None
+
+    def _step(self) -> Var | None:
+        """The loop of k along which four neighbours are taken at once."""
+        inner = self.kernel.inner
+        if not inner or inner[-1].size % LANES:
+            return None
+        return inner[-1]
+
+    def _fours(self) -> set[int]:
+        """Roots that are read or written four at a time, and never begin within four."""
+        found: set[int] = set()
+        parts: list[tuple[Expr, Var | None]] = [
+            (self.a, self.step),
+            (self.b, self.column if self.wide else None),
+            *((s.expr, self.column if self.wide else None) for s in self.kernel.stores),
+        ]
+        for root, vector in parts:
+            if vector is None:
+                continue
+            for x in walk([root]):
+                if x.op == "load" and x.buffer is not None and x.index is not None:
+                    if x.buffer.role != "rows" and four_at_once(x.index, vector):
+                        found.add(id(x.buffer.root))
+        if self.wide and self.column is not None:
+            for store in self.kernel.stores:
+                if four_at_once(store.index, self.column):
+                    found.add(id(store.buffer.root))
+        return found
+
+    def emit(self) -> Shader:
+        """The shader."""
+        kernel = self.kernel
+        tiles = []
+        for loop in kernel.space:
+            size = loop.size
+            if loop == self.row:
+                size = -(-size // self.rows)
+            elif loop == self.column:
+                size = -(-size // self.columns)
+            tiles.append(Var(loop.name, size))
+
+        def body(block: Block, thread: Value) -> None:
+            numbers = counters_of(block, tiles, thread)
+            starts = {loop: numbers[tile] for loop, tile in zip(kernel.space, tiles, strict=True)}
+            for loop, count in ((self.row, self.rows), (self.column, self.columns)):
+                if loop is not None and count > 1:
+                    starts[loop] = block.let(starts[loop] * count)
+            e = Evaluator(block, self.bindings, {})
+            with e.at(starts):
+                self._body(e, starts)
+
+        return write(self.bindings, product(tiles), body, self.words)
+
+    def _body(self, e: Evaluator, starts: dict[Var, Value]) -> None:
+        block = e.block
+        width = LANES if self.wide else 1
+        places_of_rows = self._places(e, self.row, self.rows, starts, 1)
+        places_of_columns = self._places(e, self.column, self.columns, starts, width)
+        none = block.const(0, self.a.dtype.kind)
+        totals = [[block.var(none.splat(width)) for _ in places_of_columns] for _ in places_of_rows]
+
+        def nest(loops: Sequence[Var]) -> None:
+            if loops and loops[0] != self.step:
+                with block.range(0, loops[0].size) as i, e.at({loops[0]: i}):
+                    nest(loops[1:])
+            elif loops:
+                with block.range(0, loops[0].size, LANES) as i, e.at({loops[0]: i}):
+                    self._steps(e, i, places_of_rows, places_of_columns, totals)
+            else:
+                self._steps(e, None, places_of_rows, places_of_columns, totals)
+
+        nest(self.kernel.inner)
+        self._put(e, places_of_rows, places_of_columns, totals)
+
+    def _places(
+        self, e: Evaluator, loop: Var | None, count: int, starts: dict[Var, Value], width: int
+    ) -> list[dict[Var, Value]]:
+        """The counters of a tile's rows or columns, cut off at the end of the loop."""
+        if loop is None:
+            return [{}]
+        places = []
+        for at in range(0, count, width):
+            counter = starts[loop] + at if at else starts[loop]
+            if at and loop.size % count:
+                counter = counter.call("min", loop.size - width)
+            places.append({loop: e.block.let(counter) if at else counter})
+        return places
+
+    def _steps(
+        self,
+        e: Evaluator,
+        at: Value | None,
+        rows: list[dict[Var, Value]],
+        columns: list[dict[Var, Value]],
+        totals: list[list[Value]],
+    ) -> None:
+        block = e.block
+        lefts = []
+        for row in rows:
+            with e.at(row, self.step if at is not None else None):
+                lefts.append(block.let(e.value(self.a)))
+        for k in range(LANES if at is not None else 1):
+            here = {} if at is None or self.step is None else {self.step: at + k if k else at}
+            with e.at(here):
+                rights = []
+                for column in columns:
+                    with e.at(column, self.column if self.wide else None):
+                        rights.append(block.let(e.value(self.b)))
+                for left, sums in zip(lefts, totals, strict=True):
+                    value = left.lane(k) if left.width > 1 else left
+                    for right, total in zip(rights, sums, strict=True):
+                        block.set(total, _multiply_add(value, right, total))
+
+    def _put(
+        self,
+        e: Evaluator,
+        rows: list[dict[Var, Value]],
+        columns: list[dict[Var, Value]],
+        totals: list[list[Value]],
+    ) -> None:
+        block = e.block
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                e.acc = totals[i][j]
+                tests = []
+                for loop, number, count in (
+                    (self.row, i, self.rows),
+                    (self.column, j * (LANES if self.wide else 1), self.columns),
+                ):
+                    if loop is not None and number and loop.size % count:
+                        # What was cut off is not written a second time: its epilogue may read
+                        # what the first has overwritten.
+                        first = rows[0] if loop == self.row else columns[0]
+                        tests.append(first[loop] + number < loop.size)
+                if tests:
+                    inside = tests[0] if len(tests) == 1 else tests[0] & tests[1]
+                    with block.if_(inside):
+                        self._put_one(e, row, column)
+                else:
+                    self._put_one(e, row, column)
+
+    def _put_one(self, e: Evaluator, row: dict[Var, Value], column: dict[Var, Value]) -> None:
+        with e.at({**row, **column}, self.column if self.wide else None):
+            for store in self.kernel.stores:
+                e.value(store.expr)
+            for store in self.kernel.stores:
+                e.store(store)
+
+
+def _multiply_add(x: Value, y: Value, z: Value) -> Value:
+    if z.kind == "f":
+        width = max(x.width, y.width, z.width)
+        return x.splat(width).times_plus(y.splat(width), z.splat(width))
+    return x * y + z
+
+
+def split(kernel: Kernel) -> tuple[Var, int] | None:
+    """Which loop of a long fold with few results is shared among how many threads."""
+    if kernel.kind not in ("reduce", "contract") or kernel.fold in ("dot", "argmax", "argmin"):
+        return None
+    results, terms = product(kernel.space), product(kernel.inner)
+    if kernel.kind == "contract":
+        results = max(results // (ROWS * COLUMNS), 1)
+    if not kernel.inner or results >= 512 or terms < 512:
+        return None
+    loop = max(kernel.inner, key=lambda v: v.size)
+    wanted = min(1024 // max(results, 1), terms // 64)
+    parts = [p for p in _divisors(loop.size) if p <= wanted]
+    best = parts[-1] if parts else 1
+    return (loop, best) if best > 1 else None
+
+
+def _divisors(n: int) -> list[int]:
+    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
+    return sorted({*small, *(n // d for d in small)})
+
+
+def place_of(loops: Sequence[Var]) -> Index:
+    """The number of a point of some loops."""
+    total = Index()
+    for loop in loops:
+        total = total * loop.size + Index.of(loop)
+    return total
