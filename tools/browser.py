@@ -36,6 +36,14 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
+# WebGPU and WebGL2 on the software adapter, so that every machine computes the same thing.
+GPU_FLAGS = (
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--enable-features=Vulkan",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
 HOW_TO_INSTALL = (
     "Debian: sudo apt-get install -y chromium; macOS: brew install --cask google-chrome; "
     "or set CHROMIUM to the path of a Chromium-family browser"
@@ -76,10 +84,14 @@ def require_browser() -> str:
     return path
 
 
-def launch(playwright: Playwright, flags: Sequence[str] = ()) -> Browser:
-    """Starts the browser headless under Playwright, with `flags` besides the usual ones."""
+def launch(playwright: Playwright, flags: Sequence[str] = (), *, gpu: bool = False) -> Browser:
+    """Starts the browser headless under Playwright, with `flags` besides the usual ones and,
+    where `gpu` is set, with WebGPU and WebGL2 in software."""
+    usual = [flag for flag in FLAGS if not gpu or flag != "--disable-gpu"]
     # Playwright leaves Chromium's own sandbox off, so that this works as root and in containers;
     # only pages served from this machine are opened.
     return playwright.chromium.launch(
-        executable_path=require_browser(), args=[*FLAGS, *flags], chromium_sandbox=False
+        executable_path=require_browser(),
+        args=[*usual, *(GPU_FLAGS if gpu else ()), *flags],
+        chromium_sandbox=False,
     )
