@@ -180,7 +180,7 @@ class Evaluator:
         if not self._varies(index):
             return self.storage.load(self.block, buffer, self.index(index))
         assert self.vector is not None
-        if four_at_once(index, self.vector):
+        if aligned(buffer) and four_at_once(index, self.vector):
             return self.storage.load_four(self.block, buffer, self.index(index))
         at = [self.index(index, lane) for lane in range(LANES)]
         found = [self.block.let(self.storage.load(self.block, buffer, one)) for one in at]
@@ -194,7 +194,8 @@ class Evaluator:
             self._put(store, value, 0)
             return
         if (
-            four_at_once(store.index, vector)
+            aligned(store.buffer)
+            and four_at_once(store.index, vector)
             and store.combine == "set"
             and not any(self._varies(c.index) for c in store.conditions)
         ):
@@ -227,6 +228,15 @@ class Evaluator:
             old = self.block.let(self.storage.load(self.block, store.buffer, at))
             value = combine(store.combine, old, value, store.buffer.dtype)
         self.storage.store(self.block, store.buffer, at, value)
+
+
+def aligned(buffer: Buffer) -> bool:
+    """Whether a buffer begins at a multiple of four in the whole that it is a slice of."""
+    while buffer.parent is not None:
+        if buffer.size % LANES:
+            return False
+        buffer = buffer.parent
+    return buffer.role != "rows"
 
 
 def four_at_once(index: Index, vector: Var) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tabgrad.ir.index import Index, Var
 from tabgrad.ir.kernel import Expr, Kernel, walk
-from tabgrad.targets.shading.expressions import Evaluator, four_at_once
+from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.values import LANES, Block, Value
 from tabgrad.targets.wgsl.loops import Bind, counters_of, product
 from tabgrad.targets.wgsl.shader import Shader, write
@@ -37,6 +37,7 @@ class _Tile:
         self.wide = self.column is not None and self.column.size % LANES == 0
         self.row = self._row()
         self.step = self._step()
+        self.across = self._across()
         self.bindings = bind(self._fours())
         self.rows = min(ROWS, self.row.size) if self.row else 1
         columns = COLUMNS if self.column and self.column.size >= COLUMNS else LANES
@@ -47,6 +48,10 @@ class _Tile:
         # Few results: rather more threads than large tiles.
         while self.rows > 1 and product(kernel.space) // (self.rows * columns) < 512:
             self.rows //= 2
+        if self.rows % LANES:
+            self.across = False
+        if self.across:
+            self.step = None
         self.columns = columns
 
     def _column(self) -> Var | None:
@@ -77,11 +82,21 @@ class _Tile:
             return None
         return inner[-1]
 
+    def _across(self) -> bool:
+        """Whether four rows of A lie side by side, and four along k do not (a transposed A)."""
+        row = self.row
+        if row is None or row.size % LANES:
+            return False
+        step = self.step
+        if step is not None and any(_by_four(x, step) for x in walk([self.a])):
+            return False
+        return any(_by_four(x, row) for x in walk([self.a]))
+
     def _fours(self) -> set[int]:
         """Roots that are read or written four at a time, and never begin within four."""
         found: set[int] = set()
         parts: list[tuple[Expr, Var | None]] = [
-            (self.a, self.step),
+            (self.a, self.row if self.across else self.step),
             (self.b, self.column if self.wide else None),
             *((s.expr, self.column if self.wide else None) for s in self.kernel.stores),
         ]
@@ -89,12 +104,12 @@ class _Tile:
             if vector is None:
                 continue
             for x in walk([root]):
-                if x.op == "load" and x.buffer is not None and x.index is not None:
-                    if x.buffer.role != "rows" and four_at_once(x.index, vector):
-                        found.add(id(x.buffer.root))
+                if _by_four(x, vector):
+                    assert x.buffer is not None
+                    found.add(id(x.buffer.root))
         if self.wide and self.column is not None:
             for store in self.kernel.stores:
-                if four_at_once(store.index, self.column):
+                if aligned(store.buffer) and four_at_once(store.index, self.column):
                     found.add(id(store.buffer.root))
         return found
 
@@ -153,7 +168,11 @@ class _Tile:
         for at in range(0, count, width):
             counter = starts[loop] + at if at else starts[loop]
             if at and loop.size % count:
-                counter = counter.call("min", loop.size - width)
+                # Rows taken four at once are cut off four at once, so that each begins where
+                # four lie together.
+                four = self.across and loop == self.row
+                last = loop.size - (LANES - at % LANES if four else width)
+                counter = counter.call("min", last)
             places.append({loop: e.block.let(counter) if at else counter})
         return places
 
@@ -167,9 +186,11 @@ class _Tile:
     ) -> None:
         block = e.block
         lefts = []
-        for row in rows:
-            with e.at(row, self.step if at is not None else None):
-                lefts.append(block.let(e.value(self.a)))
+        for row in rows[:: LANES if self.across else 1]:
+            along = self.row if self.across else self.step if at is not None else None
+            with e.at(row, along):
+                left = block.let(e.value(self.a))
+            lefts += [left.lane(i) for i in range(LANES)] if self.across else [left]
         for k in range(LANES if at is not None else 1):
             here = {} if at is None or self.step is None else {self.step: at + k if k else at}
             with e.at(here):
@@ -216,6 +237,13 @@ class _Tile:
                 e.value(store.expr)
             for store in self.kernel.stores:
                 e.store(store)
+
+
+def _by_four(x: Expr, vector: Var) -> bool:
+    """Whether this loads four neighbours at once along a loop."""
+    if x.op != "load" or x.buffer is None or x.index is None:
+        return False
+    return aligned(x.buffer) and four_at_once(x.index, vector)
 
 
 def _multiply_add(x: Value, y: Value, z: Value) -> Value:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tabgrad.ir.index import Dyn, Index, Var
 from tabgrad.ir.kernel import Expr, Kernel, identity, run_time_places, walk
-from tabgrad.targets.shading.expressions import Evaluator, four_at_once
+from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.operations import combine, constant
 from tabgrad.targets.shading.values import LANES, Block, Value
 from tabgrad.targets.wgsl.shader import Bindings, Shader, write
@@ -56,14 +56,11 @@ def accesses(kernel: Kernel) -> list[tuple[Any, Index]]:
 
 def fours_along(kernel: Kernel, vector: Var) -> set[int]:
     """The roots of buffers that are read or written four at a time along a loop."""
-    found = set()
-    for buffer, index in accesses(kernel):
-        whole = buffer
-        while whole.parent is not None and whole.size % LANES == 0:
-            whole = whole.parent
-        if whole.parent is None and buffer.role != "rows" and four_at_once(index, vector):
-            found.add(id(buffer.root))
-    return found
+    return {
+        id(buffer.root)
+        for buffer, index in accesses(kernel)
+        if aligned(buffer) and four_at_once(index, vector)
+    }
 
 
 def _vector_of(kernel: Kernel) -> Var | None:
@@ -71,19 +68,7 @@ def _vector_of(kernel: Kernel) -> Var | None:
     if not kernel.space:
         return None
     last = kernel.space[-1]
-    if last.size % LANES or not fours_along(kernel, last):
-        return None
-    return last if all(_safe(b, i, last) for b, i in accesses(kernel)) else None
-
-
-def _safe(buffer: Any, index: Index, vector: Var) -> bool:
-    # A slice that does not begin at a multiple of four cannot be read four at a time.
-    inner = buffer
-    while inner.parent is not None:
-        if inner.size % LANES and four_at_once(index, vector):
-            return False
-        inner = inner.parent
-    return True
+    return last if last.size % LANES == 0 and fours_along(kernel, last) else None
 
 
 def emit_map(kernel: Kernel, bind: Bind, words: int) -> Shader:
@@ -115,7 +100,7 @@ def emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
     vector = None
     if not arg and kernel.inner and kernel.inner[-1].size % LANES == 0 and kernel.fold != "dot":
         last = kernel.inner[-1]
-        if fours_along(kernel, last) and all(_safe(b, i, last) for b, i in accesses(kernel)):
+        if fours_along(kernel, last):
             vector = last
     bindings = bind(fours_along(kernel, vector) if vector else set())
 
