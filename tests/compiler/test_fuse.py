@@ -188,6 +188,14 @@ def test_random_bits_are_drawn_where_they_are_used():
     assert result.kinds == ["map"] and not result.plan.temporaries
 
 
+def test_normal_numbers_are_drawn_in_one_kernel():
+    """What a long expression has more than once counts once: two kernels would draw them twice."""
+    result = made(lambda x: x + tg.random.normal((1000,), seed=7), ((1000,), F))
+    assert result.kinds == ["map"]
+    drawn = [x for x in walk(result.kernels[0].expressions()) if x.op == "threefry"]
+    assert len(drawn) == 1 and len(result.kernels[0].stores) == 1
+
+
 def test_the_mask_of_dropout_is_not_drawn_twice_for_the_gradient():
     """Threefry is the dearest primitive: what both directions need is stored."""
 

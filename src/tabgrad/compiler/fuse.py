@@ -216,6 +216,8 @@ class _Fusion:
                 total += cost[id(src)]
                 deepest = max(deepest, depth[id(src)])
                 sources |= reads[id(src)]
+            if total > MAX_COST:
+                total = self._cost_together(node)
             too_long = total > MAX_COST or deepest >= MAX_DEPTH or len(sources) > MAX_SOURCES
             if too_long and self._flows(node) and len(node.outs) == 1:
                 self.stored.add(key)
@@ -224,6 +226,19 @@ class _Fusion:
                 cost[key], depth[key], reads[key] = total, deepest + 1, sources
             else:
                 cost[key], depth[key], reads[key] = 0, 0, frozenset((key,))
+
+    def _cost_together(self, node: Node) -> int:
+        """What an expression costs when parts it has more than once count once; more than
+        `MAX_COST` as soon as that is known."""
+        total, seen, stack = 0, {id(node)}, [node]
+        while stack and total <= MAX_COST:
+            at = stack.pop()
+            total += COSTS.get(at.prim.name, 1) if at.srcs else 0
+            for src in at.srcs:
+                if id(src) not in seen and (self._flows(src) or len(src.outs) > 1):
+                    seen.add(id(src))
+                    stack.append(src)
+        return total
 
     # Kernels
 

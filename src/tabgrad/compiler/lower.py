@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from tabgrad import dtypes
+from tabgrad.compiler.signs import never_positive
 from tabgrad.dtypes import bool_, int32
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.graph import Node
@@ -65,7 +66,8 @@ class Lowering:
         name = node.prim.name
         if node.prim.family == "elementwise":
             args = tuple([self.element(src, at) for src in node.srcs])
-            return Expr(name, node.outs[0].dtype, args)
+            falling = name == "exp" and never_positive(node.srcs[0])
+            return Expr(name, node.outs[0].dtype, args, value=falling or None)
         rule = _RULES.get(name)
         if rule is None:
             raise NotSupportedError(f"internal: no lowering for an element of {name}")

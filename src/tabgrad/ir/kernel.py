@@ -114,6 +114,7 @@ class Expr:
     "load" (`buffer` at `index`), "const" (`value`), "index" (an Index as a number),
     "guard" (args[0] where all `conditions` hold, else args[1]), "acc" (the folded value),
     "output" (result `value` of args[0], an operation with several results).
+    An "exp" of what is never above 0 has a `value`: True.
     """
 
     __slots__ = ("_parts", "_vars", "args", "buffer", "conditions", "dtype", "index", "op", "value")

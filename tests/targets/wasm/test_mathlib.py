@@ -130,6 +130,19 @@ def test_special_values(name: str, fma: bool) -> None:
     assert_same(got, want)
 
 
+@VARIANTS
+def test_what_never_rises_above_one_has_the_bits_of_exp(fma: bool) -> None:
+    x = np.concatenate([-np.abs(sweep(400)), np.linspace(-110, 0, 60000, dtype=np.float32)])
+    odd = np.array([0x7FC00001, 0xFFC12345, 0x7FC00000], np.uint32).view(np.float32)
+    x = np.concatenate([x, odd, np.float32([0.0, -0.0, -INF])])
+    x = x[: len(x) // 4 * 4]
+    falling, general = (
+        evaluate(lambda f, v, name=name: getattr(mathlib, name)(f, v, fma), F32x4, x)
+        for name in ("falling_exp", "exp")
+    )
+    assert_same(falling, general)
+
+
 EDGES = np.array(
     [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 1e-45, -1e-45, 1e38, -1e38, 2.5, -2.5,
      16777215.0, 16777216.0, -33554432.0, 1.0000001, 0.9999999, INF, -INF, NAN],

@@ -33,6 +33,9 @@ STEPS = 256  # elements that a lane adds up by itself, one by one, before they d
 UNROLL_SIZE = 64  # loops shorter than this are not unrolled
 UNROLL_COST = 480  # nor are bodies of more instructions, about
 TURNS_COST = 16  # what is shorter need not be computed in turns
+# Of a map, twice as many points go in turns between these: threefry has a chain of 80 instructions
+# that wait for each other (measured in V8: 0.77 of the time; exp alone gains nothing).
+LONG_COST, LONGEST_COST = 30, 300
 
 
 def emit(f: Function, kernel: Kernel, bases: dict[int, I32], fma: bool) -> int:
@@ -134,7 +137,7 @@ def _vectors(
 ) -> None:
     """Full vectors from start to stop, and the shorter one at the very end of the loop."""
     f = e.f
-    unroll, width = unroll_of([s.expr for s in stores], last), e.width
+    unroll, width = _map_unroll([s.expr for s in stores], last), e.width
 
     def point(at: I32, lanes: int) -> None:
         _points(e, vector, [at], lanes, stores)
@@ -145,8 +148,8 @@ def _vectors(
         main = whole // (width * unroll) * width * unroll
         with f.loop_range(start, start + main, width * unroll) as i:
             _points(e, vector, [i + width * u for u in range(unroll)], width, stores)
-        for at in range(start.constant + main, start.constant + whole, width):
-            point(I32.const(at), width)
+        rest = range(start.constant + main, start.constant + whole, width)
+        _points(e, vector, [I32.const(at) for at in rest], width, stores)
         if tail:
             point(I32.const(stop.constant - tail), tail)
         return
@@ -166,7 +169,7 @@ def _vectors(
 def _from_to(e: Evaluator, vector: Var, start: I32, stop: I32, stores: Sequence[Store]) -> None:
     """The points from start to stop, wherever these are: full vectors, then one at a time."""
     f = e.f
-    unroll, width = unroll_of([s.expr for s in stores], vector.size), e.width
+    unroll, width = _map_unroll([s.expr for s in stores], vector.size), e.width
     for count in sorted({unroll, 1}, reverse=True):
         step = width * count
         end = f.let(start + ((stop - start) & -step))
@@ -185,13 +188,18 @@ def unroll_of(roots: Sequence[Expr], size: int) -> int:
     return 4 if cost <= UNROLL_COST else 2 if cost <= 2 * UNROLL_COST else 1
 
 
+def _map_unroll(roots: Sequence[Expr], size: int) -> int:
+    unroll = unroll_of(roots, size)
+    return 2 * unroll if unroll == 4 and LONG_COST <= cost_of(roots) <= LONGEST_COST else unroll
+
+
 def _points(
     e: Evaluator, vector: Var | None, places: Sequence[I32], lanes: int, stores: Sequence[Store]
 ) -> None:
     """Vectors at some places of a loop: in turns where they take long, and nothing is combined."""
     roots = [store.expr for store in stores]
     together = all(store.combine == "set" for store in stores) and cost_of(roots) >= TURNS_COST
-    step = len(places) if together else 1
+    step = max(len(places), 1) if together else 1
     for first in range(0, len(places), step):
         with e.f.scope():
             now = places[first : first + step]

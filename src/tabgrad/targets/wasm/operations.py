@@ -124,6 +124,10 @@ def _floats(name: str) -> Rule:
     return rule
 
 
+def _exponential(e: Emitting, x: Expr, a: V) -> V:
+    return _floats("falling_exp" if x.value else "exp")(e, x, a)
+
+
 def _division(name: str, on_integer: Callable[..., V], on_long: Callable[..., V]) -> Rule:
     def rule(e: Emitting, x: Expr, a: V, b: V) -> V:
         if x.dtype.is_float:
@@ -179,6 +183,10 @@ def _cast(e: Emitting, x: Expr, a: V) -> V:
         convert = double.to_integer if target.itemsize == 8 else conversions.double_to_integer
         return convert(f, wide, target.bits, target.kind == "i").view(kind)
     if target.is_float:
+        (number,) = x.args
+        if source.bits == 32 and number.op == "shr" and number.args[1].op == "const":
+            # Signed, which is one instruction and not many, where the highest bit is 0 anyway.
+            a = a.view(I32x4) if 0 < number.args[1].value < 32 else a
         return normalised(f, _float_from_integer(f, a, target), target)
     if source.itemsize < 8 and target.itemsize == 8:
         return conversions.widen(a).view(kind)
@@ -318,7 +326,7 @@ _OPERATIONS: dict[str, Rule] = {
     "round": lambda e, x, a: a.nearest(),
     "trunc": lambda e, x, a: a.trunc(),
     "sqrt": _arithmetic(lambda a: a.sqrt()),
-    "exp": _floats("exp"),
+    "exp": _exponential,
     "expm1": _floats("expm1"),
     "log": _floats("log"),
     "log1p": _floats("log1p"),

@@ -17,7 +17,16 @@ from tabgrad.targets.wasm.mathlib.arithmetic import (
     sign,
     to_integer,
 )
-from tabgrad.targets.wasm.mathlib.exponential import erf, exp, expm1, log, log1p, sigmoid, tanh
+from tabgrad.targets.wasm.mathlib.exponential import (
+    erf,
+    exp,
+    expm1,
+    falling_exp,
+    log,
+    log1p,
+    sigmoid,
+    tanh,
+)
 from tabgrad.targets.wasm.mathlib.integers import (
     integer_floor_divide,
     integer_mod,
@@ -34,6 +43,7 @@ __all__ = [
     "erf",
     "exp",
     "expm1",
+    "falling_exp",
     "floor_divide",
     "floor_mod",
     "horner",

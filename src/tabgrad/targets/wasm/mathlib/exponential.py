@@ -31,6 +31,22 @@ def _exp(f: Function, x: F, fma: bool) -> F:
     return scale(f, horner(r, p.exp_series, fma), power)
 
 
+def falling_exp(f: Function, x: F, fma: bool) -> F:
+    """e**x for x that is never above 0: the same bits as `exp`, in fewer instructions."""
+    with f.scope() as scope:
+        return scope.keep(_falling_exp(f, x.pmax(precision_of(x).underflow), fma))
+
+
+def _falling_exp(f: Function, x: F, fma: bool) -> F:
+    p = precision_of(x)
+    x = f.let(x)
+    # Times 2**lift nothing underflows before the last step, which rounds, and nothing overflows.
+    lift = p.bias // 2 + 1
+    power, n = split(f, x, LOG2_E, p.bias + lift, fma)
+    r = f.let(multiply_add(n, -p.ln2_low, multiply_add(n, -p.ln2_high, x, fma), fma))
+    return horner(r, p.exp_series, fma) * _power_of_two(power, type(x)) * 2.0**-lift
+
+
 def split(f: Function, x: F, factor: float, bias: int, fma: bool) -> tuple[Words, F]:
     """n = round(x * factor) as a float, and as bits whose low part is n + bias."""
     magic = precision_of(x).round + bias
@@ -92,7 +108,7 @@ def sigmoid(f: Function, x: F, fma: bool) -> F:
     with f.scope() as scope:
         x = f.once(x)
         negative = (x.bits() | p.sign).view(type(x))
-        e = f.let(_exp(f, negative.pmax(p.underflow), fma))
+        e = f.let(_falling_exp(f, negative.pmax(p.underflow), fma))
         one = type(x).const(1.0)
         return scope.keep(choose(x >= 0.0, one, e, fma) / (e + 1.0))
 

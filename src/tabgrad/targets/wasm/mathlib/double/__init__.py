@@ -13,7 +13,16 @@ from tabgrad.targets.wasm.mathlib.double.arithmetic import (
 )
 from tabgrad.targets.wasm.mathlib.double.power import power
 from tabgrad.targets.wasm.mathlib.double.trigonometry import atan2, cos, sin, tan
-from tabgrad.targets.wasm.mathlib.exponential import erf, exp, expm1, log, log1p, sigmoid, tanh
+from tabgrad.targets.wasm.mathlib.exponential import (
+    erf,
+    exp,
+    expm1,
+    falling_exp,
+    log,
+    log1p,
+    sigmoid,
+    tanh,
+)
 
 __all__ = [
     "atan2",
@@ -21,6 +30,7 @@ __all__ = [
     "erf",
     "exp",
     "expm1",
+    "falling_exp",
     "floor_divide",
     "floor_mod",
     "from_integer",
