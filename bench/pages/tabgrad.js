@@ -11,7 +11,9 @@ const make = async (/** @type {import("./measure.js").Task} */ task) => {
   const { Session } = await import(new URL("player/tabgrad/session.js", tree).href);
   const model = new URL(`${query.get("workload")}/model.json`, tree);
   if (globalThis.crossOriginIsolated) return withThreads(task, tree, model);
-  const session = new Session(await fetchModel(model, () => undefined));
+  const files = await fetchModel(model, () => undefined);
+  const session = new Session(files);
+  if (files.large.length) await session.fill({ parts: files.large, base: model.href });
   const entry = session.model.entries.find((/** @type {any} */ each) => each.name === "main");
   const bound = session.bind(entry);
   // What leads a chain of products back is for those who need chains.

@@ -46,7 +46,10 @@ export async function load(url, { engine = "auto", worker, threads } = {}) {
   };
   try {
     const files = await fetchModel(address, begin);
-    return new Model(address, files, await connect(await starting, files));
+    const link = await connect(await starting, files);
+    const { large: parts } = files;
+    if (parts.length) await link.call("fill", { parts, base: address.href });
+    return new Model(address, files, link);
   } catch (error) {
     if (starting) starting.then((started) => started?.terminate());
     throw error;

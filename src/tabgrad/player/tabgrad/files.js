@@ -3,8 +3,12 @@
 
 import { TabgradError } from "./errors.js";
 import { features } from "./features.js";
+import { fetchBytes, twice, wrongSize } from "./fetching.js";
 
 const SCHEMA = 1;
+// What is larger is not to be in memory twice.
+const LARGE = 4e6;
+const isSmall = (/** @type {Part} */ { nbytes }) => nbytes < LARGE;
 
 /**
  * @typedef {import("./arrays.js").Spec} Spec
@@ -61,6 +65,7 @@ const SCHEMA = 1;
  * @property {Description} model
  * @property {WebAssembly.Module} module
  * @property {{file: string, data: ArrayBuffer}[]} weights
+ * @property {Part[]} large files of weights that are yet to be read, by stream.js
  * @property {import("./threads.js").Threads} [threads] where there may be several
  */
 
@@ -71,11 +76,7 @@ const SCHEMA = 1;
  * @returns {Promise<ModelFiles>}
  */
 export function fetchModel(url, begin) {
-  return fetchAll(url, begin, "no-cache").catch((error) => {
-    // Files that do not fit together may be of two exports, one of them from a cache.
-    if (error.code === "missing_file" || error.code === "unsupported") throw error;
-    return fetchAll(url, begin, "reload");
-  });
+  return twice((cache) => fetchAll(url, begin, cache));
 }
 
 /**
@@ -94,7 +95,7 @@ async function fetchAll(url, begin, cache) {
   const most = begin(model);
   const [kernels, weights, own] = await Promise.all([
     fetchPart(program, url, cache),
-    fetchParts(model.weights, url, cache),
+    fetchParts(model.weights.filter(isSmall), url, cache),
     // Other pages have no memory that threads could share.
     globalThis.crossOriginIsolated && most !== 1 ? import("./threads.js").catch(() => null) : null,
   ]);
@@ -108,7 +109,8 @@ async function fetchAll(url, begin, cache) {
       { cause: error },
     );
   });
-  return { model, module, weights, threads };
+  const large = model.weights.filter((part) => !isSmall(part));
+  return { model, module, weights, large, threads };
 }
 
 /**
@@ -158,40 +160,8 @@ function describe(text, url) {
  * @param {URL} base
  * @param {RequestCache} cache
  */
-async function fetchPart({ file, nbytes }, base, cache) {
-  const data = await fetchBytes(new URL(file, base), cache);
-  if (data.byteLength !== nbytes) {
-    throw new TabgradError(
-      data.byteLength < nbytes ? "truncated" : "corrupt",
-      `${file} has ${data.byteLength} bytes, model.json says ${nbytes}; export or upload it again`,
-    );
-  }
+async function fetchPart(part, base, cache) {
+  const data = await fetchBytes(new URL(part.file, base), cache);
+  if (data.byteLength !== part.nbytes) throw wrongSize(part, data.byteLength);
   return data;
-}
-
-/**
- * @param {URL} url
- * @param {RequestCache} cache
- * @returns {Promise<ArrayBuffer>}
- */
-async function fetchBytes(url, cache) {
-  const failed = (/** @type {unknown} */ why) =>
-    new TabgradError("missing_file", `${url} could not be read: ${why}`, { cause: why });
-  // Browsers let no page read files from disk; Node has no fetch for them.
-  if (url.protocol === "file:" && globalThis.process?.versions?.node) {
-    const { readFile } = await import("node:fs/promises");
-    const bytes = await readFile(url).catch((error) => {
-      throw failed(error.message);
-    });
-    return new Uint8Array(bytes).buffer;
-  }
-  let response;
-  try {
-    response = await fetch(url, { cache });
-    if (response.ok) return await response.arrayBuffer();
-  } catch (error) {
-    const fromDisk = url.protocol === "file:";
-    throw failed(fromDisk ? "a page opened from disk reads no files; serve it" : error);
-  }
-  throw failed(`the server answered ${response.status}`);
 }

@@ -30,10 +30,12 @@ export class Session {
   training = false;
   /** @type {Map<string, Stored>} */
   #variables = new Map();
+  /** @type {Set<Stored>} what still waits for its first value */
+  empty = new Set();
   #loaded;
 
   /** @param {ModelFiles} files */
-  constructor({ model, module, weights, threads }) {
+  constructor({ model, module, weights, large, threads }) {
     this.model = model;
     // Behind the present weights. A fit without a seed goes on with the orders from there.
     this.epochsDone = model.training?.epochs ?? 0;
@@ -47,12 +49,12 @@ export class Session {
     }
     for (const spec of model.variables) {
       const nbytes = byteSize(spec);
-      const handle = this.engine.alloc(nbytes);
-      this.engine.write(handle, new Uint8Array(nbytes));
-      this.#variables.set(spec.name, { spec, handle, nbytes });
+      const variable = { spec, handle: this.engine.alloc(nbytes), nbytes };
+      this.#variables.set(spec.name, variable);
+      if (spec.zero) this.zero(variable);
+      else this.empty.add(variable);
     }
-    const nonzero = [...this.#variables.values()].filter(({ spec }) => !spec.zero);
-    this.#load(weights, nonzero, []);
+    this.#load(weights, large.length ? [] : [...this.empty], [...this.empty]);
   }
 
   // What callers ask for. Names and arguments are those of the worker's messages.
@@ -125,6 +127,15 @@ export class Session {
     return this.lock.hold(() => writeSafetensors(Object.entries(this.#weights())));
   }
 
+  /**
+   * Reads the weights that were too large to be handed over.
+   * @param {{parts: import("./files.js").Part[], base: string}} request
+   */
+  async fill(request) {
+    const { fill } = await import("./stream.js");
+    await fill(this, request);
+  }
+
   /** @param {{file: ArrayBuffer}} request */
   loadWeights({ file }) {
     this.#refuseWhileTraining("loadWeights");
@@ -158,7 +169,7 @@ export class Session {
     return arrays;
   }
 
-  // What training.js builds on.
+  // What training.js and stream.js build on.
 
   /**
    * The entries of one name, smallest batch first.
@@ -205,6 +216,28 @@ export class Session {
   /** @param {Snapshot} snapshot */
   restore(snapshot) {
     for (const [{ handle }, bytes] of snapshot) this.engine.write(handle, bytes);
+  }
+
+  /**
+   * What to take of what files hold.
+   * @param {string} where the files' names
+   * @param {Map<string, {dtype: string, shape: number[]}>} found
+   * @param {Stored[]} required
+   * @param {Stored[]} optional
+   */
+  choose(where, found, required, optional) {
+    const present = optional.filter(({ spec }) => found.has(spec.name));
+    const chosen = new Set([...required, ...present]);
+    const describe = (/** @type {{dtype: string, shape: number[]} | undefined} */ array) =>
+      array ? `${array.dtype} [${array.shape}]` : "missing";
+    for (const { spec } of chosen) {
+      const [have, need] = [describe(found.get(spec.name)), describe(spec)];
+      if (have !== need) {
+        const message = `${where}: "${spec.name}" is ${have}, the model needs ${need}`;
+        throw new TabgradError("weights", message);
+      }
+    }
+    return chosen;
   }
 
   /**
@@ -338,20 +371,11 @@ export class Session {
     for (const { file, data } of files) {
       for (const [name, array] of readSafetensors(data, file)) found.set(name, array);
     }
-    const where = files.map(({ file }) => file).join(", ");
-    const present = optional.filter(({ spec }) => found.has(spec.name));
-    const chosen = new Set([...required, ...present]);
-    const describe = (/** @type {{dtype: string, shape: number[]} | undefined} */ array) =>
-      array ? `${array.dtype} [${array.shape}]` : "missing";
-    for (const { spec } of chosen) {
-      const [have, need] = [describe(found.get(spec.name)), describe(spec)];
-      if (have !== need) {
-        const message = `${where}: "${spec.name}" is ${have}, the model needs ${need}`;
-        throw new TabgradError("weights", message);
-      }
-    }
-    for (const { spec, handle } of chosen) {
-      this.engine.write(handle, /** @type {any} */ (found.get(spec.name)).bytes);
+    const chosen = this.choose(files.map(({ file }) => file).join(), found, required, optional);
+    for (const variable of chosen) {
+      const { bytes } = /** @type {any} */ (found.get(variable.spec.name));
+      this.engine.write(variable.handle, bytes);
+      this.empty.delete(variable);
     }
   }
 }
