@@ -147,13 +147,15 @@ def get(identifier: Any) -> Activation:
         name = _ALIASES.get(identifier, identifier)
         if name not in _FUNCTIONS:
             raise ArgumentError(
-                f"no activation {identifier!r}; there are {', '.join(sorted(_FUNCTIONS))}"
+                f"expected an activation of {', '.join(sorted(_FUNCTIONS))}; received "
+                f"{identifier!r}"
             )
         return _FUNCTIONS[name]
     if callable(identifier):
         return identifier  # type: ignore[no-any-return]  # any callable is trusted to be one
     raise ArgumentError(
-        f"an activation is a name, a function of one Tensor, or None; received {identifier!r}"
+        "expected a name, a function of one Tensor, or None as an activation; received "
+        f"{identifier!r}"
     )
 
 

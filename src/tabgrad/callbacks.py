@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from tabgrad.errors import ArgumentError
+from tabgrad.ops.public import publish_classes
 
 Logs = dict[str, float]
 
@@ -100,9 +101,7 @@ class CallbackList:
         ArgumentError: when something else than a Callback is among them.
     """
 
-    def __init__(
-        self, callbacks: Any, model: Any, params: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, callbacks: Any, model: Any, params: Mapping[str, Any]) -> None:
         self.callbacks = flat(callbacks)
         for callback in self.callbacks:
             callback.set_model(model)
@@ -139,7 +138,7 @@ def flat(callbacks: Any) -> list[Callback]:
     if isinstance(callbacks, (list, tuple)):
         return [each for item in callbacks for each in flat(item)]
     raise ArgumentError(
-        f"callbacks are tabgrad.callbacks.Callback objects; received {callbacks!r}"
+        f"expected tabgrad.callbacks.Callback objects as callbacks; received {callbacks!r}"
     )
 
 
@@ -222,7 +221,9 @@ class LambdaCallback(Callback):
         hooks = [name for name in dir(Callback) if name.startswith("on_")]
         for name, function in given.items():
             if name not in hooks:
-                raise ArgumentError(f"no hook {name!r}; there are {', '.join(hooks)}")
+                raise ArgumentError(
+                    f"LambdaCallback expected hooks of {', '.join(hooks)}; received {name!r}"
+                )
             if function is not None:
                 setattr(self, name, function)
 
@@ -259,7 +260,9 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ) -> None:
         if mode not in ("auto", "min", "max"):
-            raise ArgumentError(f'mode must be "auto", "min" or "max"; received {mode!r}')
+            raise ArgumentError(
+                f'EarlyStopping expected mode "auto", "min" or "max"; received {mode!r}'
+            )
         self.monitor = monitor
         self.min_delta = abs(min_delta)
         self.patience = patience
@@ -328,8 +331,9 @@ class EarlyStopping(Callback):
                 direction = metric.direction or direction
         if direction is None:
             raise ArgumentError(
-                f"EarlyStopping does not know whether {self.monitor!r} should rise or fall: "
-                'pass mode="max" or mode="min"'
+                "EarlyStopping expected a metric that is known to rise or to fall with "
+                "mode='auto'; "
+                f'received {self.monitor!r}. Pass mode="max" or mode="min"'
             )
         return direction == "up"
 
@@ -395,7 +399,7 @@ def progress(verbose: Any) -> list[Callback]:
         ArgumentError: unless verbose is "auto", 0, 1 or 2.
     """
     if verbose not in ("auto", 0, 1, 2):
-        raise ArgumentError(f'verbose must be "auto", 0, 1 or 2; received {verbose!r}')
+        raise ArgumentError(f'expected "auto", 0, 1 or 2 as verbose; received {verbose!r}')
     if not verbose:
         return []
     return [ProgressLogger(1 if verbose == "auto" else int(verbose))]
@@ -409,3 +413,5 @@ __all__ = [
     "LambdaCallback",
     "ProgressLogger",
 ]
+
+publish_classes(globals())

@@ -12,6 +12,8 @@ from typing import Any
 from tabgrad import ops, random
 from tabgrad.errors import ArgumentError
 from tabgrad.naming import to_snake_case
+from tabgrad.ops.arguments import sizes_of
+from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
 
 Shape = Sequence[int]
@@ -90,8 +92,8 @@ class RandomInitializer(Initializer):
     def __init__(self, seed: Any = None) -> None:
         if not (seed is None or isinstance(seed, (int, random.SeedGenerator))):
             raise ArgumentError(
-                "seed must be an integer, a tabgrad.random.SeedGenerator or None; "
-                f"received {seed!r}"
+                f"{type(self).__name__} expected an integer, a tabgrad.random.SeedGenerator or "
+                f"None as seed; received {seed!r}"
             )
         self.seed = seed
 
@@ -130,9 +132,7 @@ class TruncatedNormal(RandomNormal):
     """
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
-        return random.truncated_normal(
-            shape, self.mean, self.stddev, dtype or "float32", self.seed
-        )
+        return random.truncated_normal(shape, self.mean, self.stddev, dtype or "float32", self.seed)
 
 
 class RandomUniform(RandomInitializer):
@@ -188,16 +188,18 @@ class VarianceScaling(RandomInitializer):
         output_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(seed)
+        kind = type(self).__name__
         distribution = distribution.lower()
         if distribution == "normal":
             distribution = "truncated_normal"
         if scale <= 0:
-            raise ArgumentError(f"scale must be positive; received {scale!r}")
+            raise ArgumentError(f"{kind} expected a positive scale; received {scale!r}")
         if mode not in self._MODES:
-            raise ArgumentError(f"mode must be one of {self._MODES}; received {mode!r}")
+            raise ArgumentError(f"{kind} expected a mode of {self._MODES}; received {mode!r}")
         if distribution not in self._DISTRIBUTIONS:
             raise ArgumentError(
-                f"distribution must be one of {self._DISTRIBUTIONS}; received {distribution!r}"
+                f"{kind} expected a distribution of {self._DISTRIBUTIONS}; received "
+                f"{distribution!r}"
             )
         self.scale = scale
         self.mode = mode
@@ -207,6 +209,7 @@ class VarianceScaling(RandomInitializer):
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         dtype = dtype or "float32"
+        shape = sizes_of(type(self).__name__, shape)
         fan_in, fan_out = fans(shape)
         if self.input_axes is not None and self.output_axes is not None:
             fan_in = math.prod(shape[axis] for axis in self.input_axes)
@@ -326,8 +329,9 @@ def get(identifier: Any) -> Initializer | Callable[..., Any] | None:
     if isinstance(identifier, str):
         if identifier not in _BY_NAME:
             raise ArgumentError(
-                f"no initializer {identifier!r}; there are "
-                f"{', '.join(sorted(to_snake_case(cls.__name__) for cls in _CLASSES))}"
+                "expected an initializer of "
+                f"{', '.join(sorted(to_snake_case(cls.__name__) for cls in _CLASSES))}; received "
+                f"{identifier!r}"
             )
         return _BY_NAME[identifier]()
     if isinstance(identifier, Mapping):
@@ -337,8 +341,8 @@ def get(identifier: Any) -> Initializer | Callable[..., Any] | None:
     if callable(identifier):
         return identifier  # type: ignore[no-any-return]  # any callable is trusted to be one
     raise ArgumentError(
-        "an initializer is a name, a config, a tabgrad.initializers.Initializer or a function of "
-        f"(shape, dtype); received {identifier!r}"
+        "expected a name, a config, a tabgrad.initializers.Initializer or a function of (shape, "
+        f"dtype) as an initializer; received {identifier!r}"
     )
 
 
@@ -364,7 +368,10 @@ def deserialize(config: Mapping[str, Any]) -> Initializer:
     """
     name = config.get("class_name")
     if name not in _BY_NAME:
-        raise ArgumentError(f"no initializer class {name!r}; received the config {dict(config)!r}")
+        raise ArgumentError(
+            f"expected an initializer class of {', '.join(cls.__name__ for cls in _CLASSES)}; "
+            f"received {name!r} in the config {dict(config)!r}"
+        )
     return _BY_NAME[name].from_config(config.get("config") or {})
 
 
@@ -409,3 +416,5 @@ __all__ = [
     "variance_scaling",
     "zeros",
 ]
+
+publish_classes(globals())

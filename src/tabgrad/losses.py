@@ -13,6 +13,8 @@ from typing import Any
 
 from tabgrad import dtypes, naming, ops
 from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.ops.arguments import axis_of
+from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
@@ -45,7 +47,10 @@ class Loss:
         dtype: Any = None,
     ) -> None:
         if reduction not in _REDUCTIONS:
-            raise ArgumentError(f"reduction must be one of {_REDUCTIONS}; received {reduction!r}")
+            raise ArgumentError(
+                f"{type(self).__name__} expected a reduction of {_REDUCTIONS}; received "
+                f"{reduction!r}"
+            )
         self.name = name or naming.auto_name(type(self).__name__)
         self.reduction = reduction
         self.dtype = dtypes.as_dtype(dtype or "float32")
@@ -312,7 +317,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:
         >>> mean_squared_error([[0.0, 1.0]], [[0.0, 3.0]]).tolist()
         [2.0]
     """
-    y_true, y_pred = _same_shape(y_true, y_pred)
+    y_true, y_pred = _same_shape("mean_squared_error", y_true, y_pred)
     return ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
@@ -323,7 +328,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Tensor:
         >>> mean_absolute_error([[0.0, 1.0]], [[0.0, 3.0]]).tolist()
         [1.0]
     """
-    y_true, y_pred = _same_shape(y_true, y_pred)
+    y_true, y_pred = _same_shape("mean_absolute_error", y_true, y_pred)
     return ops.mean(ops.abs(y_true - y_pred), axis=-1)
 
 
@@ -340,7 +345,7 @@ def binary_crossentropy(
         >>> [round(v, 4) for v in binary_crossentropy([[1.0, 0.0]], [[0.5, 0.5]]).tolist()]
         [0.6931]
     """
-    y_true, y_pred = _same_shape(y_true, y_pred)
+    y_true, y_pred = _same_shape("binary_crossentropy", y_true, y_pred)
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
     return ops.mean(ops.binary_crossentropy(y_true, y_pred, from_logits), axis=axis)
@@ -362,12 +367,13 @@ def categorical_crossentropy(
         >>> [round(v, 4) for v in categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]]).tolist()]
         [0.6931]
     """
-    y_true, y_pred = _same_shape(y_true, y_pred)
+    y_true, y_pred = _same_shape("categorical_crossentropy", y_true, y_pred)
+    axis = axis_of("categorical_crossentropy", axis, len(y_pred.shape))
     classes = y_pred.shape[axis]
     if classes == 1:
         raise ShapeError(
-            "categorical_crossentropy needs two classes or more on the last axis, received "
-            f"predictions of shape {y_pred.shape}; for one output use binary_crossentropy"
+            f"categorical_crossentropy expected two classes or more on axis {axis}; received "
+            f"predictions of shape {y_pred.shape}. For one output use binary_crossentropy"
         )
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / classes
@@ -402,12 +408,15 @@ def sparse_categorical_crossentropy(
     labels = ops.cast(ops.convert_to_tensor(y_true), "int32")
     rank = len(y_pred.shape)
     if axis not in (-1, rank - 1):
-        raise ArgumentError(f"sparse_categorical_crossentropy has axis -1; received {axis}")
+        raise ArgumentError(
+            f"sparse_categorical_crossentropy expected axis -1; received {axis}. Move the classes "
+            "to the last axis with tg.moveaxis"
+        )
     if len(labels.shape) == rank and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, axis=-1)
     if labels.shape != y_pred.shape[:-1]:
         raise ShapeError(
-            "sparse_categorical_crossentropy expects one integer label for each row of "
+            "sparse_categorical_crossentropy expected one integer label for each row of "
             f"predictions: shape {y_pred.shape[:-1]} for predictions of shape {y_pred.shape}; "
             f"received labels of shape {labels.shape}. For one-hot labels use "
             "categorical_crossentropy"
@@ -438,7 +447,7 @@ def match_ranks(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _same_shape(y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
+def _same_shape(name: str, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
     """Both as Tensors of y_pred's dtype; ShapeError when they differ in shape.
 
     Keras would broadcast here, which turns a forgotten axis into a loss of the wrong thing.
@@ -450,8 +459,8 @@ def _same_shape(y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
     y_true, y_pred = match_ranks(y_true, y_pred)
     if y_true.shape != y_pred.shape:
         raise ShapeError(
-            f"targets of shape {y_true.shape} do not fit predictions of shape {y_pred.shape}; "
-            "they must be equal"
+            f"{name} expected targets of the shape of the predictions, {y_pred.shape}; received "
+            f"targets of shape {y_true.shape}. Reshape one of them: they are not broadcast"
         )
     return y_true, y_pred
 
@@ -502,20 +511,22 @@ def get(identifier: Any) -> Loss | Callable[..., Any] | None:
         if name in _CLASSES:
             return _CLASSES[name]()
         raise ArgumentError(
-            f"no loss {identifier!r}; there are {', '.join(sorted({*_FUNCTIONS, *_ALIASES}))}, or "
-            "any function of (y_true, y_pred)"
+            f"expected a loss of {', '.join(sorted({*_FUNCTIONS, *_ALIASES}))}, or any function of "
+            f"(y_true, y_pred); received {identifier!r}"
         )
     if isinstance(identifier, Mapping):
         kind = identifier.get("class_name")
         if kind not in _CLASSES:
-            raise ArgumentError(f"no loss class {kind!r}; there are {', '.join(_CLASSES)}")
+            raise ArgumentError(
+                f"expected a loss class of {', '.join(_CLASSES)}; received {kind!r}"
+            )
         return _CLASSES[kind].from_config(identifier.get("config") or {})
     if inspect.isclass(identifier) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier):
         return identifier  # type: ignore[no-any-return]  # any callable is trusted to be one
     raise ArgumentError(
-        "a loss is a name, a tabgrad.losses.Loss or a function of (y_true, y_pred); "
+        "expected a name, a tabgrad.losses.Loss or a function of (y_true, y_pred) as a loss; "
         f"received {identifier!r}"
     )
 
@@ -548,3 +559,5 @@ __all__ = [
     "serialize",
     "sparse_categorical_crossentropy",
 ]
+
+publish_classes(globals())

@@ -14,6 +14,7 @@ from typing import Any
 from tabgrad import dtypes, initializers, losses, naming, ops
 from tabgrad.errors import ArgumentError
 from tabgrad.losses import match_ranks
+from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
 
@@ -462,29 +463,28 @@ def get(identifier: Any) -> Metric | Callable[..., Any] | None:
     if isinstance(identifier, str):
         if identifier not in _BY_NAME:
             raise ArgumentError(
-                f"no metric {identifier!r}; there are "
-                f"{', '.join(sorted(n for n in _BY_NAME if n == n.lower()))}, or any function of "
-                "(y_true, y_pred)"
+                f"expected a metric of {', '.join(sorted(n for n in _BY_NAME if n == n.lower()))}, "
+                f"or any function of (y_true, y_pred); received {identifier!r}"
             )
         return _BY_NAME[identifier]()
     if isinstance(identifier, Mapping):
         name = identifier.get("class_name")
         if name not in _BY_NAME:
-            raise ArgumentError(f"no metric class {name!r}; there are {', '.join(_BY_NAME)}")
+            raise ArgumentError(
+                f"expected a metric class of {', '.join(_BY_NAME)}; received {name!r}"
+            )
         return _BY_NAME[name].from_config(identifier.get("config") or {})
     if inspect.isclass(identifier) and issubclass(identifier, Metric):
         return identifier()
     if callable(identifier):
         return identifier  # type: ignore[no-any-return]  # any callable is trusted to be one
     raise ArgumentError(
-        "a metric is a name, a tabgrad.metrics.Metric or a function of (y_true, y_pred); "
+        "expected a name, a tabgrad.metrics.Metric or a function of (y_true, y_pred) as a metric; "
         f"received {identifier!r}"
     )
 
 
-def resolve(
-    identifier: Any, target_shape: Sequence[int], output_shape: Sequence[int]
-) -> Metric:
+def resolve(identifier: Any, target_shape: Sequence[int], output_shape: Sequence[int]) -> Metric:
     """The metric that `compile(metrics=[identifier])` means.
 
     "accuracy" is the binary, the sparse or the categorical one, as Keras chooses by the shapes of
@@ -505,7 +505,10 @@ def resolve(
         return chosen(name=identifier)
     found = get(identifier)
     if found is None:
-        raise ArgumentError("a metric is a name, a Metric or a function; received None")
+        raise ArgumentError(
+            "expected a name, a tabgrad.metrics.Metric or a function of (y_true, y_pred) as a "
+            "metric; received None"
+        )
     if not isinstance(found, Metric):
         return MeanMetricWrapper(found)
     if isinstance(identifier, str) and found.name != identifier:
@@ -533,3 +536,5 @@ __all__ = [
     "resolve",
     "sparse_categorical_accuracy",
 ]
+
+publish_classes(globals())

@@ -15,6 +15,7 @@ from tabgrad import naming, ops, realize, summary
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, FormatError, ShapeError, TabgradError
 from tabgrad.layers.base import InputLayer, Layer, Shape, attributes, scope_path
+from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
 from tabgrad.training import Trainer
 
@@ -61,14 +62,20 @@ class Model(Trainer, Layer):
     def input_shape(self) -> Shape:
         """Shape of the input, None first for the batch."""
         if self._input_shape is None:
-            raise TabgradError(f"{self.name!r} has no shapes yet: call it on data, or build it")
+            raise TabgradError(
+                f"{self.name!r} expected to be built before its shapes are read; received neither "
+                "data nor an input_shape yet. Call it on data, or build it"
+            )
         return self._input_shape
 
     @property
     def output_shape(self) -> Shape:
         """Shape of the output, None first for the batch."""
         if self._output_shape is None:
-            raise TabgradError(f"{self.name!r} has no shapes yet: call it on data, or build it")
+            raise TabgradError(
+                f"{self.name!r} expected to be built before its shapes are read; received neither "
+                "data nor an input_shape yet. Call it on data, or build it"
+            )
         return self._output_shape
 
     @property
@@ -85,13 +92,17 @@ class Model(Trainer, Layer):
         found = self.layers
         if index is not None:
             if not -len(found) <= index < len(found):
-                raise ArgumentError(f"no layer {index}; {self.name!r} has {len(found)} layers")
+                raise ArgumentError(
+                    f"expected an index of the {len(found)} layers of {self.name!r}; received "
+                    f"{index}"
+                )
             return found[index]
         for layer in found:
             if layer.name == name:
                 return layer
         raise ArgumentError(
-            f"no layer {name!r}; {self.name!r} has {', '.join(layer.name for layer in found)}"
+            f"expected a layer of {self.name!r}: {', '.join(layer.name for layer in found)}; "
+            f"received {name!r}"
         )
 
     def _build_for(self, row_shape: Sequence[int]) -> None:
@@ -133,9 +144,15 @@ class Model(Trainer, Layer):
         self._settle()
         _check_ending(path)
         if not overwrite and Path(path).exists():
-            raise ArgumentError(f"{os.fspath(path)!r} exists; pass overwrite=True to replace it")
+            raise ArgumentError(
+                f"expected a file that does not exist, with overwrite=False; received "
+                f"{os.fspath(path)!r}. Pass overwrite=True to replace it"
+            )
         if not self.built:
-            raise TabgradError(f"{self.name!r} has no weights yet: call it on data, or build it")
+            raise TabgradError(
+                f"expected a model with weights; received {self.name!r}, which has no weights yet. "
+                "Call it on data, or build it"
+            )
         arrays = {
             v.path: safetensors.Array(v.shape, v.dtype, realize.read(v.node()))
             for v in self.weights
@@ -167,8 +184,8 @@ class Model(Trainer, Layer):
         found = safetensors.load(path)
         if not self.built:
             raise TabgradError(
-                f"{self.name!r} has no weights yet: start it with tg.Input(shape), or call it on "
-                "data, before loading"
+                f"expected a model with weights; received {self.name!r}, which has no weights yet. "
+                "Start it with tg.Input(shape), or call it on data, before loading"
             )
         self._load(found, repr(os.fspath(path)))
 
@@ -179,7 +196,8 @@ class Model(Trainer, Layer):
         extra = sorted(set(found) - {n for n in names if n} - self._other_paths(found))
         if missing or extra:
             raise FormatError(
-                f"{source} does not hold the weights of {self.name!r}: "
+                f"expected the weights of {self.name!r}; received {source}, which does not hold "
+                "them: "
                 + "; ".join(
                     f"{what} {', '.join(map(repr, some))}"
                     for what, some in (("it lacks", missing), ("it also has", extra))
@@ -191,8 +209,8 @@ class Model(Trainer, Layer):
             array = found[name or ""]
             if array.shape != variable.shape:
                 raise FormatError(
-                    f"{source}: weight {name!r} has shape {array.shape}, expected {variable.shape} "
-                    f"for {variable.path!r} of {self.name!r}"
+                    f"expected shape {variable.shape} for {variable.path!r} of {self.name!r}; "
+                    f"received {array.shape} for {name!r} in {source}"
                 )
             values.append(_tensor(array))
         for variable, value in zip(own, values):
@@ -274,7 +292,10 @@ class Sequential(Model):
         """
         self._settle()
         if not self._sequence:
-            raise ArgumentError(f"{self.name!r} has no layers")
+            raise ArgumentError(
+                f"expected at least one layer in {self.name!r}; received a model without any. Add "
+                "some first"
+            )
         layer = self._sequence.pop()
         self._rebuild()
         return layer
@@ -282,16 +303,21 @@ class Sequential(Model):
     def _append(self, layer: Layer) -> None:
         if isinstance(layer, InputLayer):
             if self._input is not None or self._sequence:
-                raise ArgumentError("Input must come first in a Sequential, and only once")
+                raise ArgumentError(
+                    f"{self.name!r} expected Input once, before all layers; received another, or "
+                    "one after layers. Make it the first of the Sequential"
+                )
             self._input = layer
             return
         if not isinstance(layer, Layer):
             raise ArgumentError(
-                f"a Sequential takes tabgrad layers; received {layer!r} of {type(layer).__name__}"
+                f"{self.name!r} expected tabgrad layers; received {layer!r} of "
+                f"{type(layer).__name__}"
             )
         if any(layer.name == other.name for other in self._sequence):
             raise ArgumentError(
-                f"two layers are called {layer.name!r}; names must be unique in a model"
+                f"{self.name!r} expected layers of different names; received two called "
+                f"{layer.name!r}. Give one another name"
             )
         self._sequence.append(layer)
 
@@ -323,13 +349,17 @@ class Sequential(Model):
         declared = None if self._input is None else self._input.batch_shape
         given = tuple(input_shape or declared or ())
         if not given:
-            raise ArgumentError(f"build {self.name!r} with an input_shape, or start it with Input")
-        if not self._sequence:
-            raise ArgumentError(f"{self.name!r} has no layers; add some first")
-        if declared is not None and given[1:] != declared[1:]:
-            raise ShapeError(
-                f"{self.name!r} takes inputs of shape {declared}; received {given}"
+            raise ArgumentError(
+                f"{self.name!r} expected an input_shape; received none. Call build(input_shape), "
+                "or start the model with tg.Input(shape)"
             )
+        if not self._sequence:
+            raise ArgumentError(
+                f"expected at least one layer in {self.name!r}; received a model without any. Add "
+                "some first"
+            )
+        if declared is not None and given[1:] != declared[1:]:
+            raise ShapeError(f"{self.name!r} expected inputs of shape {declared}; received {given}")
         shapes = [(None, *given[1:])]
         for layer in self._sequence:
             shapes.append(layer.compute_output_shape(shapes[-1]))
@@ -347,7 +377,7 @@ class Sequential(Model):
             self._build_for(inputs.shape[1:])
         if len(inputs.shape) != len(self.input_shape) or inputs.shape[1:] != self.input_shape[1:]:
             raise ShapeError(
-                f"expected inputs of shape {self.input_shape}, received {inputs.shape}"
+                f"expected inputs of shape {self.input_shape}; received {inputs.shape}"
             )
         for layer in self._sequence:
             inputs = layer(inputs, training=training)
@@ -381,7 +411,10 @@ class Sequential(Model):
             if entry["class_name"] == "Sequential":
                 kind = Sequential
             if kind is None:
-                raise ArgumentError(f"tabgrad has no layer {entry['class_name']!r}")
+                raise ArgumentError(
+                    f"expected layers of {', '.join(layers_module.__all__)}; received "
+                    f"{entry['class_name']!r}"
+                )
             found.append(kind.from_config(entry["config"]))
         return cls(found, trainable=config.get("trainable", True), name=config.get("name"))
 
@@ -389,7 +422,7 @@ class Sequential(Model):
 def _check_ending(path: str | os.PathLike[str]) -> None:
     if not os.fspath(path).endswith(".safetensors"):
         raise ArgumentError(
-            f'weights are saved as .safetensors; received {os.fspath(path)!r}. Name the file '
+            f"expected a file that ends in .safetensors; received {os.fspath(path)!r}. Name it "
             '"model.safetensors", for instance'
         )
 
@@ -412,3 +445,5 @@ def _tensor(array: Any) -> Tensor:
 
 
 __all__ = ["Model", "Sequential"]
+
+publish_classes(globals())

@@ -12,6 +12,7 @@ from typing import Any
 
 from tabgrad import naming, ops
 from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError, TabgradError
+from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
 
@@ -47,16 +48,20 @@ class Optimizer:
     ) -> None:
         if not isinstance(learning_rate, (int, float)) or isinstance(learning_rate, bool):
             raise ArgumentError(
-                f"learning_rate must be a number; received {learning_rate!r}. To change it while "
-                "training, set optimizer.learning_rate in a callback"
+                f"{type(self).__name__} expected a number as learning_rate; received "
+                f"{learning_rate!r}. To change it while training, set optimizer.learning_rate in a "
+                "callback"
             )
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
         if len(given) > 1:
-            raise ArgumentError(f"only one of {', '.join(clips)} can be set; received {given}")
+            raise ArgumentError(
+                f"{type(self).__name__} expected only one of {', '.join(clips)}; received {given}"
+            )
         for key, value in given.items():
-            if value <= 0:
-                raise ArgumentError(f"{key} must be positive; received {value!r}")
+            _check(self, key, value, value > 0, "a positive number or None")
+        if weight_decay is not None:
+            _check(self, "weight_decay", weight_decay, weight_decay >= 0, "at least 0 or None")
         self.name = name or naming.auto_name(type(self).__name__)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
@@ -125,7 +130,10 @@ class Optimizer:
             TabgradError: after `build`.
         """
         if self.built:
-            raise TabgradError("call exclude_from_weight_decay before the optimizer is built")
+            raise TabgradError(
+                f"{self.name} expected exclude_from_weight_decay before it is built; received it "
+                "afterwards. Call it first, or make a new optimizer"
+            )
         self._undecayed = ({id(v) for v in var_list or ()}, tuple(var_names or ()))
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Variable:
@@ -151,13 +159,20 @@ class Optimizer:
         if trainable_variables is None:
             if not self.built:
                 raise TabgradError(
-                    "the optimizer does not know its Variables yet: pass them, or call "
-                    "build(variables) first"
+                    f"{self.name} expected trainable_variables, because it has not been built; "
+                    "received None. Pass them, or call build(variables) first"
                 )
             trainable_variables = self._trainable
-        variables = list(trainable_variables)
+        if not all(isinstance(v, Variable) for v in _listed("Variables", trainable_variables)):
+            raise ArgumentError(
+                f"{self.name} expected Variables to update; received {trainable_variables!r}"
+            )
+        grads, variables = _listed("gradients", grads), list(trainable_variables)
         if len(grads) != len(variables):
-            raise ShapeError(f"received {len(grads)} gradients for {len(variables)} Variables")
+            raise ShapeError(
+                f"{self.name} expected {len(variables)} gradients, one for each Variable; received "
+                f"{len(grads)}. Give None for a Variable without one"
+            )
         if not self.built:
             self.build(variables)
         pairs = []
@@ -168,14 +183,15 @@ class Optimizer:
             gradient = ops.convert_to_tensor(grad, dtype=variable.dtype)
             if gradient.shape != variable.shape:
                 raise ShapeError(
-                    f"the gradient of {variable.path!r} must have shape {variable.shape}; "
-                    f"received {gradient.shape}"
+                    f"{self.name} expected a gradient of shape {variable.shape} for "
+                    f"{variable.path!r}; received {gradient.shape}"
                 )
             pairs.append((gradient, variable))
         if grads and not pairs:
             raise ArgumentError(
-                "no gradient for any Variable: the loss does not depend on "
-                f"{', '.join(v.path for v in variables)}"
+                f"{self.name} expected a gradient for at least one of "
+                f"{', '.join(v.path for v in variables)}; received no gradient for any Variable. "
+                "The loss does not depend on them"
             )
         gradients = self._clip([gradient for gradient, _ in pairs])
         rate = self._learning_rate.value
@@ -194,8 +210,9 @@ class Optimizer:
             if known is variable:
                 return index
         raise ArgumentError(
-            f"the optimizer was not built with {variable.path!r}; make a new optimizer for new "
-            "Variables (model.compile does)"
+            f"{self.name} expected one of the {len(self._trainable)} Variables it was built with; "
+            f"received {variable.path!r} {variable.shape}. Make a new optimizer for new Variables "
+            "(model.compile does)"
         )
 
     def _clip(self, grads: list[Tensor]) -> list[Tensor]:
@@ -287,8 +304,7 @@ class SGD(Optimizer):
     ) -> None:
         _refuse(type(self).__name__, kwargs)
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name)
-        if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
-            raise ArgumentError(f"momentum must be a number from 0 to 1; received {momentum!r}")
+        _check(self, "momentum", momentum, 0 <= momentum <= 1, "a number from 0 to 1")
         self.momentum = float(momentum)
         self.nesterov = nesterov
 
@@ -480,6 +496,19 @@ class RMSprop(Optimizer):
         }
 
 
+def _listed(what: str, given: Any) -> list[Any]:
+    if not isinstance(given, (list, tuple)):
+        raise ArgumentError(f"an optimizer expected a list of {what}; received {given!r}")
+    return list(given)
+
+
+def _check(optimizer: Optimizer, name: str, value: Any, fits: bool, words: str) -> None:
+    if not fits:
+        raise ArgumentError(
+            f"{type(optimizer).__name__} expected {name} to be {words}; received {value!r}"
+        )
+
+
 _NOT_YET = (
     "ema_momentum",
     "ema_overwrite_frequency",
@@ -492,12 +521,15 @@ _NOT_YET = (
 def _refuse(name: str, kwargs: Mapping[str, Any]) -> None:
     for key, value in kwargs.items():
         if key not in _NOT_YET:
-            raise ArgumentError(f"{name} has no argument {key!r} (received {value!r})")
+            raise ArgumentError(
+                f"{name} expected arguments it has; received {key}={value!r}. See "
+                f"help(tabgrad.optimizers.{name})"
+            )
         # Keras writes these into every config, so their defaults are accepted.
         if value not in (None, False) and not (key == "ema_momentum" and value == 0.99):
             raise NotSupportedError(
-                f"{name}: {key} is an argument of Keras that tabgrad does not have yet; "
-                f"leave it out (received {value!r})"
+                f"{name} expected {key}, an argument of Keras that tabgrad does not have yet, to "
+                f"be left out; received {value!r}"
             )
 
 
@@ -524,7 +556,7 @@ def get(identifier: Any) -> Optimizer:
         made: Optimizer = _named(identifier)()
         return made
     raise ArgumentError(
-        f"an optimizer is a name ({', '.join(_CLASSES)}) or a tabgrad.optimizers.Optimizer; "
+        f"expected an optimizer's name ({', '.join(_CLASSES)}) or a tabgrad.optimizers.Optimizer; "
         f"received {identifier!r}"
     )
 
@@ -534,7 +566,7 @@ def _named(name: Any) -> Any:
         return name
     found = _CLASSES.get(name.lower()) if isinstance(name, str) else None
     if found is None:
-        raise ArgumentError(f"no optimizer {name!r}; there are {', '.join(_CLASSES)}")
+        raise ArgumentError(f"expected an optimizer of {', '.join(_CLASSES)}; received {name!r}")
     return found
 
 
@@ -549,3 +581,5 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 
 
 __all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "get", "serialize"]
+
+publish_classes(globals())

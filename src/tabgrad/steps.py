@@ -158,11 +158,13 @@ class Steps:
     def _need_compile(self, method: str) -> None:
         if self.optimizer is None:
             raise TabgradError(
-                f"call model.compile(optimizer=..., loss=...) before model.{method}"
+                f"model.{method} expected a compiled model; received one that is not. Call "
+                "model.compile(optimizer=..., loss=...) first"
             )
         if self._loss is None:
             raise ArgumentError(
-                f"model.{method} needs a loss: call model.compile(optimizer=..., loss=...)"
+                f"model.{method} expected a loss; received a model compiled without one. Call "
+                "model.compile(optimizer=..., loss=...)"
             )
 
     def _prepare_input(self, x: Any, name: str = "x") -> Tensor:
@@ -175,7 +177,7 @@ class Steps:
     def _prepare_target(self, y: Any, name: str = "y") -> Tensor:
         """y in the engine's memory; metrics and slots exist afterwards."""
         if y is None:
-            raise ArgumentError(f"{name} is missing: the loss needs targets")
+            raise ArgumentError(f"expected {name}, the targets of the loss; received None")
         sparse = _is(self._loss, losses.sparse_categorical_crossentropy)
         data = arrays.upload(y, name, int32 if sparse else float32)
         if sparse:
@@ -235,7 +237,7 @@ class Steps:
         assert self._loss is not None
         if not isinstance(predicted, Tensor):
             raise NotSupportedError(
-                "training needs a model with one output; received "
+                "expected a model with one output to train; received "
                 f"{type(predicted).__name__} from {self.name!r}"
             )
         with layer_scope("loss"):
@@ -293,8 +295,8 @@ class Steps:
         self._settle()
         if not self.built:
             raise TabgradError(
-                f"the input shape of {self.name!r} is not known: start the Sequential with "
-                "tg.Input(shape), or call the model on data"
+                f"expected a known input shape of {self.name!r}; received a model without one. "
+                "Start the Sequential with tg.Input(shape), or call the model on data"
             )
         x = Spec("x", self.input_shape, self._input_dtype())
         found = {"predict": EntryPoint("predict", self._predict_step, (x,), ("y",))}

@@ -89,16 +89,17 @@ class Trainer(Steps):
         self._settle()
         self._need_compile("fit")
         batch_size = _whole(batch_size, "batch_size", DEFAULT_BATCH_SIZE)
-        validation_batch_size = _whole(
-            validation_batch_size, "validation_batch_size", batch_size
-        )
+        validation_batch_size = _whole(validation_batch_size, "validation_batch_size", batch_size)
         validation_freq = _whole(validation_freq, "validation_freq", 1)
         with self._on_engine():
             data, target = self._prepare_pair(x, y)
             validation = None
             if validation_data is not None:
                 if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                    raise ArgumentError("validation_data must be a pair (x, y)")
+                    raise ArgumentError(
+                        "expected a pair (x, y) as validation_data; received "
+                        f"{type(validation_data).__name__}"
+                    )
                 held_x, held_y = validation_data
                 validation = self._prepare_pair(held_x, held_y, "validation ")
             elif validation_split:
@@ -308,7 +309,9 @@ class Trainer(Steps):
                 bound = run()
                 output = bound.outputs[0]
                 if len(bound.outputs) != 1:
-                    raise NotSupportedError("predict needs a model with one output")
+                    raise NotSupportedError(
+                        "expected a model with one output for predict; received one with several"
+                    )
                 parts.append(realize.engine().read(output.handle, output.nbytes))
                 port = bound.program.entries[0].outputs[0]
                 listeners("on_predict_batch_end", number)
@@ -384,7 +387,7 @@ def _whole(value: int | None, name: str, default: int) -> int:
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ArgumentError(f"{name} must be a positive integer; received {value!r}")
+        raise ArgumentError(f"expected {name} to be a positive integer; received {value!r}")
     return value
 
 

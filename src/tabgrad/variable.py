@@ -184,11 +184,29 @@ class Variable:
             self._leaf = None
         return int(self._own.handle)
 
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec) if spec else str(self)
+
+    def __copy__(self) -> Variable:
+        return self.__deepcopy__(None)
+
+    def __deepcopy__(self, memo: Any) -> Variable:
+        return _restored(self.value, self.name, self.path, self.trainable)
+
+    def __reduce__(self) -> Any:
+        return _restored, (self.value, self.name, self.path, self.trainable)
+
     def __repr__(self) -> str:
         return f"<Variable {self.path} shape={self.shape} dtype={self.dtype.name}>"
 
     def __hash__(self) -> int:
         return id(self)
+
+
+def _restored(value: Tensor, name: str, path: str, trainable: bool) -> Variable:
+    variable = Variable(value, trainable=trainable, name=name)
+    variable.path = path
+    return variable
 
 
 class scope:

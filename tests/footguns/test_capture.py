@@ -139,10 +139,10 @@ SIZES: dict[str, tuple[Callable[..., Any], str, Callable[..., Any]]] = {
         "tg.nonzero(mask, size=n)",
         lambda x: x[tg.nonzero(x > 1, size=2)],
     ),
-    "assigning to a mask": (
-        lambda x: x.__setitem__(x > 1, 0.0),
-        "tg.where(mask, x, other)",
-        lambda x: tg.where(x > 1, 0.0, x),
+    "a value for each place of a mask": (
+        lambda x: x.__setitem__(x > 1, tg.ones(2)),
+        "tg.where(mask, values, x)",
+        lambda x: tg.where(x > 1, tg.ones(x.shape), x),
     ),
     "bincount": (
         lambda x: ops.bincount(tg.astype(x, "int32")),

@@ -325,6 +325,19 @@ def rounding() -> Iterator[Case]:
         (np.float32([1.234, -5.678, 0.125, 100.0]),),
         2,
     )
+    for decimals, x in (
+        (-1, np.float32([15, 25, -35.5, 1234567, 2])),
+        (1, np.int32([15, -7])),
+        (-1, np.int32([15, 25, -35, 1234567, 2])),
+        (-2, np.uint8([50, 150, 249])),
+    ):
+        yield Case(
+            "round",
+            f"{decimals} decimals of {x.dtype.name}",
+            lambda x, d=decimals: tg.ops.round(x, d),
+            lambda x, d=decimals: np.round(x, d),
+            (x,),
+        )
 
 
 def exponentials() -> Iterator[Case]:

@@ -282,6 +282,92 @@ def test_integers_of_numpy_are_integers(call: Callable[[Any], tg.Tensor]) -> Non
     np.testing.assert_array_equal(call(np.int64).numpy(), call(int).numpy())
 
 
+def parameters(name: str, *hints: str) -> list[str]:
+    """The parameters of a function whose annotations begin with one of these."""
+    found = inspect.signature(FUNCTIONS[name]).parameters.values()
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in found if str(p.annotation).startswith(hints) and p.kind not in several]
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - NOT_HERE))
+def test_true_is_no_size_and_no_axis_and_a_word_no_flag(name: str) -> None:
+    arguments = arguments_of(name)
+    for wrong, keys in (
+        (True, parameters(name, "int", "Axis", "Spatial", "Shape", "Sequence[int]")),
+        ("nonsense", parameters(name, "bool")),
+        (3, parameters(name, "Callable[", "Function")),
+    ):
+        for key in keys:
+            if wrong is True and "bool" in inspect.unwrap(FUNCTIONS[name]).__annotations__[key]:
+                continue
+            if "| Any" in inspect.unwrap(FUNCTIONS[name]).__annotations__[key]:
+                continue
+            with pytest.raises(TabgradError, match=r"(?s)expected.*received"):
+                called(FUNCTIONS[name], arguments | {key: wrong})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda n: tg.zeros(n),
+        lambda n: tg.zeros((n, 3)),
+        lambda n: tg.full(n, 1.0),
+        lambda n: tg.eye(n),
+        lambda n: tg.arange(n),
+        lambda n: tg.linspace(0, 1, n),
+        lambda n: tg.tile(ONES, n),
+        lambda n: tg.tile(ONES, (n, 1)),
+        lambda n: tg.roll(ONES, n, axis=1),
+        lambda n: tg.repeat(ONES, n, axis=0),
+        lambda n: tg.pad(ONES, n),
+        lambda n: tg.split(ONES, n)[1],
+        lambda n: tg.sum(ONES, axis=n - 1),
+        lambda n: ONES.sum(axis=n - 1),
+        lambda n: tg.reshape(ONES, (n, 3)),
+        lambda n: ONES.reshape(n, 3),
+        lambda n: tg.broadcast_to(1.0, (n,)),
+        lambda n: tg.ops.top_k(ONES, n)[0],
+        lambda n: tg.ops.one_hot([1], n),
+        lambda n: tg.stack([ONES, ONES], axis=n),
+        lambda n: tg.random.normal((n,), seed=1),
+        lambda n: tg.signal.frame(tg.ones((9,)), n, 1),
+    ],
+)
+def test_tensors_as_sizes_and_axes(call: Callable[[Any], tg.Tensor]) -> None:
+    """They are what NumPy's 0-d arrays are; while capturing it is said that they have no value."""
+    np.testing.assert_array_equal(call(tg.tensor(2)).numpy(), call(2).numpy())
+    with pytest.raises(CaptureError, match=r"fixed size.*static_argnums"):
+        tg.compile(lambda n: call(n))(tg.tensor(2))
+
+
+def test_numbers_that_are_no_sizes() -> None:
+    for shape in (2.0, (2.5,), tg.tensor(2.0), (True,), "ab", [[1], [2, 3]]):
+        for make in (tg.zeros, lambda s: tg.reshape(ONES, s), lambda s: ONES.reshape(s)):
+            with pytest.raises(TabgradError, match=r"expected.*received"):
+                make(shape)
+
+
+@pytest.mark.parametrize("wrong", [3, None, "sin", ONES])
+def test_transformations_of_no_function(wrong: Any) -> None:
+    for call in (
+        lambda: tg.grad(wrong),
+        lambda: tg.value_and_grad(wrong),
+        lambda: tg.vjp(wrong, ONES),
+        lambda: tg.jvp(wrong, (ONES,), (ONES,)),
+        lambda: tg.linearize(wrong, ONES),
+        lambda: tg.jacobian(wrong),
+        lambda: tg.hessian(wrong),
+        lambda: tg.vmap(wrong),
+        lambda: tg.compile(3),
+        lambda: tg.checkpoint(wrong),
+        lambda: tg.custom_gradient(wrong),
+        lambda: tg.map(wrong, ONES),
+        lambda: tg.scan(wrong, ONES, ONES),
+    ):
+        with pytest.raises(tg.errors.DtypeError, match=r"expected a function as \w+; received"):
+            call()
+
+
 def test_the_argument_is_named() -> None:
     with pytest.raises(
         tg.errors.DtypeError, match=r"linspace expected num to be int; received 'a'"

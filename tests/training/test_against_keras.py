@@ -109,9 +109,7 @@ def test_adam_steps(name: str) -> None:
         for variable, value, skip in zip(
             ours.trainable_weights, values(theirs.trainable_variables), noise
         ):
-            check(
-                np.where(skip, 0, variable.value), np.where(skip, 0, value), 1e-5, variable.path
-            )
+            check(np.where(skip, 0, variable.value), np.where(skip, 0, value), 1e-5, variable.path)
     print(f"{name}: left out {left_out} of {ours.count_params()} weights as rounding noise")
     assert left_out < ours.count_params() / 10
 

@@ -97,9 +97,7 @@ def test_history_and_validation() -> None:
     assert {k: len(v) for k, v in history.history.items()} == {
         "loss": 4, "mae": 4, "val_loss": 2, "val_mae": 2,
     }  # fmt: skip
-    history = model.fit(
-        X, Y, epochs=6, initial_epoch=4, verbose=0, validation_data=(X[:3], Y[:3])
-    )
+    history = model.fit(X, Y, epochs=6, initial_epoch=4, verbose=0, validation_data=(X[:3], Y[:3]))
     assert history.epoch == [4, 5]
     held = model.evaluate(X[:3], Y[:3], verbose=0, return_dict=True)
     assert held["loss"] == history.history["val_loss"][-1]

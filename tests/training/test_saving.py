@@ -91,7 +91,7 @@ def test_files_that_do_not_fit_change_nothing(saved: tuple[tg.Sequential, Path])
         for a, b in zip(before, other.get_weights()):
             np.testing.assert_array_equal(a, b)
 
-    refuses(r"weight 'dense/kernel' has shape \(3, 4\), expected \(3, 5\)")
+    refuses(r"shape \(3, 5\) for .*received \(3, 4\) for 'dense/kernel'")
     path.write_bytes(whole[:-3])
     refuses("is not a whole .safetensors file")
     found = safetensors.loads(whole)
@@ -107,9 +107,9 @@ def test_files_that_do_not_fit_change_nothing(saved: tuple[tg.Sequential, Path])
 
 def test_what_is_refused(tmp_path: Path, saved: tuple[tg.Sequential, Path]) -> None:
     model, path = saved
-    with pytest.raises(ArgumentError, match=r"saved as .safetensors; received 'w.h5'"):
+    with pytest.raises(ArgumentError, match=r"ends in .safetensors; received 'w.h5'"):
         model.save_weights("w.h5")
-    with pytest.raises(ArgumentError, match="exists; pass overwrite=True"):
+    with pytest.raises(ArgumentError, match=r"does not exist.*Pass overwrite=True"):
         model.save_weights(path, overwrite=False)
     with pytest.raises(FileNotFoundError):
         model.load_weights(tmp_path / "none.safetensors")

@@ -29,9 +29,13 @@ def upload(value: Any, name: str, dtype: DType | None = None) -> Tensor:
     """
     found = tensor(value.value if isinstance(value, Variable) else value, dtype=dtype)
     if not found.shape:
-        raise ShapeError(f"{name} must have rows on its first axis; received a single number")
+        raise ShapeError(
+            f"expected {name} to have rows on its first axis; received a single number"
+        )
     if found.shape[0] == 0:
-        raise ShapeError(f"{name} has zero rows (shape {found.shape}); expected at least one")
+        raise ShapeError(
+            f"expected at least one row in {name}; received {name} of shape {found.shape}"
+        )
     return found
 
 
@@ -61,7 +65,8 @@ def same_length(x: Tensor, y: Tensor, names: str = "x and y") -> None:
     """Raise ShapeError unless both have the same number of rows."""
     if x.shape[0] != y.shape[0]:
         raise ShapeError(
-            f"{names} must have the same number of rows; received {x.shape[0]} and {y.shape[0]}"
+            f"expected {names} to have the same number of rows; received {x.shape[0]} and "
+            f"{y.shape[0]}"
         )
 
 
@@ -70,7 +75,7 @@ def check_labels(y: Tensor, classes: int) -> None:
     low, high = _extremes(y)
     if low < 0 or high >= classes:
         raise ArgumentError(
-            f"labels must be from 0 to {classes - 1}, because the model has {classes} outputs; "
+            f"expected labels from 0 to {classes - 1}, because the model has {classes} outputs; "
             f"received labels from {low} to {high}"
         )
 
@@ -80,7 +85,7 @@ def check_probabilities(y: Tensor) -> None:
     low, high = _extremes(y)
     if low < 0 or high > 1:
         raise ArgumentError(
-            "labels of binary_crossentropy must be from 0 to 1; "
+            "expected labels from 0 to 1 for binary_crossentropy; "
             f"received labels from {low:g} to {high:g}"
         )
 
@@ -105,12 +110,13 @@ def split(x: Tensor, y: Tensor, fraction: float) -> tuple[tuple[Tensor, Tensor],
     """
     rows = x.shape[0]
     if not 0 < fraction < 1:
-        raise ArgumentError(f"validation_split must be between 0 and 1; received {fraction!r}")
+        raise ArgumentError(f"expected validation_split between 0 and 1; received {fraction!r}")
     keep = math.floor(rows * (1.0 - fraction))
     if keep == 0 or keep == rows:
         raise ArgumentError(
-            f"validation_split={fraction} of {rows} rows leaves {keep} to train on and "
-            f"{rows - keep} to validate on; both must be at least 1"
+            "expected a validation_split that leaves rows on both sides; received "
+            f"{fraction} of {rows} rows, which leaves {keep} to train on and {rows - keep} to "
+            "validate on"
         )
     return (x[:keep], y[:keep]), (x[keep:], y[keep:])
 
@@ -150,9 +156,7 @@ class Resident:
         self.rows = columns[0].shape[0]
         realize.realize([t.node for t in columns])
         self._buffers = [realize.handle_of(t.node) for t in columns]
-        self._row_bytes = [
-            math.prod(t.shape[1:]) * t.dtype.itemsize for t in columns
-        ]
+        self._row_bytes = [math.prod(t.shape[1:]) * t.dtype.itemsize for t in columns]
 
     def fill(self, inputs: Sequence[Any], indices: Sequence[int]) -> None:
         """Copy these rows into the buffers of a bound Program, one buffer a column."""

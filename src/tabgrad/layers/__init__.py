@@ -8,6 +8,7 @@ from tabgrad.layers.normalization import BatchNormalization
 from tabgrad.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 from tabgrad.layers.regularization import Dropout
 from tabgrad.layers.reshaping import Flatten, Reshape
+from tabgrad.ops.public import publish_classes
 
 __all__ = [
     "Activation",
@@ -26,3 +27,5 @@ __all__ = [
     "Reshape",
     "Softmax",
 ]
+
+publish_classes(globals())

@@ -63,10 +63,10 @@ class ReLU(Layer):
     ) -> None:
         super().__init__(**kwargs)
         if max_value is not None and max_value < 0:
-            raise ArgumentError(f"max_value must not be negative; received {max_value!r}")
+            raise ArgumentError(f"ReLU expected max_value of at least 0; received {max_value!r}")
         for name, value in (("negative_slope", negative_slope), ("threshold", threshold)):
             if value is None or value < 0:
-                raise ArgumentError(f"{name} must be a number >= 0; received {value!r}")
+                raise ArgumentError(f"ReLU expected {name} of at least 0; received {value!r}")
         self.max_value = max_value
         self.negative_slope = negative_slope
         self.threshold = threshold

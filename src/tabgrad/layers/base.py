@@ -79,16 +79,18 @@ class Layer:
         for key, value in kwargs.items():
             if key not in _NOT_YET:
                 raise ArgumentError(
-                    f"{type(self).__name__} has no argument {key!r}; it takes "
-                    f"{', '.join(_arguments(type(self)))}"
+                    f"{type(self).__name__} expected arguments of "
+                    f"{', '.join(_arguments(type(self)))}; received {key!r}"
                 )
             if value is not None and value != _NOT_YET[key]:
                 raise ArgumentError(
-                    f"{type(self).__name__}: {key} is an argument of Keras that tabgrad does not "
-                    f"have yet; leave it out (received {value!r})"
+                    f"{type(self).__name__} expected {key}, an argument of Keras that tabgrad does "
+                    f"not have yet, to be left out; received {value!r}"
                 )
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
-            raise ArgumentError(f"a layer name is a word without '/'; received {name!r}")
+            raise ArgumentError(
+                f"{type(self).__name__} expected a name without '/'; received {name!r}"
+            )
         self.name = name or naming.auto_name(type(self).__name__)
         self.dtype = dtypes.as_dtype("float32" if dtype is None else dtype)
         self.built = False
@@ -115,7 +117,8 @@ class Layer:
     def _own(self, variable: Variable) -> None:
         if "_own_trainable" not in self.__dict__:
             raise TabgradError(
-                f"call super().__init__() first in the __init__ of {type(self).__name__}"
+                f"{type(self).__name__} expected to be initialised before it has weights; received "
+                f"{variable.path!r}. Call super().__init__() first in its __init__"
             )
         if not any(variable is known for known in self._own_trainable + self._own_fixed):
             (self._own_trainable if variable.trainable else self._own_fixed).append(variable)
@@ -143,9 +146,9 @@ class Layer:
         """
         if realize.capturing():
             raise CaptureError(
-                f"layer {self.path!r} would make its weights inside a function that is being "
-                "compiled, and again at every call; call it once on data, or build(input_shape), "
-                "before"
+                f"expected layer {self.path!r} to have its weights before a function that uses it "
+                "is compiled; received a call of it there, where it would make them again at every "
+                "call. Call it once on data, or build(input_shape), before"
             )
         dtype = self.dtype if dtype is None else dtypes.as_dtype(dtype)
         if initializer is None:
@@ -223,7 +226,8 @@ class Layer:
         """
         if not self.built:
             raise TabgradError(
-                f"layer {self.name!r} has no weights yet: call it on data, or build(input_shape)"
+                f"expected a layer with weights; received {self.name!r}, which has no weights yet. "
+                "Call it on data, or build(input_shape)"
             )
         return sum(math.prod(v.shape) for v in self.weights)
 
@@ -243,16 +247,18 @@ class Layer:
         """
         self._settle()
         own = self.weights
-        if len(weights) != len(own):
+        if not hasattr(weights, "__len__") or len(weights) != len(own):
+            many = len(weights) if hasattr(weights, "__len__") else type(weights).__name__
             raise ShapeError(
-                f"{self.name!r} has {len(own)} weights ({', '.join(v.path for v in own)}); "
-                f"received {len(weights)} arrays"
+                f"{self.name!r} expected {len(own)} weights ({', '.join(v.path for v in own)}); "
+                f"received {many}"
             )
         values = [ops.convert_to_tensor(value, dtype=v.dtype) for v, value in zip(own, weights)]
         for variable, value in zip(own, values):
             if value.shape != variable.shape:
                 raise ShapeError(
-                    f"weight {variable.path!r} has shape {variable.shape}; received {value.shape}"
+                    f"{self.name!r} expected shape {variable.shape} for weight {variable.path!r}; "
+                    f"received {value.shape}"
                 )
         for variable, value in zip(own, values):
             variable.assign(value)
@@ -282,7 +288,7 @@ class Layer:
         given = tuple(input_shape)
         if None in given[1:]:
             raise ShapeError(
-                f"layer {self.name!r} needs every size but the batch's; received shape {given}"
+                f"{self.name!r} expected every size but the batch's; received shape {given}"
             )
         batch = 1 if given[0] is None else given[0]
         row = tuple(n for n in given[1:] if n is not None)
@@ -371,16 +377,18 @@ class Layer:
 
     def _check_input(self, inputs: Any) -> None:
         """Raise ShapeError when the rank, or an axis that the weights depend on, does not fit."""
-        if self._rank is None or not isinstance(inputs, Tensor):
+        if self._rank is None:
             return
         least, greatest, words = self._rank
+        if not isinstance(inputs, Tensor):
+            raise ShapeError(f"expected one input of shape {words}; received {_shapes(inputs)}")
         rank = len(inputs.shape)
         if not least <= rank <= greatest:
-            raise ShapeError(f"expected an input of shape {words}, received {inputs.shape}")
+            raise ShapeError(f"expected an input of shape {words}; received {inputs.shape}")
         for axis, size in self._input_axes.items():
             if inputs.shape[axis] != size:
                 raise ShapeError(
-                    f"the weights were made for inputs with {size} on axis {axis}, "
+                    f"expected inputs with {size} on axis {axis}, for which the weights were made; "
                     f"received {inputs.shape}"
                 )
 
@@ -418,9 +426,9 @@ class InputLayer(Layer):
     ) -> None:
         super().__init__(dtype=dtype, name=name)
         sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not all(isinstance(n, int) and n > 0 for n in sizes):
+        if not all(type(n) is int and n > 0 for n in sizes):
             raise ShapeError(
-                "the shape of an Input is a tuple of positive sizes without the batch axis, as in "
+                "Input expected a shape of positive sizes without the batch axis, as in "
                 f"Input((28, 28, 1)); received {shape!r}"
             )
         self.batch_shape: Shape = (batch_size, *sizes)
@@ -502,6 +510,8 @@ def _scoped_build(build: Callable[..., None]) -> Callable[..., None]:
     def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
         if self._building:  # super().build(...) inside an overridden build
             return build(self, *args, **kwargs)
+        if self._rank is not None:
+            _check_shape(self.name, kwargs["input_shape"] if "input_shape" in kwargs else args[0])
         self._building = True
         try:
             with self._scope():
@@ -511,6 +521,14 @@ def _scoped_build(build: Callable[..., None]) -> Callable[..., None]:
         self.built = True
 
     return wrapped
+
+
+def _check_shape(name: str, shape: Any) -> None:
+    sizes = isinstance(shape, (list, tuple)) and all(n is None or type(n) is int for n in shape)
+    if not sizes or not shape:
+        raise ShapeError(
+            f"{name!r} expected an input_shape of sizes, None for the batch; received {shape!r}"
+        )
 
 
 def attributes(layer: Layer, kind: type) -> Iterator[Any]:

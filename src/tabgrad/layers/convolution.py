@@ -61,11 +61,14 @@ class Conv2D(Layer):
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("filters", filters), ("groups", groups)):
-            if not isinstance(value, int) or value <= 0:
-                raise ArgumentError(f"{name} must be a positive integer; received {value!r}")
+            if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+                raise ArgumentError(
+                    f"Conv2D expected {name} to be a positive integer; received {value!r}"
+                )
         if filters % groups:
             raise ArgumentError(
-                f"filters must divide by groups; received filters={filters}, groups={groups}"
+                f"Conv2D expected filters that divide by groups; received filters={filters}, "
+                f"groups={groups}"
             )
         self.filters = filters
         self.kernel_size = windows.sizes(kernel_size, "kernel_size")
@@ -80,7 +83,7 @@ class Conv2D(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ArgumentError(
-                "strides and dilation_rate cannot both exceed 1; received "
+                "Conv2D expected strides or dilation_rate of 1; received "
                 f"strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
 
@@ -88,15 +91,16 @@ class Conv2D(Layer):
         channels = input_shape[-1]
         if channels is None or channels % self.groups:
             raise ShapeError(
-                f"the channels of the input must divide by groups={self.groups}; "
-                f"received {input_shape}"
+                f"{self.name!r} expected channels that divide by groups={self.groups}; received an "
+                f"input of shape {input_shape}"
             )
         for size, kernel, dilation in zip(input_shape[1:], self.kernel_size, self.dilation_rate):
             reach = (kernel - 1) * dilation + 1
             if self.padding == "valid" and size is not None and size < reach:
                 raise ShapeError(
-                    f"a window of {self.kernel_size} (dilation {self.dilation_rate}) does not fit "
-                    f'into {input_shape[1:-1]}; use padding="same" or a smaller kernel_size'
+                    f"{self.name!r} expected an image that holds a window of {self.kernel_size} "
+                    f"(dilation {self.dilation_rate}); received one of {input_shape[1:-1]}. Use "
+                    'padding="same" or a smaller kernel_size'
                 )
         self.kernel = self.add_weight(
             (*self.kernel_size, channels // self.groups, self.filters),

@@ -46,7 +46,9 @@ class Dense(Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(units, int) or isinstance(units, bool) or units <= 0:
-            raise ArgumentError(f"units must be a positive integer; received {units!r}")
+            raise ArgumentError(
+                f"Dense expected units to be a positive integer; received {units!r}"
+            )
         self.units = units
         self.activation = activations.get(activation)
         self.use_bias = use_bias
@@ -56,7 +58,10 @@ class Dense(Layer):
     def build(self, input_shape: Shape) -> None:
         features = input_shape[-1]
         if features is None:
-            raise ShapeError(f"Dense needs the size of the last axis; received {input_shape}")
+            raise ShapeError(
+                f"{self.name!r} expected an input with a known size on the last axis; received "
+                f"{input_shape}"
+            )
         self.kernel = self.add_weight(
             (features, self.units), self.kernel_initializer, name="kernel"
         )

@@ -68,10 +68,16 @@ class BatchNormalization(Layer):
 
     def build(self, input_shape: Shape) -> None:
         if not -len(input_shape) <= self.axis < len(input_shape):
-            raise ShapeError(f"axis {self.axis} is not an axis of the input shape {input_shape}")
+            raise ShapeError(
+                f"{self.name!r} expected an input with axis {self.axis}; received shape "
+                f"{input_shape}"
+            )
         channels = input_shape[self.axis]
         if channels is None:
-            raise ShapeError(f"the size of axis {self.axis} must be known; received {input_shape}")
+            raise ShapeError(
+                f"{self.name!r} expected a known size on axis {self.axis}; received shape "
+                f"{input_shape}"
+            )
         shape = (channels,)
         self.gamma = (
             self.add_weight(shape, self.gamma_initializer, name="gamma") if self.scale else None
@@ -121,7 +127,5 @@ class BatchNormalization(Layer):
             "beta_initializer": initializers.serialize(self.beta_initializer),
             "gamma_initializer": initializers.serialize(self.gamma_initializer),
             "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
-            "moving_variance_initializer": initializers.serialize(
-                self.moving_variance_initializer
-            ),
+            "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
         }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tabgrad import ops, random
-from tabgrad.errors import ArgumentError
+from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.layers.base import Layer, Shape
 from tabgrad.tensor import Tensor
 
@@ -41,14 +41,15 @@ class Dropout(Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise ArgumentError(f"rate must be a number from 0 to 1; received {rate!r}")
+            raise ArgumentError(f"Dropout expected a rate from 0 to 1; received {rate!r}")
         self.rate = rate
         self.seed = seed
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         for size in self.noise_shape or ():
             if size is not None and (not isinstance(size, int) or size <= 0):
                 raise ArgumentError(
-                    f"noise_shape must hold positive sizes or None; received {noise_shape!r}"
+                    "Dropout expected positive sizes or None in noise_shape; received "
+                    f"{noise_shape!r}"
                 )
         if rate > 0:
             drawn = int(random.bits((), None).item()) if seed is None else seed
@@ -66,6 +67,11 @@ class Dropout(Layer):
             return ops.zeros_like(inputs)
         shape = self.noise_shape
         if shape is not None:
+            if len(shape) != len(inputs.shape):
+                raise ShapeError(
+                    f"expected an input with the {len(shape)} axes of noise_shape {shape}; "
+                    f"received {inputs.shape}"
+                )
             shape = tuple(n or have for n, have in zip(shape, inputs.shape, strict=True))
         return random.dropout(inputs, self.rate, shape, self.seed_generator)
 

@@ -66,8 +66,8 @@ class Reshape(Layer):
         self.target_shape = tuple(target_shape)
         if self.target_shape.count(-1) > 1 or any(n == 0 or n < -1 for n in self.target_shape):
             raise ShapeError(
-                "target_shape must hold positive sizes and at most one -1; "
-                f"received {target_shape!r}"
+                "Reshape expected positive sizes and at most one -1 in target_shape; received "
+                f"{target_shape!r}"
             )
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -75,7 +75,8 @@ class Reshape(Layer):
         known = math.prod(n for n in self.target_shape if n != -1)
         if have % known or (-1 not in self.target_shape and have != known):
             raise ShapeError(
-                f"a row of {have} elements does not fit into target_shape {self.target_shape}"
+                f"expected rows that fit into target_shape {self.target_shape}; received rows of "
+                f"{have} elements, {inputs.shape[1:]}"
             )
         shape = [have // known if n == -1 else n for n in self.target_shape]
         return ops.reshape(inputs, (inputs.shape[0], *shape))

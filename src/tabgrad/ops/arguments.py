@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from tabgrad import dtypes, realize
 from tabgrad.dtypes import DType
-from tabgrad.errors import DtypeError, RangeError, ShapeError
+from tabgrad.errors import CaptureError, DtypeError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node
 from tabgrad.packing import check_fits
@@ -297,7 +297,7 @@ def axis_of(name: str, axis: int, rank: int) -> int:
             f"{name} expected a tensor that has axis {axis}; received shape []. Reshape it to (1,)"
         )
     number = integer(axis)
-    if number is None or not -rank <= number < rank:
+    if number is None or axis is True or axis is False or not -rank <= number < rank:
         raise RangeError(f"{name} expected an axis from {-rank} to {rank - 1}; received {axis}")
     return number % rank
 
@@ -308,7 +308,55 @@ def integer(x: Any) -> int | None:
         return x
     if isinstance(x, (Tensor, Variable)) or getattr(x, "shape", None) != ():
         return None
-    return operator.index(x) if hasattr(x, "__index__") else None
+    try:
+        return operator.index(x)
+    except TypeError:  # NumPy's arrays without axes all have __index__
+        return None
+
+
+def whole(name: str, what: str, value: Any) -> Any:
+    """Tensors of whole numbers among sizes, axes or counts as Python integers: an int for a scalar,
+    a list for a vector; anything else as it is.
+
+    Raises:
+        CaptureError: a tensor that has no value while a function is captured.
+        DtypeError: a tensor of anything but integers.
+    """
+    if isinstance(value, (list, tuple)):
+        return [whole(name, what, item) for item in value]
+    if not isinstance(value, (Tensor, Variable)):
+        return value
+    received = f"{value.dtype.name} {list(value.shape)}"
+    if realize.is_abstract(node_of(value)):
+        instead = (
+            "Take a fixed size, or pass it to the function as a Python number (static_argnums)"
+        )
+        raise CaptureError(
+            f"{name} takes {what} as Python integers: "
+            f"{realize.missing_value([node_of(value)], instead)}"
+        )
+    if not value.dtype.is_integer or len(value.shape) > 1:
+        raise DtypeError(
+            f"{name} expected {what} as Python integers; received {received}. Use int(t), or a "
+            "fixed size"
+        )
+    return (value.value if isinstance(value, Variable) else value).tolist()
+
+
+def sizes_of(name: str, shape: Any) -> list[int]:
+    """A shape given as an integer or several; raises ShapeError for anything else, bools too."""
+    given = [shape] if type(shape) is int else shape
+    if isinstance(given, (list, tuple)) and all(type(n) is int for n in given):
+        return list(given)
+    one = integer(shape := whole(name, "a shape", shape))
+    try:
+        given = list(shape) if one is None else [shape]
+    except TypeError:
+        given = [shape]
+    sizes = [None if isinstance(n, bool) else integer(n) for n in given]
+    if None in sizes:
+        raise ShapeError(f"{name} expected a shape of integers; received {shape!r}")
+    return sizes  # type: ignore[return-value]
 
 
 def axes_of(name: str, axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:

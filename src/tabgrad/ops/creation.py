@@ -21,13 +21,16 @@ from tabgrad.ops.arguments import (
     node_of,
     on_parts,
     parts_of,
+    sizes_of,
     spread,
+    whole,
 )
 from tabgrad.tensor import Tensor, check_device, converted, tensor
+from tabgrad.variable import Variable
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    sizes = tuple(sizes_of("a new tensor", shape))
     if any(n < 0 for n in sizes):
         raise ShapeError(f"expected sizes of at least 0; received shape {list(sizes)}")
     return sizes
@@ -286,6 +289,15 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, device: Any = None) ->
     return full(given.shape, fill_value, dtype or given.dtype)
 
 
+def _number(what: str, x: Any) -> Any:
+    """A tensor that says how far arange goes as a number of Python's."""
+    if not isinstance(x, (Tensor, Variable)):
+        return x
+    if x.dtype.is_float and x.shape == () and not realize.is_abstract(node_of(x)):
+        return float(x.tolist())
+    return whole("arange", what, x)
+
+
 def arange(
     start: float,
     stop: float | None = None,
@@ -316,6 +328,9 @@ def arange(
         [2, 5]
     """
     check_device(device)
+    start, stop, step = (
+        _number(name, v) for name, v in (("start", start), ("stop", stop), ("step", step))
+    )
     step = 1 if step is None else step
     if stop is None:
         start, stop = 0, start

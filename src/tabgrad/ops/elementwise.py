@@ -434,8 +434,27 @@ def round(x: Any, decimals: int = 0) -> Tensor:
     """
     if decimals == 0:
         return _rounding("round", x)
-    scale = 10.0**decimals
-    return divide(_rounding("round", multiply(x, scale)), scale)
+    given = Tensor(*parts_of(x))
+    if given.dtype.is_integer:
+        return given if decimals > 0 else _rounded_integer(given, 10**-decimals)
+    # By a power of ten that is a whole number, which floats hold exactly.
+    scale = 10.0 ** (decimals if decimals > 0 else -decimals)
+    if decimals > 0:
+        return divide(_rounding("round", multiply(x, scale)), scale)
+    return multiply(_rounding("round", divide(x, scale)), scale)
+
+
+def _rounded_integer(x: Tensor, unit: int) -> Tensor:
+    """The multiple of `unit` that is nearest to each integer, halves to even multiples."""
+    if unit > dtypes.limits(x.dtype)[1]:
+        return multiply(x, 0)
+    times = floor_divide(x, unit)
+    rest = subtract(x, multiply(times, unit))
+    up = logical_or(
+        greater(rest, subtract(unit, rest)),
+        logical_and(equal(rest, subtract(unit, rest)), equal(mod(times, 2), 1)),
+    )
+    return multiply(add(times, cast(up, x.dtype)), unit)
 
 
 @also_complex

@@ -182,9 +182,10 @@ def _places(mask: Node, shape: Sequence[int]) -> list[Any]:
     """A mask as integer arrays, one for each of its axes; a bool for a 0-d one."""
     if realize.is_abstract(mask):
         raise CaptureError(
-            f"a boolean mask of shape {list(mask.shape)} was used as an index while tg.compile is "
-            "capturing, when its values are not known and so neither is the size of the result. "
-            "Use tg.where(mask, x, other), or indices of a fixed number: tg.nonzero(mask, size=n)"
+            "expected an index of a fixed number of places; received a boolean mask of shape "
+            f"{list(mask.shape)} while a function is captured, when its values are not known and "
+            "so neither is the size of the result. Use tg.where(mask, x, other), x.at[mask].add(v) "
+            "and its like, or indices of a fixed number: tg.nonzero(mask, size=n)"
         )
     flat = unpack([realize.read(mask)], mask.dtype)
     if not mask.shape:

@@ -18,7 +18,9 @@ from tabgrad.ops.arguments import (
     on_parts,
     parts_of,
     scalar,
+    sizes_of,
     spread,
+    whole,
 )
 from tabgrad.tensor import Tensor
 
@@ -42,7 +44,7 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
         [[1, 2], [3, 4]]
     """
     node = node_of(x)
-    shape = [newshape] if isinstance(newshape, int) else [int(n) for n in newshape]
+    shape = sizes_of("reshape", newshape)
     if shape.count(-1) > 1:
         raise ShapeError(f"reshape expected at most one -1; received {shape}")
     if -1 in shape:
@@ -371,6 +373,9 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     """
     node = node_of(x)
     rank = len(node.shape)
+    pad_width = whole("pad", "pad_width", pad_width)
+    if isinstance(pad_width, bool):
+        raise ArgumentError(f"pad expected widths that are integers; received {pad_width}")
     if isinstance(pad_width, int):
         pairs = [(pad_width, pad_width)] * rank
     elif isinstance(pad_width[0], int):
@@ -449,6 +454,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
         node, axis = b.reshape(node, (node.size,)), 0
     where = axis_of("repeat", axis, len(node.shape))
     shape = node.shape
+    repeats = whole("repeat", "repeats", repeats)
+    if isinstance(repeats, bool):
+        raise ArgumentError(f"repeat expected repeats that are integers; received {repeats}")
     if not isinstance(repeats, int):
         counts = repeats.tolist() if hasattr(repeats, "tolist") else list(repeats)
         counts = counts if isinstance(counts, list) else [counts]

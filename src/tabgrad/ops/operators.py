@@ -1,4 +1,4 @@
-"""Gives Tensor and Variable their operators and the few methods people expect on arrays."""
+"""Gives Tensor and Variable their operators and the methods people expect on arrays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 from tabgrad.errors import DtypeError, ShapeError
 from tabgrad.ops import (
     activation,
+    arrangement,
     complex_numbers,
+    cumulative,
     elementwise,
     indexing,
     linear,
     manipulation,
+    order,
     reduction,
+    sets,
     standard,
     updates,
 )
@@ -52,11 +56,35 @@ _UNARY: dict[str, Callable[[Any], Tensor]] = {
 }
 _METHODS: dict[str, Callable[..., Any]] = {
     "sum": reduction.sum,
+    "prod": reduction.prod,
     "mean": reduction.mean,
+    "std": reduction.std,
+    "var": reduction.var,
     "max": reduction.max,
     "min": reduction.min,
+    "all": reduction.all,
+    "any": reduction.any,
     "argmax": reduction.argmax,
+    "argmin": reduction.argmin,
+    "cumsum": cumulative.cumsum,
+    "cumprod": cumulative.cumprod,
+    "sort": order.sort,
+    "argsort": order.argsort,
+    "searchsorted": order.searchsorted,
+    "nonzero": sets.nonzero,
     "astype": elementwise.cast,
+    "clip": standard.clip,
+    "round": elementwise.round,
+    "conj": complex_numbers.conj,
+    "dot": linear.dot,
+    "squeeze": manipulation.squeeze,
+    "ravel": manipulation.ravel,
+    "flatten": manipulation.ravel,
+    "swapaxes": manipulation.swapaxes,
+    "repeat": manipulation.repeat,
+    "take": indexing.take,
+    "diagonal": arrangement.diagonal,
+    "trace": arrangement.trace,
     "relu": activation.relu,
     "exp": elementwise.exp,
     "log": elementwise.log,
@@ -110,6 +138,35 @@ def _iterate(self: Any) -> Iterator[Tensor]:
     return (indexing.getitem(self, i) for i in range(self.shape[0]))
 
 
+def _divmod(self: Any, other: Any) -> tuple[Tensor, Tensor]:
+    return standard.floor_divide(self, other), elementwise.mod(self, other)
+
+
+def _rdivmod(self: Any, other: Any) -> tuple[Tensor, Tensor]:
+    return standard.floor_divide(other, self), elementwise.mod(other, self)
+
+
+def _round(self: Any, ndigits: int | None = None) -> Tensor:
+    rounded: Tensor = guarded(elementwise.round)(self, 0 if ndigits is None else ndigits)
+    return rounded
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = guarded(function)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            # np.sum(x) calls x.sum(axis=None, dtype=None, out=None) whatever x is.
+            kwargs = {k: v for k, v in kwargs.items() if v is not None or k not in _UNSAID}
+        return function(self, *args, **kwargs)
+
+    method.__doc__ = function.__doc__
+    return method
+
+
+_UNSAID = ("out", "dtype", "initial")
+
+
 def _at(self: Any) -> updates.At:
     return updates.At(self)
 
@@ -126,8 +183,9 @@ def install(cls: type) -> None:
     for name, unary in _UNARY.items():
         setattr(cls, f"__{name}__", lambda self, unary=unary: unary(self))
     for name, method in _METHODS.items():
-        method = guarded(method)
-        setattr(cls, name, lambda self, *a, _method=method, **k: _method(self, *a, **k))
+        setattr(cls, name, _method(method))
+    for name, method in (("divmod", _divmod), ("rdivmod", _rdivmod), ("round", _round)):
+        setattr(cls, f"__{name}__", method)
     cls.reshape = _reshape  # type: ignore[attr-defined]
     cls.transpose = _transpose  # type: ignore[attr-defined]
     cls.T = property(manipulation.transpose)  # type: ignore[attr-defined]
@@ -135,6 +193,7 @@ def install(cls: type) -> None:
     cls.real = property(complex_numbers.real)  # type: ignore[attr-defined]
     cls.imag = property(complex_numbers.imag)  # type: ignore[attr-defined]
     cls.__iter__ = _iterate  # type: ignore[attr-defined]
+    cls.copy = cls.__copy__  # type: ignore[attr-defined]
     cls.at = property(_at)  # type: ignore[attr-defined]
     # NumPy must ask us instead of looping over elements.
     cls.__array_priority__ = 1000  # type: ignore[attr-defined]

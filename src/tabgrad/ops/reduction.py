@@ -211,7 +211,14 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return e.divide(total, e.cast(count(Tensor(node), axis), node.dtype))
 
 
-def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
+def var(
+    x: Any,
+    axis: Axis = None,
+    keepdims: bool = False,
+    correction: float = 0.0,
+    *,
+    ddof: float | None = None,
+) -> Tensor:
     """Sum of squared distances from the mean, divided by the number of elements less `correction`
     (0: population variance, 1: unbiased sample variance).
 
@@ -220,12 +227,14 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0
         axis: the axes to fold, all of them by default.
         keepdims: whether these axes stay, with size 1.
         correction: what is taken from the number of elements to divide by: 1 for a sample.
+        ddof: another name for `correction`, NumPy's.
 
     Example:
         >>> import tabgrad as tg
         >>> tg.var([1.0, 3.0]).item()
         1.0
     """
+    correction = correction if ddof is None else ddof
     (node,) = common("var", x, floating=True)
     squares = e.square(e.subtract(Tensor(node), mean(Tensor(node), axis, True)))
     if correction == 0:
@@ -234,7 +243,14 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0
     return e.divide(sum(squares, axis, keepdims), e.maximum(freedom, 0.0))
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> Tensor:
+def std(
+    x: Any,
+    axis: Axis = None,
+    keepdims: bool = False,
+    correction: float = 0.0,
+    *,
+    ddof: float | None = None,
+) -> Tensor:
     """Square root of the variance.
 
     Its gradient is NaN where all numbers are equal, as in JAX: the root has none at 0. That of
@@ -245,13 +261,14 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0
         axis: the axes to fold, all of them by default.
         keepdims: whether these axes stay, with size 1.
         correction: what is taken from the number of elements to divide by: 1 for a sample.
+        ddof: another name for `correction`, NumPy's.
 
     Example:
         >>> import tabgrad as tg
         >>> tg.std([1.0, 3.0]).item()
         1.0
     """
-    return e.sqrt(var(x, axis, keepdims, correction))
+    return e.sqrt(var(x, axis, keepdims, correction, ddof=ddof))
 
 
 def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:

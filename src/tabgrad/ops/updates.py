@@ -1,7 +1,9 @@
 """Writing by index: x.at[i].set(v) and its kin, x[i] = v, scatter, slice updates.
 
 Every function here gives a new tensor. `x[i] = v` makes the handle x stand for one; other handles
-on the old value keep it. Run-time indices out of range write nothing.
+on the old value keep it. Run-time indices out of range write nothing. A mask whose values are not
+known yet chooses between old and new instead of scattering, where the values say nothing about how
+many places it has.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tabgrad import realize
 from tabgrad.dtypes import bool_, int32
-from tabgrad.errors import ArgumentError, DtypeError, RangeError, ShapeError
+from tabgrad.errors import ArgumentError, CaptureError, DtypeError, RangeError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops import elementwise as e
@@ -52,8 +55,37 @@ class At:
 
     def _scatter(self, values: Any, op: str) -> Tensor:
         if self._index is None:
-            raise RangeError("expected an index: x.at[index].set(values)")
-        return _update(self._x, values, self._index[0], op)
+            raise RangeError(
+                "expected an index, as in x.at[index].set(values); received none: x.at.set(values)"
+            )
+        chosen = self._masked(values, _COMBINED[op])
+        return _update(self._x, values, self._index[0], op) if chosen is None else chosen
+
+    def _masked(self, values: Any, function: Any) -> Tensor | None:
+        """What a mask without values yet changes; None for every other index."""
+        index = self._index[0]
+        mask = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+        if not isinstance(mask, Tensor) or mask.dtype is not bool_:
+            return None
+        if not realize.is_abstract(mask.node):
+            return None
+        x = Tensor(*parts_of(self._x))
+        rest = x.shape[mask.ndim :]
+        if mask.shape != x.shape[: mask.ndim]:
+            raise RangeError(
+                "expected a mask of the shape of the axes it stands for, "
+                f"{list(x.shape[: mask.ndim])}; received {list(mask.shape)}"
+            )
+        given = converted(Tensor(*parts_of(values, x.dtype)), x.dtype)
+        if broadcast_shapes("an update", given.shape, rest) != rest:
+            raise CaptureError(
+                f"expected values that broadcast to shape {list(rest)}, one for all places of a "
+                f"boolean mask of shape {list(mask.shape)}; received shape {list(given.shape)}, "
+                "while how many places the mask has is not known before the function runs. Use "
+                "tg.where(mask, values, x) with values of the shape of x"
+            )
+        wide = Tensor(b.reshape(mask.node, (*mask.shape, *[1] * len(rest))))
+        return e.where(wide, converted(function(x, given), x.dtype), x)
 
     def get(self) -> Tensor:
         """x[index]."""
@@ -96,6 +128,10 @@ class At:
         return self._factors(values, e.power)
 
     def _factors(self, values: Any, function: Any) -> Tensor:
+        if self._index is not None:
+            chosen = self._masked(values, function)
+            if chosen is not None:
+                return chosen
         x = Tensor(*parts_of(self._x))
         how = indexing.plan(x.shape, self._index[0])
         given = converted(Tensor(*parts_of(values, x.dtype)), x.dtype)
@@ -109,6 +145,14 @@ class At:
         nowhere, met = b.full((x.size,), False, bool_), b.full((places.size,), True, bool_)
         hit = make("scatter", nowhere, flat, met, axis=0, op="set")
         return e.where(Tensor(b.reshape(hit, x.shape)), converted(changed, x.dtype), x)
+
+
+_COMBINED = {
+    "set": lambda x, values: values,
+    "add": lambda x, values: e.logical_or(x, values) if x.dtype is bool_ else e.add(x, values),
+    "min": e.minimum,
+    "max": e.maximum,
+}
 
 
 @on_parts("x", "values")
