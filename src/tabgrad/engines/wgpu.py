@@ -472,7 +472,10 @@ def _adapter(wgpu: Any, name: str) -> Any:
                 return one
         found = None
     else:
-        found = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+        try:
+            found = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+        except RuntimeError:  # what wgpu raises where there is none
+            found = None
     if found is None:
         known = [one.info["device"] for one in wgpu.gpu.enumerate_adapters_sync()]
         raise EngineError(

@@ -20,16 +20,15 @@ from tabgrad.targets.wasm.mathlib.trigonometry import (
     PI_LOW,
     SIN_TAIL,
     TAN_TAIL,
-    TWO_OVER_PI,
     TWO_OVER_PI_WORDS,
 )
 
 INFINITY = float("inf")
 SIGN = 0x80000000
 LOG2_E = 1.4426950408889634
-# pi/2 in three parts, of which products with 13-bit integers are exact.
-HALF_PI = (1.5703125, 4.837512969970703e-4, 7.549789954891882e-08)
-MANY_TURNS = 4096.0  # arguments from here on are reduced with as many bits of 2/pi as it takes
+TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+HALF_PI = (1.5703125, math.pi / 2 - 1.5703125)
+LEAST_TURNING = 126  # the exponent's bits of 0.5: smaller arguments are left as they are
 
 
 def horner(x: Value, coefficients: Sequence[float]) -> Value:
@@ -201,6 +200,8 @@ def _erf(x: Value) -> Value:
     size = let(x.call("abs"))
     square = let(size * size)
     small = let(horner(square, SINGLE.erf_small).times_plus(size, size))
+    # Below, the product would be subnormal.
+    small = let((size < 1e-30).select(size * TWO_OVER_ROOT_PI, small))
     t = let(horner(let(size.call("min", SINGLE.erf_limit)), SINGLE.log2_erfc))
     n = let(t.call("round"))
     erfc = horner(let((t - n).held()), SINGLE.exp2) * _power_of_two(n.to("i"))
@@ -218,56 +219,58 @@ def _high_product(x: Value, y: Value) -> Value:
     return let(a * c + (one >> 16) + (other >> 16))
 
 
-def _large_remainder(x: Value) -> tuple[Value, Value]:
-    """Payne and Hanek's reduction of a large number: r and n with x = n * pi/2 + r, n modulo 4.
+def _quadrant(x: Value) -> tuple[Value, Value, Value]:
+    """r, n and low with x = n * pi/2 + r + low, |r| <= pi/4, n modulo 4: Payne and Hanek's
+    reduction.
 
-    The product of the 24-bit integer in x with those 96 bits of 2/pi that matter, modulo 2**64, is
-    x / (pi/2) modulo 4 in units of 2**-62.
+    x is m * 2**e with a 24-bit integer m. The product of m with the 96 bits of 2**e * 2/pi from
+    weight 2 down, modulo 2**64, is x / (pi/2) modulo 4 in units of 2**-62.
     """
     let, var, const = x.block.let, x.block.var, x.block.const
     bits = let(x.view("u"))
-    start = let(((bits >> 23) & 255).call("max", 149) - 149)
+    size = let(bits & 0x7FFFFFFF)
+    start = let((size >> 23).call("max", LEAST_TURNING) - (149 - 32))
     first, shift = let(start >> 5), let(start & 31)
-    zero = x.block.let(bits ^ bits)
-    words = [var(zero) for _ in range(4)]
-    for k in range(4):
+    words = [var(let(bits ^ bits)) for _ in range(4)]
+    for k in range(5):
         here = let(first.same(k))
         for i, word in enumerate(words):
-            x.block.set(word, here.select(const(TWO_OVER_PI_WORDS[k + i], "u"), word))
+            known = const((0, *TWO_OVER_PI_WORDS)[k + i], "u")
+            x.block.set(word, here.select(known, word))
     window = []
     for i in range(3):
         beyond = (words[i + 1] >> 1) >> (31 - shift)
         window.append(let((words[i] << shift) | beyond))
     m = let((bits & 0x7FFFFF) | 0x800000)
-    low = let(m * window[1] + _high_product(m, window[2]))
-    carry = (low < _high_product(m, window[2])).select(const(1, "u"), const(0, "u"))
+    carried = let(_high_product(m, window[2]))
+    low = let(m * window[1] + carried)
+    carry = (low < carried).select(const(1, "u"), const(0, "u"))
     high = let(m * window[0] + _high_product(m, window[1]) + carry)
     n = let((high + (1 << 29)) >> 30)
-    top = let((((high << 2) | (low >> 30)).view("i") >> 2).to("f"))
-    r = top.times_plus(2.0**-30, (low >> 8).to("f") * 2.0**-54)
-    r = let(r * (math.pi / 2))
-    negative = let(_sign_of(x).differs(0))
-    return negative.select(-r, r), negative.select(0 - n, n)
-
-
-def _quadrant(x: Value) -> tuple[Value, Value]:
-    """r and n with x = n * pi/2 + r, |r| <= pi/4, n modulo 4."""
-    let = x.block.let
-    n = let((x * TWO_OVER_PI).call("round"))
-    r = let(n.times_plus(-HALF_PI[0], x).held())
-    r = let(n.times_plus(-HALF_PI[1], r).held())
-    r = let(n.times_plus(-HALF_PI[2], r).held())
-    large_r, large_n = _large_remainder(x)
-    large = let(x.call("abs") >= MANY_TURNS)
-    # The conversion is of numbers that fit: those of the other branch are cut off before.
-    near = n.call("max", -8192.0).call("min", 8192.0).to("i").view("u")
-    r = let(large.select(large_r, r))
-    return r, let(large.select(large_n, near) & 3)
+    # What is left, as a magnitude: 30 bits and 32 that follow.
+    back = let(((high >> 29) & 1).differs(0))
+    borrow = low.differs(0).select(const(1, "u"), const(0, "u"))
+    part = let(high & 0x3FFFFFFF)
+    top = let(back.select(0x40000000 - part - borrow, part))
+    rest = let((back.select(0 - low, low) >> 8).to("f") * 2.0**-54)
+    # pi/2 in two parts, of which the first has an exact product with 16 bits.
+    coarse = let((top & 0x3FFFC000).to("f") * 2.0**-30)
+    fine = let((top & 0x3FFF).to("f") * 2.0**-30 + rest)
+    exact = let((coarse * HALF_PI[0]).held())
+    others = let((coarse * HALF_PI[1] + fine * (math.pi / 2)).held())
+    r = let((exact + others).held())
+    lost = let((exact - r).held() + others)
+    flipped = let(back ^ _sign_of(x).differs(0))
+    still = let(size < LEAST_TURNING << 23)
+    turned = _sign_of(x).differs(0).select(0 - n, n) & 3
+    r = still.select(x, flipped.select(-r, r))
+    lost = still.select(0.0, flipped.select(-lost, lost))
+    return let(r), let(still.select(const(0, "u"), turned)), let(lost)
 
 
 def _wave(x: Value, shift: int) -> Value:
     let = x.block.let
-    r, quotient = _quadrant(x)
+    r, quotient, _ = _quadrant(x)
     z = let(r * r)
     sine = let((r * z).times_plus(horner(z, SIN_TAIL), r))
     cosine = let(horner(z, (*COS_TAIL, -0.5, 1.0)))
@@ -298,9 +301,9 @@ def tan(x: Value) -> Value:
 
 def _tan(x: Value) -> Value:
     let = x.block.let
-    r, n = _quadrant(x)
+    r, n, low = _quadrant(x)
     z = let(r * r)
-    t = let((r * z).times_plus(horner(z, TAN_TAIL), r))
+    t = let((r * z).times_plus(horner(z, TAN_TAIL), low) + r)
     y = (n & 1).same(1).select(-1.0 / t, t)
     y = x.same(0.0).select(x, y)
     return (x.call("abs") <= 3.4028234663852886e38).select(y, float("nan"))
