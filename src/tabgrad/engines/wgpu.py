@@ -82,6 +82,8 @@ class WgpuEngine:
 
     Args:
         adapter: a part of the name of the adapter to take; by default wgpu chooses.
+        schedule: "serial" (each thread works alone) or "cooperative" (workgroups share); by default
+            what the sort of adapter gains from.
 
     Raises:
         MissingPackageError: wgpu is not installed.
@@ -89,12 +91,15 @@ class WgpuEngine:
     """
 
     kind = "webgpu"
-    features: frozenset[str] = frozenset()
 
-    def __init__(self, adapter: str = "") -> None:
+    def __init__(self, adapter: str = "", schedule: str = "") -> None:
         wgpu = _wgpu()
         self._wgpu = wgpu
         self.adapter = _adapter(wgpu, adapter)
+        if not schedule:
+            software = self.adapter.info["adapter_type"] == "CPU"
+            schedule = "serial" if software else "cooperative"
+        self.features = frozenset({"cooperative"} if schedule == "cooperative" else ())
         limits = {
             name: self.adapter.limits[name]
             for name in ("max-buffer-size", "max-storage-buffer-binding-size")

@@ -117,6 +117,10 @@ class Bindings(Storage):
     def rows(self, block: Block) -> Value:
         return Value(block, f"frame_word({ROWS}u)", "u").view("i")
 
+    def word(self, kind: str) -> str:
+        """The type of a word."""
+        return TYPES[kind]
+
     def declarations(self, words: int) -> list[str]:
         """The lines that declare everything bound, for a frame of so many words."""
         lines = [
@@ -152,28 +156,72 @@ def write(
     words: int,
 ) -> Shader:
     """A shader of which each of some threads runs a body, given its number."""
-    module = Module(Wgsl())
-    block = Block(module)
-    groups = max(-(-threads // GROUP), 1)
-    folded = -(-groups // MAX_GROUPS)
-    across = -(-groups // folded)
-    if folded > MAX_GROUPS:
-        raise NotSupportedError(f"a kernel of {threads} threads is more than WebGPU can start")
+    block = Block(Module(Wgsl()))
+    groups = _folded(max(-(-threads // GROUP), 1))
+    across, folded = groups
     number = "id.x" if folded == 1 else f"(id.x + id.y * {across * GROUP}u)"
     thread = block.let(Value(block, f"i32({number})", "i"))
     if across * folded * GROUP != threads:
         block.line(f"if ({thread.text} >= {threads}) {{ return; }}")
     body(block, thread)
-    head = "@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3<u32>) {"
+    return _shader(
+        bindings, block, "@builtin(global_invocation_id) id: vec3<u32>", [], words, groups
+    )
+
+
+def write_groups(
+    bindings: Bindings,
+    count: int,
+    shared: Sequence[str],
+    body: Callable[[Block, Value, Value], None],
+    words: int,
+) -> Shader:
+    """A shader of which each of some workgroups runs a body, given a thread's number in its group
+    and the group's. `shared` declares what the threads of a group share."""
+    block = Block(Module(Wgsl()))
+    groups = _folded(max(count, 1))
+    across, folded = groups
+    number = "group.x" if folded == 1 else f"(group.x + group.y * {across}u)"
+    local = block.let(Value(block, "i32(thread)", "i"))
+    group = block.let(Value(block, f"i32({number})", "i"))
+    if across * folded != count:
+        block.line(f"if ({group.text} >= {count}) {{ return; }}")
+    body(block, local, group)
+    builtins = (
+        "@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>"
+    )
+    return _shader(bindings, block, builtins, shared, words, groups)
+
+
+def _folded(groups: int) -> tuple[int, int]:
+    """Workgroups in two dimensions."""
+    folded = -(-groups // MAX_GROUPS)
+    if folded > MAX_GROUPS:
+        raise NotSupportedError(
+            f"expected a kernel of at most {MAX_GROUPS**2:,} workgroups on WebGPU; received "
+            f"{groups:,}. Compute in parts, or use tg.set_engine('wasm')"
+        )
+    return -(-groups // folded), folded
+
+
+def _shader(
+    bindings: Bindings,
+    block: Block,
+    builtins: str,
+    shared: Sequence[str],
+    words: int,
+    groups: tuple[int, int],
+) -> Shader:
+    head = f"@compute @workgroup_size({GROUP})\nfn main({builtins}) {{"
     text = "\n".join([head, *block.lines, "}"])
-    helpers = list(module.functions.values())
+    helpers = list(block.module.functions.values())
     if any("held_" in part for part in (*helpers, text)):
         helpers.insert(0, HELD)
-    code = "\n".join([*bindings.declarations(words), *helpers, text, ""])
+    code = "\n".join([*bindings.declarations(words), *shared, *helpers, text, ""])
     roots = tuple(bindings.roots.values())
     if len(roots) > MAX_STORAGE:
         raise NotSupportedError(
             f"internal: a kernel binds {len(roots)} buffers, WebGPU has room for {MAX_STORAGE}"
         )
     written = tuple([id(root) in bindings.written for root in roots])
-    return Shader(code, roots, written, bindings.turns, (across, folded))
+    return Shader(code, roots, written, bindings.turns, groups)

@@ -38,7 +38,7 @@ from tabgrad.ir.kernel import (
     kernels_of,
 )
 from tabgrad.targets.wasm.accumulation import accumulate_wide
-from tabgrad.targets.wgsl import contraction, loops, order
+from tabgrad.targets.wgsl import contraction, cooperative, loops, order
 from tabgrad.targets.wgsl.shader import MAX_STORAGE, SCALARS, Bindings, Shader, word_kind
 
 MAX_NESTING = 4  # loops around a launch: the turns are one vec4
@@ -53,14 +53,19 @@ class Emitted:
     kernels: list[list[str]]
 
 
+COOPERATIVE = "cooperative"  # the feature of adapters on which workgroups gain: real GPUs
+
+
 class WgslTarget:
-    """Emits WGSL for the baseline limits of WebGPU."""
+    """Emits WGSL for the baseline limits of WebGPU, in one of two schedules: "cooperative" in
+    `features` has workgroups share folds and contractions, else each thread works alone."""
 
     kind = "webgpu"
     whole_buffers = True  # a temporary is a buffer, not a place in an arena
 
     def __init__(self, features: Collection[str] = ()) -> None:
-        self.features: tuple[str, ...] = ()
+        self.cooperative = COOPERATIVE in features
+        self.features = (COOPERATIVE,) if self.cooperative else ()
 
     def prepare(self, plan: Plan) -> None:
         """Shape kernels for this target: merged loops, long folds shared out."""
@@ -85,12 +90,17 @@ class WgslTarget:
             accumulate_wide(launch)
             for phase in in_phases(launch):
                 for part in narrowed(phase, temporaries, MAX_STORAGE, bound):
-                    result += shared_out(collapse(part), temporaries)
+                    result += self._shared_out(collapse(part), temporaries)
         return result
+
+    def _shared_out(self, kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+        if self.cooperative and kernel.kind == "reduce" and cooperative.takes(kernel):
+            return [kernel]
+        return shared_out(kernel, temporaries)
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         """Shaders and dispatches of all plans."""
-        emission = _Emission()
+        emission = _Emission(self.cooperative)
         entries = [emission.entry(plan) for plan in plans]
         document = {"kernels": emission.kernels, "entries": entries}
         binary = json.dumps(document, separators=(",", ":")).encode()
@@ -140,7 +150,8 @@ def shared_out(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
 
 
 class _Emission:
-    def __init__(self) -> None:
+    def __init__(self, cooperative: bool) -> None:
+        self.cooperative = cooperative
         self.kernels: list[dict[str, Any]] = []
         self.known: dict[tuple[Any, ...], int] = {}
 
@@ -215,6 +226,8 @@ class _Emission:
             word_kind(buffer)
         if kernel.kind == "sort":
             shaders: Sequence[Shader] = order.emit(kernel, around, words)
+        elif self.cooperative and cooperative.takes(kernel):
+            shaders = [cooperative.emit(kernel, bind, words)]
         else:
             emit = {
                 "map": loops.emit_map,

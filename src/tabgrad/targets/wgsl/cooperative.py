@@ -1,0 +1,288 @@
+"""The cooperative schedule: folds and contractions of workgroups, for adapters that are real GPUs.
+
+Why it is as it is (nothing here gains on a software adapter, where barriers cost more than
+arithmetic; `loops.py` and `contraction.py` have the serial schedule for those):
+
+- A contraction's workgroup of 64 threads makes 64 x 64 results, 8 x 8 in the registers of each.
+  That is 32 multiply-adds for a number read from workgroup memory (a GPU multiplies about 4 to 8
+  times as fast as it reads that), and each number of A and B is read from memory once for 64 uses.
+- 16 steps of k are staged at a time: 8 KiB of workgroup memory, of which baseline adapters have 16,
+  so that two groups fit one core while one waits for memory.
+- Neighbouring threads read neighbours: along k or along the rows, whichever lies together, four
+  numbers a thread; what is staged is turned so that each thread reads vec4 both ways.
+- A fold of 64 terms and more is one workgroup's: thread i takes terms i, i + 64, ... (neighbours
+  again), then six halvings. The order of a sum depends on its length alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabgrad.ir.index import Var
+from tabgrad.ir.kernel import Expr, Kernel, walk
+from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
+from tabgrad.targets.shading.operations import combine
+from tabgrad.targets.shading.values import LANES, Block, Value
+from tabgrad.targets.wgsl.loops import Bind, counters_of, product, put_all, start_of
+from tabgrad.targets.wgsl.shader import GROUP, Shader, write_groups
+
+TILE, STEPS = 64, 16  # results of a workgroup in either direction; steps of k that are staged
+EACH = 8  # results of a thread in either direction
+LONG_FOLD, MANY_RESULTS = 64, 1 << 14
+
+
+def takes(kernel: Kernel) -> bool:
+    """Whether workgroups gain on threads that work alone."""
+    if kernel.kind == "contract":
+        rows, columns, _ = sides(kernel)
+        return (
+            product(rows) >= TILE // 2
+            and product(columns) >= TILE // 2
+            and product(kernel.inner) >= STEPS
+        )
+    if kernel.kind != "reduce" or kernel.fold.startswith("arg") or kernel.fold == "dot":
+        return False
+    return product(kernel.inner) >= LONG_FOLD and product(kernel.space) <= MANY_RESULTS
+
+
+def emit(kernel: Kernel, bind: Bind, words: int) -> Shader:
+    """A kernel that `takes`."""
+    if kernel.kind == "contract":
+        return _Tile(kernel, bind, words).emit()
+    return _emit_reduce(kernel, bind, words)
+
+
+def sides(kernel: Kernel) -> tuple[list[Var], list[Var], list[Var]]:
+    """A contraction's loops over rows, over columns (results that lie side by side), all others."""
+    roles, space = kernel.roles, kernel.space
+    last = roles.get(space[-1], "g") if space else "g"
+    across = "m" if last == "m" else "n"
+    down = "n" if across == "m" else "m"
+    rows = [v for v in space if roles.get(v) == down]
+    columns = [v for v in space if roles.get(v) == across]
+    return rows, columns, [v for v in space if v not in rows and v not in columns]
+
+
+def _emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
+    body = kernel.body
+    assert body is not None
+    bindings = bind(set())
+    terms = product(kernel.inner)
+    kind = "u" if body.dtype.kind == "b" else body.dtype.kind
+
+    def write_body(block: Block, local: Value, group: Value) -> None:
+        e = Evaluator(block, bindings, {})
+        with e.at(counters_of(block, kernel.space, group)):
+            total = block.var(start_of(e, kernel.fold, body))
+            with block.range(local, terms, GROUP) as k, e.fresh():
+                with e.at(counters_of(block, kernel.inner, k)):
+                    block.set(total, combine(kernel.fold, total, e.value(body), body.dtype))
+            _stage(block, local, total)
+            half = GROUP // 2
+            while half:
+                block.line("workgroupBarrier();")
+                with block.if_(local < half):
+                    one, other = (_staged(block, at, kind, body) for at in (local, local + half))
+                    _stage(block, local, combine(kernel.fold, one, other, body.dtype))
+                half //= 2
+            with block.if_(local.same(0)), e.fresh():
+                e.acc = block.let(_staged(block, block.const(0, "i"), kind, body))
+                put_all(e, kernel)
+
+    shared = [f"var<workgroup> staged: array<{bindings.word(kind)}, {GROUP}>;"]
+    return write_groups(bindings, product(kernel.space), shared, write_body, words)
+
+
+def _stage(block: Block, at: Value, value: Value) -> None:
+    word = value.select(block.const(1, "u"), 0) if value.kind == "b" else value
+    block.line(f"staged[{at.text}] = {word.text};")
+
+
+def _staged(block: Block, at: Value, kind: str, body: Expr) -> Value:
+    value = Value(block, f"staged[{at.text}]", kind)
+    return value.differs(0) if body.dtype.kind == "b" else value
+
+
+class _Tile:
+    def __init__(self, kernel: Kernel, bind: Bind, words: int) -> None:
+        assert kernel.a is not None and kernel.b is not None
+        self.kernel, self.words = kernel, words
+        self.rows, self.columns, self.others = sides(kernel)
+        down, across = (kernel.a, kernel.b)
+        if any(v in across.variables() for v in self.rows) or any(
+            v in down.variables() for v in self.columns
+        ):
+            down, across = across, down
+        self.down, self.across = down, across
+        self.terms = product(kernel.inner)
+        last = kernel.inner[-1]
+        self.step = last if last.size % LANES == 0 else None
+        self.along_rows = self._along(down, self.rows)
+        self.along_columns = self._along(across, self.columns)
+        self.wide = self.columns[-1] if self.columns[-1].size % LANES == 0 else None
+        self.kind = down.dtype.kind
+        self.bindings = bind(self._fours())
+
+    def _along(self, operand: Expr, loops: Sequence[Var]) -> Var | None:
+        """The loop along which four of an operand are read at once: k, or its own last one."""
+        for loop in (self.step, loops[-1]):
+            if loop is not None and loop.size % LANES == 0:
+                if any(_by_four(x, loop) for x in walk([operand])):
+                    return loop
+        return None
+
+    def _fours(self) -> set[int]:
+        found = set()
+        for root, loop in ((self.down, self.along_rows), (self.across, self.along_columns)):
+            if loop is not None:
+                loads = [x for x in walk([root]) if _by_four(x, loop)]
+                found |= {id(x.buffer.root) for x in loads if x.buffer is not None}
+        if self.wide is not None:
+            for store in self.kernel.stores:
+                loads = [x for x in walk([store.expr]) if _by_four(x, self.wide)]
+                found |= {id(x.buffer.root) for x in loads if x.buffer is not None}
+                if aligned(store.buffer) and four_at_once(store.index, self.wide):
+                    found.add(id(store.buffer.root))
+        return found
+
+    def emit(self) -> Shader:
+        """The shader."""
+        tiles_down = -(-product(self.rows) // TILE)
+        tiles_across = -(-product(self.columns) // TILE)
+        word = self.bindings.word(self.kind)
+        size = STEPS * TILE // LANES
+        shared = [
+            f"var<workgroup> {name}: array<vec4<{word}>, {size}>;"
+            for name in ("rows_of_a", "columns_of_b")
+        ]
+
+        def body(block: Block, local: Value, group: Value) -> None:
+            let = block.let
+            e = Evaluator(block, self.bindings, {})
+            column = let(group % tiles_across * TILE)
+            rest = let(group / tiles_across)
+            row = let(rest % tiles_down * TILE)
+            with e.at(counters_of(block, self.others, let(rest / tiles_down))):
+                self._body(e, local, row, column)
+
+        groups = tiles_down * tiles_across * product(self.others)
+        return write_groups(self.bindings, groups, shared, body, self.words)
+
+    def _body(self, e: Evaluator, local: Value, row: Value, column: Value) -> None:
+        block, let = e.block, e.block.let
+        none = block.const(0, self.kind)
+        totals = [[block.var(none.splat(LANES)) for _ in range(EACH // LANES)] for _ in range(EACH)]
+        across = TILE // EACH
+        mine_down, mine_across = let(local / across), let(local % across)
+        with block.range(0, self.terms, STEPS) as k, e.fresh():
+            self._stage(e, self.down, self.rows, self.along_rows, "rows_of_a", local, row, k)
+            self._stage(
+                e, self.across, self.columns, self.along_columns, "columns_of_b", local, column, k
+            )
+            block.line("workgroupBarrier();")
+            with block.range(0, STEPS) as step:
+                fours = TILE // LANES
+                lefts, rights = (
+                    [
+                        let(self._shared(block, name, step * fours + mine * (EACH // LANES) + i))
+                        for i in range(EACH // LANES)
+                    ]
+                    for name, mine in (("rows_of_a", mine_down), ("columns_of_b", mine_across))
+                )
+                for i, sums in enumerate(totals):
+                    left = lefts[i // LANES].lane(i % LANES)
+                    for right, total in zip(rights, sums, strict=True):
+                        block.set(total, _multiply_add(left, right, total))
+            block.line("workgroupBarrier();")
+        first_row, first_column = let(row + mine_down * EACH), let(column + mine_across * EACH)
+        for i, sums in enumerate(totals):
+            here = let(first_row + i)
+            with block.if_(here < product(self.rows)), e.fresh():
+                for j, total in enumerate(sums):
+                    self._put(e, here, let(first_column + j * LANES), total)
+
+    def _shared(self, block: Block, name: str, at: Value) -> Value:
+        return Value(block, f"{name}[{at.text}]", self.kind, LANES)
+
+    def _stage(
+        self,
+        e: Evaluator,
+        operand: Expr,
+        loops: Sequence[Var],
+        along: Var | None,
+        name: str,
+        local: Value,
+        first: Value,
+        k: Value,
+    ) -> None:
+        """Put 16 steps of 64 rows (or columns) into workgroup memory, 4 x 4 by each thread."""
+        block, let, inner = e.block, e.block.let, self.kernel.inner
+        none, most = block.const(0, self.kind), product(loops)
+        fours = TILE // LANES
+        # Neighbouring threads read what lies together.
+        by_k = along is None or along == self.step
+        step = let((local % LANES if by_k else local / fours) * LANES)
+        place = let((local / LANES if by_k else local % fours) * LANES)
+        at, turn = let(first + place), let(k + step)
+        found: list[list[Value]] = [[] for _ in range(LANES)]  # by step, then by row
+        if along is not None and not by_k:
+            for i in range(LANES):
+                now = {**counters_of(block, loops, at), **counters_of(block, inner, let(turn + i))}
+                with e.at(now, along):
+                    value = let(e.value(operand).splat(LANES))
+                value = self._inside(value, at < most, turn + i)
+                found[i] = [value.lane(j) for j in range(LANES)]
+        else:
+            for j in range(LANES):
+                here = counters_of(block, loops, let(at + j))
+                if along is not None:
+                    with e.at({**here, **counters_of(block, inner, turn)}, along):
+                        value = let(e.value(operand).splat(LANES))
+                    values = [value.lane(i) for i in range(LANES)]
+                else:
+                    values = []
+                    for i in range(LANES):
+                        with e.at({**here, **counters_of(block, inner, let(turn + i))}):
+                            values.append(let(e.value(operand)))
+                for i, value in enumerate(values):
+                    inside = (at + j) < most
+                    if self.terms % STEPS:
+                        inside = inside & ((turn + i) < self.terms)
+                    found[i].append(let(inside.select(value, none)))
+        for i, values in enumerate(found):
+            to = let((step + i) * fours + place / LANES)
+            block.line(f"{name}[{to.text}] = {block.join(values).text};")
+
+    def _inside(self, value: Value, inside: Value, turn: Value) -> Value:
+        if self.terms % STEPS:
+            inside = inside & (turn < self.terms)
+        none = value.block.const(0, self.kind)
+        return value.block.let(inside.select(value, none.splat(LANES)))
+
+    def _put(self, e: Evaluator, row: Value, column: Value, total: Value) -> None:
+        block, most = e.block, product(self.columns)
+        here = counters_of(block, self.rows, row)
+        if self.wide is not None:
+            with block.if_(column < most), e.fresh():
+                with e.at({**here, **counters_of(block, self.columns, column)}, self.wide):
+                    e.acc = total
+                    put_all(e, self.kernel)
+            return
+        for lane in range(LANES):
+            at = block.let(column + lane)
+            with block.if_(at < most), e.fresh():
+                with e.at({**here, **counters_of(block, self.columns, at)}):
+                    e.acc = total.lane(lane)
+                    put_all(e, self.kernel)
+
+
+def _by_four(x: Expr, vector: Var) -> bool:
+    if x.op != "load" or x.buffer is None or x.index is None:
+        return False
+    return aligned(x.buffer) and four_at_once(x.index, vector)
+
+
+def _multiply_add(x: Value, y: Value, z: Value) -> Value:
+    if z.kind == "f":
+        return x.splat(LANES).times_plus(y, z)
+    return x.splat(LANES) * y + z
