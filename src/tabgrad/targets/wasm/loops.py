@@ -32,6 +32,7 @@ BLOCK = 1024  # elements that the lanes add up together before they join the blo
 STEPS = 256  # elements that a lane adds up by itself, one by one, before they do
 UNROLL_SIZE = 64  # loops shorter than this are not unrolled
 UNROLL_COST = 480  # nor are bodies of more instructions, about
+MOST_IN_TURNS = 16  # loads and stores of a vector: with more there is work enough to look ahead
 TURNS_COST = 16  # what is shorter need not be computed in turns
 # Of a map, twice as many points go in turns between these: threefry has a chain of 80 instructions
 # that wait for each other (measured in V8: 0.77 of the time; exp alone gains nothing).
@@ -182,7 +183,10 @@ def _from_to(e: Evaluator, vector: Var, start: I32, stop: I32, stores: Sequence[
 
 def unroll_of(roots: Sequence[Expr], size: int) -> int:
     """How many vectors one trip of a loop computes."""
-    if size < UNROLL_SIZE or any(expr.op == "guard" for expr in walk(roots)):
+    exprs = list(walk(roots))
+    if size < UNROLL_SIZE or any(expr.op == "guard" for expr in exprs):
+        return 1
+    if sum(expr.op == "load" for expr in exprs) + len(roots) > MOST_IN_TURNS:
         return 1
     cost = cost_of(roots)
     return 4 if cost <= UNROLL_COST else 2 if cost <= 2 * UNROLL_COST else 1

@@ -42,7 +42,16 @@ from tabgrad.ir.kernel import (
     run_time_places,
     walk,
 )
-from tabgrad.targets.wasm import contraction, correlation, cumulative, loops, order, padding, taps
+from tabgrad.targets.wasm import (
+    contraction,
+    correlation,
+    cumulative,
+    loops,
+    order,
+    padding,
+    taps,
+    winograd,
+)
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
@@ -104,12 +113,14 @@ class WasmTarget:
                 if phase.kind != "contract":
                     result.append(collapse(phase))
                     continue
-                made = contraction.prepare(collapse(phase), temporaries, self.fma, kept)
-                for kernel in made:
-                    kernel.group = phase.group
-                if phase.group is not None and phase.group.kind == "ahead":
-                    for kernel in made[1:]:  # which wait for a packed operand anyway
-                        kernel.group = None
+                made = winograd.prepare(phase, temporaries, self.fma, kept)
+                if made is None:
+                    made = contraction.prepare(collapse(phase), temporaries, self.fma, kept)
+                ahead = phase.group is not None and phase.group.kind == "ahead"
+                for number, kernel in enumerate(made):
+                    if kernel.group is None or kernel.group is phase.group:
+                        # Those after the first wait for it anyway.
+                        kernel.group = None if ahead and number else phase.group
                 result += made
         for members in in_groups(result):
             kernels = [x for x in members if isinstance(x, Kernel)]
@@ -153,10 +164,15 @@ class _Emission:
         scratch: list[int] = []
         names: list[list[str]] = []
         for plan in plans:
-            compiled = [self._kernel(kernel)[0] for kernel in kernels_of(plan.launches)]
+            kernels = list(kernels_of(plan.launches))
+            compiled = [self._kernel(kernel)[0] for kernel in kernels]
             entries.append(self._entry(plan, plan.launches, f"entry_{len(entries)}"))
             before = [self._kernel(kernel)[0] for kernel in kernels_of(plan.derivations)]
-            largest = max((one.scratch for one in (*compiled, *before)), default=0)
+            own = [
+                one.scratch + _windows(kernel)
+                for one, kernel in zip(compiled, kernels, strict=True)
+            ]
+            largest = max((*own, *(one.scratch for one in before)), default=0)
             scratch.append(max(largest, window_bytes(plan.launches)))
             names.append([one.name for one in compiled])
         part = self.module.function("run_part", [I32, I32], export=True)
@@ -259,7 +275,7 @@ class _Emission:
             emitted, buffers = self._kernel(kernel)
             arguments = [address(buffer) for buffer in buffers]
             if emitted.takes_scratch:
-                arguments.append(scratch_of_thread())
+                arguments.append(scratch_of_thread() + _windows(kernel))
             f.call(emitted.function, *arguments, begin, end)
 
         def share(units: int) -> tuple[I32 | int, I32 | int]:
@@ -287,7 +303,8 @@ class _Emission:
                         end.set(last)
                     rows_begin.append(begin)
                     for kernel in kernels:
-                        call(kernel, begin, end)
+                        by = self._units(kernel) // note.rows
+                        call(kernel, begin * by, end * by)
                     rows_begin.pop()
             else:
                 for kernel in kernels:
@@ -354,6 +371,11 @@ class _Emission:
                     again.branch()
 
         return self.module.helper("barrier", [I32], [], write)
+
+
+def _windows(kernel: Kernel) -> int:
+    """Bytes of the windows that its group has at the beginning of a thread's scratch memory."""
+    return kernel.group.scratch if kernel.group is not None else 0
 
 
 def _clamped(f: Function, index: I32, count: int) -> I32:
