@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tabgrad.targets.shading.values import Value
 from tabgrad.targets.wasm.mathlib.precision import SINGLE
@@ -336,8 +337,9 @@ def _atan2(y: Value, x: Value) -> Value:
     return nan.select(float("nan"), with_sign_of(result.call("abs"), y))
 
 
-# log2(m) = 2 / log(2) * (s + s**3 / 3 + ...), s = (m - 1) / (m + 1); two parts of 2 / log(2).
-TWO_LOG2_E = (2.88525390625, 1.361746539e-04)
+# log2(m) = 2 / log(2) * (s + s**3 / 3 + ...), s = (m - 1) / (m + 1); two parts of
+# 2 / log(2), of which the first has an exact product with 12 bits.
+TWO_LOG2_E = (1477 / 512, 6.2445677792681e-04)
 # (log2((1 + s) / (1 - s)) / s - 2 / log(2)) / s**2 in s**2: the terms of the series.
 LOG2_TAIL = tuple(2 * LOG2_E / (2 * i + 1) for i in range(6, 0, -1))
 TOP = 0xFFFFF000  # the sign, the exponent and the first 12 bits: products of two are exact
@@ -367,7 +369,7 @@ def _power(x: Value, y: Value) -> Value:
     main = let((y_high * high).held())
     rest = let(y_high * low + y_low * (high + low).held())
     total = main + rest
-    sure = let(total.call("max", -300.0).call("min", 300.0))
+    sure = let(total.call("max", -252.0).call("min", 252.0))
     n = let(sure.call("round"))
     r = let((main - n).held() + rest)
     near = r.call("max", -1.0).call("min", 1.0)
@@ -468,6 +470,18 @@ def to_integer(x: Value, bits: int, signed: bool) -> Value:
     return x.block.module.helper(f"to_{kind}{bits}", [x], write, kind)
 
 
+def to_float(x: Value) -> Value:
+    """The nearest float: adapters are a unit off for the upper half of u32."""
+    if x.kind != "u":
+        return x.to("f")
+
+    def write(x: Value) -> Value:
+        half = ((x >> 1) | (x & 1)).to("i").to("f")  # what is cut off decides ties
+        return (x >> 31).same(0).select(x.to("i").to("f"), half * 2.0)
+
+    return x.block.module.helper("to_float_", [x], write, "f")
+
+
 def rounded_to_half(x: Value) -> Value:
     """The nearest float16, as a float32."""
 
@@ -528,9 +542,26 @@ def lanewise(write: object, name: str, kind: str, *args: Value) -> Value:
     return found[0] if width == 1 else block.join(found)
 
 
-def _remainder(x: Value, y: Value) -> Value:
-    """|x| modulo |y|, exactly, for finite numbers and y not 0: long division of integers."""
-    block, let = x.block, x.block.let
+STEP = 6  # bits of a quotient at once
+FULL = 1 << 31 - STEP  # a quotient from here on has digits enough for a float
+
+
+@dataclass(frozen=True)
+class _Division:
+    """|x| / |y| of finite numbers in integers, so that nothing on the way is subnormal."""
+
+    rest: Value  # |x| modulo |y| is rest * 2**power, unless |x| is less than |y|
+    power: Value
+    divisor: Value
+    less: Value
+    apart: Value  # whether the signs differ and there is a rest
+    quotient: Value  # * 2**dropped is the whole quotient, but for lower digits
+    dropped: Value
+    lower: Value  # not 0 where those digits are not
+
+
+def _long_division(x: Value, y: Value, with_quotient: bool) -> _Division:
+    block, let, var = x.block, x.block.let, x.block.var
 
     def parts(v: Value) -> tuple[Value, Value]:
         bits = let(v.view("u") & 0x7FFFFFFF)
@@ -542,29 +573,38 @@ def _remainder(x: Value, y: Value) -> Value:
 
     (mx, ex), (my, ey) = parts(x), parts(y)
     divisor = let(my.call("max", 1))
-    left = block.var(let(ex - ey))
-    rest = block.var(mx)
+    left, rest = var(let(ex - ey)), var(mx)
+    none = let(block.const(0, "u"))
+    quotient, dropped, lower = var(none), var(none.view("i")), var(none)
+    less = let(left < 0)
     with block.if_(left >= 0):
+        if with_quotient:
+            block.set(quotient, rest / divisor)
         block.set(rest, rest % divisor)
-        with block.range(0, 36):
-            step = let(left.call("min", 8).call("max", 0))
-            block.set(rest, (rest << step.view("u")) % divisor)
+        with block.range(0, -(-253 // STEP)):
+            step = let(left.call("min", STEP).call("max", 0))
+            shifted = let(rest << step.view("u"))
+            if with_quotient:
+                digits, full = let(shifted / divisor), let(quotient >= FULL)
+                block.set(lower, lower | full.select(digits, 0))
+                longer = (quotient << step.view("u")) | digits
+                block.set(quotient, full.select(quotient, longer))
+                block.set(dropped, dropped + full.select(step, 0))
+            block.set(rest, shifted % divisor)
             block.set(left, left - step)
+    apart = let((_sign_of(x) ^ _sign_of(y)).differs(0) & rest.differs(0))
     power = let((ey - 150).call("max", -300))
-    whole = let((left < 0).select(x.call("abs"), _scaled(rest.to("f"), power)))
-    return whole
+    return _Division(rest, power, divisor, less, apart, quotient, dropped, lower)
 
 
 def _floor_mod(x: Value, y: Value) -> Value:
-    block, let = x.block, x.block.let
-    r = let(_remainder(x, y))
-    r = let(r.same(0.0).select(0.0, with_sign_of(r, x)))
-    r = let((y.call("abs").same(INFINITY) & (x.call("abs") < INFINITY)).select(x, r))
-    wrong = (r < 0.0) & (y > 0.0) | (r > 0.0) & (y < 0.0)
-    r = let(wrong.select(r + y, r))
-    r = let(r.same(0.0).select(with_sign_of(block.const(0.0, "f"), y), r))
-    none = x.is_nan() | y.is_nan() | x.call("abs").same(INFINITY) | y.same(0.0)
-    return none.select(float("nan"), r)
+    let = x.block.let
+    d = _long_division(x, y, False)
+    size, other = let(x.call("abs")), let(y.call("abs"))
+    whole = let(_scaled(d.apart.select(d.divisor - d.rest, d.rest).to("f"), d.power))
+    whole = let(d.less.select(d.apart.select(other - size, size), whole))
+    none = x.is_nan() | y.is_nan() | size.same(INFINITY) | y.same(0.0)
+    return none.select(float("nan"), with_sign_of(whole, y))
 
 
 def floor_mod(x: Value, y: Value) -> Value:
@@ -573,18 +613,17 @@ def floor_mod(x: Value, y: Value) -> Value:
 
 
 def _floor_divide(x: Value, y: Value) -> Value:
-    block, let = x.block, x.block.let
-    q = let(x / y)
-    rest = let(block.module.helper("mod_", [x, y], _floor_mod, "f"))
-    whole = let((let((x - rest).held()) / y).call("round"))
-    big = (q.call("abs") >= 4194304.0) | y.same(0.0)
-    whole = let(big.select(q.call("floor"), whole))
-    endless = y.call("abs").same(INFINITY)
-    apart = ((x < 0.0) & (y > 0.0)) | ((x > 0.0) & (y < 0.0))
-    whole = let(endless.select(apart.select(-1.0, q), whole))
-    whole = let(whole.same(0.0).select((x.same(0.0) | endless).select(q, 0.0), whole))
+    let, const = x.block.let, x.block.const
+    d = _long_division(x, y, True)
+    exact = let(d.dropped.same(0))
+    lower = let((d.apart | d.lower.differs(0)).select(const(1, "u"), 0))
+    # Below the digits that a float has, some digit or none is all that matters.
+    whole = let(exact.select(d.quotient + d.apart.select(const(1, "u"), 0), d.quotient | lower))
+    size = _scaled(let(to_float(whole)), d.dropped)
+    signed = (size.view("u") | (_sign_of(x) ^ _sign_of(y))).view("f")
+    signed = let(y.same(0.0).select(x / y, signed))
     none = x.is_nan() | y.is_nan() | x.call("abs").same(INFINITY) | (x.same(0.0) & y.same(0.0))
-    return none.select(float("nan"), whole)
+    return none.select(float("nan"), signed)
 
 
 def floor_divide(x: Value, y: Value) -> Value:

@@ -123,7 +123,7 @@ def _cast(x: Expr, a: Value) -> Value:
     if source.is_float:
         return mathlib.to_integer(a, target.bits, target.kind == "i")
     if target.is_float:
-        return normalised(a.to("f"), target)
+        return normalised(mathlib.to_float(a) if source.bits == 32 else a.to("f"), target)
     return normalised(a.view(target.kind), target)
 
 

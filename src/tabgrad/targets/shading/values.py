@@ -269,7 +269,7 @@ class Module:
         """Call a function of this module with arguments of one width, writing it at first use."""
         width = max(arg.width for arg in args)
         args = [arg.splat(width) for arg in args]
-        whole = f"{name}_{width}"
+        whole = f"{name.rstrip('_')}_{width}"  # GLSL keeps names with "__" for itself
         if whole not in self.functions:
             self.functions[whole] = ""  # keeps the place of functions it calls in front of it
             block = Block(self)
