@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ from bench.server import Server, serve
 from tools.browser import launch
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 REPORT = "bench: "
 # What lets a page have shared memory, and with it threads.
@@ -37,29 +37,28 @@ class Contest:
     browser: Browser
     plain: Server
     isolated: Server
-    playwright: Playwright
-
-    @contextmanager
-    def alone(self) -> Iterator[Contest]:
-        """Another browser with the same servers, without anyone else's pages."""
-        browser = launch(self.playwright)
-        try:
-            yield replace(self, browser=browser)
-        finally:
-            browser.close()
 
     def open(
         self, page: str, query: Mapping[str, str], *, isolated: bool = False, script: str = ""
     ) -> Entrant:
-        """A page in a context, and so a process, of its own; `script` runs in it first."""
+        """A page in a context, and so a process, of its own; `script` runs in it first.
+
+        Raises:
+            PageError: when the page has not loaded its scripts in half a minute.
+        """
         context = self.browser.new_context()
         made = context.new_page()
         if script:
             made.add_init_script(script)
         entrant = Entrant(context, made)
         site = self.isolated if isolated else self.plain
-        made.goto(f"{site.address}pages/{page}.html?{urlencode(query)}", wait_until="commit")
-        made.wait_for_function("'bench' in globalThis", timeout=30_000)
+        try:
+            made.goto(f"{site.address}pages/{page}.html?{urlencode(query)}", wait_until="commit")
+            made.wait_for_function("'bench' in globalThis", timeout=30_000)
+        except Error as error:
+            words = "; ".join(entrant.errors) or str(error).splitlines()[0]
+            entrant.close()
+            raise PageError(f"the page did not open: {words}") from None
         return entrant
 
 
@@ -106,6 +105,6 @@ def contest(folder: Path, flags: tuple[str, ...] = ()) -> Iterator[Contest]:
     ):
         browser = launch(playwright, flags)
         try:
-            yield Contest(browser, plain, isolated, playwright)
+            yield Contest(browser, plain, isolated)
         finally:
             browser.close()

@@ -32,6 +32,7 @@ class Contestant:
         threads: 1 runs in a page without special headers, 2 in an isolated one.
         usual: takes part without being asked for by name.
         script: runs in its page first.
+        visits: takes part only where whole pages are visited, not where they are asked.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Contestant:
     threads: int = 1
     usual: bool = True
     script: str = ""
+    visits: bool = False
 
     @property
     def is_tabgrad(self) -> bool:
@@ -69,7 +71,7 @@ class Contestant:
 ALL = [
     Contestant("tabgrad", "tabgrad", {"tree": HERE}),
     # The page that tg.export writes, which loads and shows forms and charts besides.
-    Contestant("tabgrad-exported", "tabgrad", usual=False),
+    Contestant("tabgrad-exported", "tabgrad", usual=False, visits=True),
     Contestant("tfjs-wasm", "tfjs", {"backend": "wasm"}),
     Contestant("tfjs-cpu", "tfjs", {"backend": "cpu"}),
     Contestant("ort-wasm", "ort", {"backend": "wasm"}),

@@ -15,7 +15,10 @@ import platform
 import re
 import statistics
 import subprocess
+import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -29,6 +32,9 @@ from bench.workload import Workload
 # A contestant that takes longer than this for one time through is measured twice and not more.
 SLOW_MS = 1500.0
 OPENING_SECONDS = 150.0
+WARM_MS, SLICE_MS, BATCH_MS = 300.0, 60.0, 15.0
+# A workload that breaks off is tried so often, each time in a new browser.
+ATTEMPTS = 2
 
 
 def figures(samples: list[float]) -> dict[str, float]:
@@ -82,8 +88,12 @@ def measure(
     workload: Workload,
     entrants: list[Contestant],
     rounds: int,
+    *,
+    dry: bool = False,
 ) -> dict[str, Any]:
-    """One workload: its row for every contestant, and what the machine could do meanwhile."""
+    """One workload: its row for every contestant, and what the machine could do meanwhile; `dry`
+    is for finding errors, and its figures mean nothing."""
+    warm, ms, batch = (1.0, 1.0, 1.0) if dry else (WARM_MS, SLICE_MS, BATCH_MS)
     reference = Reference(workload, served.add(workload))
     work = own.open(workload)
     rows: dict[str, dict[str, Any]] = {}
@@ -101,9 +111,13 @@ def measure(
         if reason is not None:
             rows[contestant.name] = {"reason": reason}
             continue
-        page = _opened(browser, workload, contestant)
         try:
-            answer = page.ask("open", timeout=OPENING_SECONDS)
+            page = _opened(browser, workload, contestant)
+        except PageError as failure:
+            rows[contestant.name] = {"reason": str(failure)}
+            continue
+        try:
+            answer = page.ask("open", timeout=OPENING_SECONDS, warm=warm)
             error = reference.error(answer)
         except (PageError, WrongResultError) as failure:
             rows[contestant.name] = {"reason": str(failure)}
@@ -125,7 +139,7 @@ def measure(
             slow = samples[name] and max(samples[name]) * rows[name]["repeats"] > SLOW_MS
             if not (slow and len(samples[name]) >= 2):
                 try:
-                    samples[name] += pages[name].ask("slice", ms=60, batch=15)
+                    samples[name] += pages[name].ask("slice", ms=ms, batch=batch)
                 except PageError as failure:
                     rows[name] = {"reason": str(failure)}
                     pages.pop(name).close()
@@ -158,14 +172,17 @@ def _opened(
     )
 
 
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=site.ROOT, capture_output=True, text=True).stdout.strip()
+
+
 def facts(chromium: str, flags: tuple[str, ...]) -> dict[str, str]:
     """Versions and circumstances of a run."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=site.ROOT,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+    commit = _git("rev-parse", "--short", "HEAD")
+    # What a run writes itself does not make the sources others.
+    written = (f":!{path.relative_to(site.ROOT)}" for path in (report.JSON, report.MARKDOWN))
+    commit += "-dirty" if _git("status", "--porcelain", "-uno", "--", ".", *written) else ""
     peers = ("@tensorflow/tfjs", "onnxruntime-web", "@jax-js/jax", "@jax-js/onnx")
     versions = {name: contestants.version(name) or "not installed" for name in peers}
     return {
@@ -192,6 +209,11 @@ def main() -> None:
         "--resume", action="store_true", help="leave out what was measured at this commit"
     )
     parser.add_argument("--keep", action="store_true", help="print, and write no file")
+    parser.add_argument(
+        "--dry",
+        action="store_true",
+        help="go once through everything to find errors, print how long a run takes, write no file",
+    )
     options = parser.parse_args()
     chosen = workloads.chosen(options.only)
     if options.list:
@@ -203,38 +225,92 @@ def main() -> None:
         for each in contestants.ALL
         if (each.usual if pattern is None else re.search(f"^tabgrad$|{pattern}", each.name))
     ]
+    results = report.read()
+    waiting = list(chosen)
+    attempts: Counter[str] = Counter()
+    seconds = 0.0
+    while waiting:
+        try:
+            for row_seconds in _measured(waiting, len(chosen), taking_part, results, options):
+                seconds += row_seconds
+        except Exception as failure:  # the browser may have died, and is then started anew
+            name = waiting[0].name
+            attempts[name] += 1
+            print(f"{name} broke off: {type(failure).__name__}: {failure}", flush=True)
+            if attempts[name] == ATTEMPTS:
+                waiting.pop(0)
+    measured = [each.name for each in chosen if each.name in results["workloads"]]
+    print("\n" + report.text(results, measured))
+    if options.dry:
+        print(f"{len(measured)} workloads would take {seconds / 60:.0f} minutes.")
+    broken = [name for name, count in attempts.items() if count == ATTEMPTS]
+    if broken:
+        sys.exit(f"no figures: {', '.join(broken)}; --resume goes on with these")
+
+
+def _measured(
+    waiting: list[Workload],
+    count: int,
+    taking_part: list[Contestant],
+    results: dict[str, Any],
+    options: argparse.Namespace,
+) -> Iterator[float]:
+    """Measures what waits, in one browser, and takes it off the list; yields how many seconds each
+    took, or would have taken."""
     gpu = any("webg" in each.name for each in taking_part)
     flags = contestants.SOFTWARE_GPU if gpu else ()
-    results = report.read()
+    rounds = 1 if options.dry else options.rounds
     with site.temporary() as served, contest(served.folder, flags) as browser:
         own = Machine(browser)
         visited: dict[str, startup.Rows] = {}
         circumstances = facts(browser.browser.version, (*contestants.FLAGS, *flags))
-        for number, workload in enumerate(chosen):
+        while waiting:
+            workload = waiting[0]
             known = results["workloads"].get(workload.name, {})
             if options.resume and known.get("commit") == circumstances["commit"]:
+                waiting.pop(0)
                 continue
             start = time.perf_counter()
-            entrants = [each for each in taking_part if each.threads == 1 or workload.threaded]
-            if workload.kind.startswith("visit-"):
+            visits = workload.kind.startswith("visit-")
+            entrants = [
+                each
+                for each in taking_part
+                if (each.threads == 1 or workload.threaded) and (visits or not each.visits)
+            ]
+            if visits:
                 kind = workload.kind.removeprefix("visit-")
                 if kind not in visited:
-                    visited[kind] = startup.measure(kind, browser, served, entrants, options.rounds)
+                    visited[kind] = startup.measure(kind, browser, served, entrants, rounds)
                 row = visited[kind][workload.name]
             else:
-                row = measure(browser, served, own, workload, entrants, options.rounds)
+                row = measure(browser, served, own, workload, entrants, rounds, dry=options.dry)
             row["commit"] = circumstances["commit"]
             results["workloads"][workload.name] = row
+            results["facts"] = circumstances
+            waiting.pop(0)
             seconds = time.perf_counter() - start
             print(
-                f"[{number + 1}/{len(chosen)}, {seconds:.0f} s]",
+                f"[{count - len(waiting)}/{count}, {seconds:.0f} s]",
                 report.line(workload, row),
                 flush=True,
             )
-            results["facts"] = circumstances
-            if not options.keep:
+            if options.dry:
+                seconds = seconds_of(row, seconds, options.rounds, visits=visits)
+            elif not options.keep:
                 report.write(results)
-    print("\n" + report.text(results, [workload.name for workload in chosen]))
+            yield seconds
+
+
+def seconds_of(row: dict[str, Any], dry: float, rounds: int, *, visits: bool) -> float:
+    """How long a workload takes with so many rounds, given its row and seconds of a dry run."""
+    if visits:  # a round that does not count, and one that does
+        return dry * (rounds + 1) / 2
+    for found in row["contestants"].values():
+        if "median" in found:
+            step = found["median"] * found["repeats"]
+            slices = 2 if step > SLOW_MS else rounds
+            dry += (WARM_MS + slices * max(SLICE_MS, step)) / 1e3
+    return dry
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -26,10 +27,12 @@ class Sent:
 
 @dataclass
 class Server:
-    """A running server: its address, which ends in a slash, and what it sent since last cleared."""
+    """A running server: its address, which ends in a slash, what it sent since last cleared, and
+    what pages that nobody asks posted to it."""
 
     address: str = ""
     sent: list[Sent] = field(default_factory=list)
+    reports: queue.Queue[bytes] = field(default_factory=queue.Queue)
 
     def code(self) -> list[Sent]:
         """What was sent besides pages."""
@@ -54,6 +57,11 @@ class _Handler(Handler):
         path = Path(self.translate_path(self.path))
         if path.is_file():
             self._log.sent.append(Sent(path, time.time() * 1e3))
+
+    def do_POST(self) -> None:
+        self._log.reports.put(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204)
+        self.end_headers()
 
 
 class _Threads(ThreadingHTTPServer):

@@ -1,4 +1,4 @@
-"""What a page costs before and around the arithmetic: starting, the seed program, bytes, memory.
+"""What a page costs before and around the arithmetic: starting, the seed program, bytes.
 
 Start-up is measured by visits: each in a fresh browser context, so that nothing is cached, in
 rounds that begin with another contestant each time. The page reports by its console, because a
@@ -13,18 +13,14 @@ import statistics
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser
 
 import tabgrad as tg
-from bench import onnx_file, server, site, workloads
-from bench.browser import Contest, Entrant
-from bench.compare import Reference
+from bench import onnx_file, resident, server, site, workloads
+from bench.browser import Contest
 from bench.contestants import Contestant
-from bench.workload import Workload
 from examples import seed
 
 Rows = dict[str, dict[str, Any]]  # by workload
@@ -59,9 +55,9 @@ def measure(
     kind: str, browser: Contest, served: site.Site, entrants: list[Contestant], rounds: int
 ) -> Rows:
     """The rows of every workload of one kind: "seed", "start" or "memory"."""
-    return {"seed": _seed, "start": _start, "memory": _memory}[kind](
-        browser, served, entrants, rounds
-    )
+    if kind == "memory":
+        return resident.measure(browser, served, entrants)
+    return {"seed": _seed, "start": _start}[kind](browser, served, entrants, rounds)
 
 
 def _seed(browser: Contest, served: site.Site, entrants: list[Contestant], rounds: int) -> Rows:
@@ -172,63 +168,3 @@ def _visit(browser: Contest, visited: Visited) -> dict[str, Any]:
 def _row(name: str, pages: list[Visited], measured: str) -> dict[str, Any]:
     cells = {page.contestant: page.cell(measured) for page in pages}
     return {"group": workloads.ALL[name].group, "machine": {}, "contestants": cells}
-
-
-# Memory
-
-
-def _memory(browser: Contest, served: site.Site, entrants: list[Contestant], rounds: int) -> Rows:
-    """The most memory that the process of a page had, less that of a blank page's, in megabytes."""
-    rows: Rows = {}
-    for name in (each for each in workloads.ALL if each.startswith("memory/")):
-        workload = workloads.ALL[f"{workloads.ALL[name].parameters['like']}"]
-        reference = Reference(workload, served.add(workload))
-        served.export([workload])
-        cells: dict[str, Any] = {}
-        for entrant in entrants:
-            absent = entrant.native or entrant.library in workload.cannot
-            if entrant.threads == 1 and not absent:
-                cells[entrant.name] = _peak(browser, workload, reference, entrant)
-        served.drop(workload)
-        rows[name] = {"group": workloads.ALL[name].group, "machine": {}, "contestants": cells}
-    return rows
-
-
-def _peak(
-    browser: Contest, workload: Workload, reference: Reference, entrant: Contestant
-) -> dict[str, Any]:
-    """In a browser of its own, whose only page is the one in question."""
-    with browser.alone() as one:
-        page = one.browser.new_context().new_page()
-        page.goto(f"{one.plain.address}pages/blank.html")
-        least = _largest_renderer(one.browser)
-    found: Entrant | None = None
-    with browser.alone() as one:
-        try:
-            found = one.open(entrant.page, {**entrant.full_query, "workload": workload.folder})
-            reference.error(found.ask("open", timeout=110, warm=1000))
-            peak = _largest_renderer(one.browser) - least
-        except Exception as failure:
-            return {"reason": str(failure).splitlines()[0]}
-        finally:
-            if found is not None:
-                found.close()
-    return {"median": peak, "min": peak, "samples": 1}
-
-
-def _largest_renderer(browser: Browser) -> float:
-    """The high-water mark of resident memory of the largest page's process, in megabytes."""
-    session = browser.new_browser_cdp_session()
-    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    session.detach()
-    return max(_mark(each["id"]) for each in processes if each["type"] == "renderer")
-
-
-def _mark(process: int) -> float:
-    # The browser draws its own windows in renderers, too, and those are larger than a small page.
-    if b"--top-chrome-webui" in Path(f"/proc/{process}/cmdline").read_bytes():
-        return 0.0
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
