@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tabgrad as tg
+from tabgrad import realize
 from tests.ops.engines import chosen
 
 R = tg.random
@@ -323,3 +324,24 @@ def test_no_silent_gradient_of_rejection() -> None:
 def test_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_other_seeds_compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of compiled functions a seed, and what is folded in, is data as any number is."""
+    draws = [
+        lambda s: tg.random.normal((3,), seed=s),
+        lambda s: tg.random.shuffle(tg.arange(5), seed=s),
+        lambda s: tg.random.fold_in(tg.random.key(1), s),
+        lambda s: tg.random.dropout(tg.ones((3,)), 0.5, seed=s),
+    ]
+    for draw in draws:
+        draw(1).tolist()
+    compiled: list[object] = []
+    compile_ = realize.driver.compile
+    monkeypatch.setattr(
+        realize.driver, "compile", lambda *a, **k: compiled.append(a) or compile_(*a, **k)
+    )
+    for draw in draws:
+        for seed in (2, -3, 2**40, 2**70):
+            draw(seed).tolist()
+    assert not compiled

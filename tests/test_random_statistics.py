@@ -137,3 +137,89 @@ def test_rounds_of_rejection_are_independent() -> None:
     off = np.corrcoef(np.concatenate([x, np.roll(x, 1, 1)]))
     np.fill_diagonal(off, 0)
     assert np.abs(off).max() < 4.5 / np.sqrt(4096)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.9, 0.999])
+def test_dropout_keeps_its_part(rate: float) -> None:
+    """The kept count is binomial, what is kept is x / (1 - rate), and the mean stays."""
+    n = 200_000
+    x = tg.tensor(np.linspace(1, 2, n, dtype=np.float32))
+    found = R.dropout(x, rate, seed=3).numpy()
+    kept = found != 0
+    assert stats.binomtest(int(kept.sum()), n, 1 - rate).pvalue > LEVEL
+    np.testing.assert_allclose(found[kept], x.numpy()[kept] / (1 - rate), rtol=1e-6)
+    error = 4 * np.sqrt((x.numpy() ** 2).mean() * rate / (1 - rate) / n)
+    assert abs(found.mean() - x.numpy().mean()) < error
+    # Where it drops has nothing to do with the place: runs of equal counts.
+    counts = kept.reshape(100, -1).sum(1)
+    variance = n / 100 * rate * (1 - rate)
+    assert stats.chi2(100).sf(((counts - n / 100 * (1 - rate)) ** 2 / variance).sum()) > LEVEL
+
+
+def test_dropout_is_independent_between_calls() -> None:
+    """Neither seeds, nor calls of one generator, nor neighbours in a mask tell of each other."""
+    n = 8192
+    x = tg.ones((n,))
+    generator = R.SeedGenerator(5)
+    layer = tg.layers.Dropout(0.3, seed=9)
+    rows = [R.dropout(x, 0.3, seed=s).numpy() for s in range(4)]
+    rows += [R.dropout(x, 0.3, seed=generator).numpy() for _ in range(4)]
+    rows += [layer(x, training=True).numpy() for _ in range(4)]
+    masks = np.stack([row != 0 for row in rows]).astype(np.float64)
+    off = np.corrcoef(np.concatenate([masks, np.roll(masks, 1, axis=1)]))
+    off = off[np.triu_indices(len(off), 1)]
+    assert np.abs(off).max() < 4.5 / np.sqrt(n)
+    again = R.dropout(x, 0.3, seed=0).numpy()
+    np.testing.assert_array_equal(again, rows[0])
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 32), (1, 16, 1), (64, 16, 1), (1, 1, 1), (64, 16, 32)])
+def test_dropout_with_a_noise_shape(shape: tuple[int, ...]) -> None:
+    """One decision for every element along an axis of size 1, and independent ones elsewhere."""
+    x = tg.ones((64, 16, 32))
+    kept = 0
+    for seed in range(8):
+        mask = R.dropout(x, 0.4, noise_shape=shape, seed=seed).numpy() != 0
+        chosen = mask[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
+        np.testing.assert_array_equal(mask, np.broadcast_to(chosen, mask.shape))
+        kept += int(chosen.sum())
+    assert stats.binomtest(kept, 8 * int(np.prod(shape)), 0.6).pvalue > LEVEL
+
+
+def shuffled(count: int, rows: int) -> Any:
+    """Whole numbers in `count` orders, each by a key of its own."""
+    draw = tg.vmap(lambda key: R.shuffle(tg.arange(rows), seed=key))
+    return draw(R.split(R.key(1), count)).numpy()
+
+
+def test_shuffle_makes_every_order_alike() -> None:
+    """All 24 orders of four rows, and every place of every row in longer ones."""
+    orders: dict[tuple[int, ...], int] = {}
+    for row in shuffled(4800, 4):
+        orders[tuple(row.tolist())] = orders.get(tuple(row.tolist()), 0) + 1
+    assert len(orders) == 24
+    assert stats.chisquare(list(orders.values())).pvalue > LEVEL
+    rows = shuffled(2000, 50)
+    assert (np.sort(rows, axis=1) == np.arange(50)).all()
+    table = np.stack([np.bincount(rows[:, place], minlength=50) for place in range(50)])
+    statistic = ((table - 40) ** 2 / 40).sum()
+    assert stats.chi2(49 * 49).sf(statistic) > LEVEL
+    assert stats.chi2(49 * 49).cdf(statistic) > LEVEL
+
+
+def test_shuffle_moves_whole_slices_and_neighbours_apart() -> None:
+    x = tg.arange(3000).reshape(1000, 3)
+    found = R.shuffle(x, axis=0, seed=1).numpy()
+    np.testing.assert_array_equal(np.sort(found[:, 0]), x.numpy()[:, 0])
+    np.testing.assert_array_equal(found - found[:, :1], np.broadcast_to([0, 1, 2], found.shape))
+    columns = R.shuffle(x, axis=1, seed=1).numpy()
+    np.testing.assert_array_equal(np.sort(columns, axis=1), x.numpy())
+    assert len({tuple(row - row.min()) for row in columns}) == 1  # one order for all rows
+    # Fixed points of a random order are Poisson with mean 1; of neighbours, 1 in n stays behind.
+    orders = shuffled(1000, 100)
+    fixed = (orders == np.arange(100)).sum()
+    assert abs(fixed - 1000) < 4.5 * np.sqrt(1000)
+    follow = (np.diff(orders, axis=1) == 1).sum()
+    assert abs(follow - 990) < 4.5 * np.sqrt(990)
+    between = np.corrcoef(orders)[np.triu_indices(1000, 1)]
+    assert np.abs(between).max() < 6 / np.sqrt(99)

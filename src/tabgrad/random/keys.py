@@ -18,7 +18,7 @@ from tabgrad.dtypes import DType, as_dtype, float16, float32, float64, uint32
 from tabgrad.errors import ArgumentError, DtypeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tabgrad.ops.arguments import integer
+from tabgrad.ops.arguments import integer, scalar
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable
 
@@ -128,7 +128,8 @@ def halves(given: Any) -> tuple[Node, Node]:
         if not -(2**63) <= number < 2**64:
             digest = hashlib.blake2b(str(number).encode(), digest_size=8).digest()
             number = int.from_bytes(digest, "little")
-        return b.const(number & MASK, uint32), b.const((number >> 32) & MASK, uint32)
+        # Inputs of the Program outside of captured functions, which is then compiled once for all.
+        return scalar(number & MASK, uint32), scalar((number >> 32) & MASK, uint32)
     if isinstance(given, SeedGenerator):
         given = given.next()
     elif isinstance(given, Variable):
@@ -236,7 +237,7 @@ def fold_in(seed: Any, data: Any) -> Tensor:
     """
     k0, k1 = halves(seed)
     if isinstance(data, int):
-        number = b.const(data & MASK, uint32)
+        number = scalar(data & MASK, uint32)
     else:
         value = ops.convert_to_tensor(data)
         if value.shape != () or not value.dtype.is_integer:
