@@ -19,6 +19,7 @@ import atexit
 import base64
 import itertools
 import json
+import resource
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -110,6 +111,37 @@ def in_page(function: str, value: Any = None) -> Any:
     if _browser is None:
         _browser = _Browser()
     return _browser.do(lambda page: page.evaluate(function, value))
+
+
+def heap_size() -> int:
+    """Bytes that JavaScript holds on to in the page, nothing being garbage."""
+
+    def size(page: Page) -> int:
+        session = page.context.new_cdp_session(page)
+        session.send("HeapProfiler.collectGarbage")
+        used = session.send("Runtime.getHeapUsage")["usedSize"]
+        session.detach()
+        return int(used)
+
+    in_page("() => {}")
+    assert _browser is not None
+    return int(_browser.do(size))
+
+
+def gpu_process_memory() -> int:
+    """Resident bytes of the process in which the browser's GPU lives."""
+
+    def process(page: Page) -> int:
+        assert page.context.browser is not None
+        session = page.context.browser.new_browser_cdp_session()
+        found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        session.detach()
+        return int(next(one["id"] for one in found if one["type"] == "GPU"))
+
+    in_page("() => {}")
+    assert _browser is not None
+    pages = Path(f"/proc/{_browser.do(process)}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 @dataclass(eq=False, slots=True)

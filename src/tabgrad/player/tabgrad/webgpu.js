@@ -92,7 +92,7 @@ export async function open({ schedule } = {}) {
 export class WebGpuEngine {
   kind = "webgpu";
   /** What has been done, for tests and for whoever asks. */
-  counts = { submits: 0, passes: 0, dispatches: 0, pipelines: 0, groups: 0 };
+  counts = { submits: 0, passes: 0, dispatches: 0, pipelines: 0, groups: 0, buffers: 0 };
   /** @type {Map<number, Buffer>} */
   #buffers = new Map();
   /** @type {Map<number, GPUBuffer[]>} of each size */
@@ -490,6 +490,7 @@ export class WebGpuEngine {
    * @param {number} usage
    */
   #create(size, usage) {
+    this.counts.buffers++;
     return this.device.createBuffer({ size, usage });
   }
 
