@@ -515,4 +515,8 @@ def target_of(chosen: Any) -> Any:
         from tabgrad.targets.wgsl.target import WgslTarget
 
         return WgslTarget(chosen.features)
+    if chosen.kind == "webgl":
+        from tabgrad.targets.glsl.target import GlslTarget
+
+        return GlslTarget(chosen.features)
     raise TabgradError(f"internal: no target for engines of kind {chosen.kind!r}")

@@ -125,6 +125,8 @@ class Value:
         return x._new(f"({x.text} {sign} {y.text})")
 
     def _compare(self, sign: str, other: Value | Number) -> Value:
+        if sign == "!=" and self.kind == "f":
+            return ~self._compare("==", other)  # shaders' own != is false for NaN
         x, y = self._with(other)
         return x._new(self.block.dialect.compare(sign, x.text, y.text, x.width), "b")
 

@@ -1,0 +1,1 @@
+"""GLSL ES 3.00 for WebGL2: Programs as fragment shaders over textures."""

@@ -1,0 +1,168 @@
+"""One fragment shader: its textures, its entry point, and how elements are read.
+
+A buffer is a texture of four 32-bit words a texel, WIDTH texels wide: element i is word i % 4 of
+texel i / 4. All textures are RGBA32UI, whatever they hold, and floats are the words' bits: words
+keep NaN and subnormal numbers as they are, every WebGL2 can render to them without an extension,
+and a texture given back serves any dtype. On a software adapter products and sums run as fast as
+on float textures. 2048 is the width every WebGL2 has; how high a texture may be is asked when one
+is made.
+
+Elements of less than 32 bits take a whole word, as in WGSL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tabgrad.errors import NotSupportedError
+from tabgrad.ir.kernel import Buffer, Loop
+from tabgrad.targets.glsl.dialect import Glsl, helpers_of
+from tabgrad.targets.shading.expressions import Storage
+from tabgrad.targets.shading.values import LANES, Block, Module, Value
+
+WIDTH, WIDTH_BITS = 2048, 11
+MAX_READS = 16  # textures of a fragment shader that every WebGL2 has
+MAX_WRITES = 4  # and draw buffers
+
+# Words of the frame, a uniform block: a zero, the true number of rows, then scalar arguments.
+ZERO, ROWS, SCALARS = 0, 1, 2
+FRAME_WORDS = 64  # of most entries, so that equal kernels have equal texts
+
+
+def word_kind(buffer: Buffer) -> str:
+    """The kind of the words that hold a buffer's elements."""
+    dtype = buffer.dtype
+    if dtype.itemsize == 8:
+        raise NotSupportedError(
+            f"expected dtypes of at most 32 bits on WebGL; received {dtype.name}. Cast to "
+            f"{'float32' if dtype.is_float else 'int32'}, or use tg.set_engine('wasm')"
+        )
+    return "u" if dtype.kind == "b" else dtype.kind
+
+
+def texels(size: int) -> int:
+    """How many texels hold so many elements."""
+    return -(-size // LANES)
+
+
+class Textures(Storage):
+    """Textures that a shader reads, found while it is written."""
+
+    def __init__(self, scalars: dict[int, int], loops: Sequence[Loop]) -> None:
+        self.scalars = scalars  # by the id of a scalar argument, its word in the frame
+        self.loops = loops
+        self.roots: dict[int, Buffer] = {}
+        self.turns = False
+        self._helpers: dict[str, str] = {}
+
+    def base(self, block: Block, buffer: Buffer) -> Value | None:
+        """Where a slice begins in the whole, None where that is not a slice."""
+        total: Value | None = None
+        while buffer.parent is not None:
+            assert buffer.loop is not None
+            turn = Value(block, f"turns.{'xyzw'[self.loops.index(buffer.loop)]}", "i")
+            self.turns = True
+            total = turn * buffer.size if total is None else total + turn * buffer.size
+            buffer = buffer.parent
+        return total
+
+    def load(self, block: Block, buffer: Buffer, at: Value) -> Value:
+        kind = word_kind(buffer)
+        if id(buffer) in self.scalars:
+            word = Value(block, _frame_word(self.scalars[id(buffer)]), "u")
+        else:
+            word = Value(block, f"{self._fetch(buffer, False)}({self._at(block, buffer, at)})", "u")
+        return word.differs(0) if buffer.dtype.kind == "b" else word.view(kind)
+
+    def load_four(self, block: Block, buffer: Buffer, at: Value) -> Value:
+        text = f"{self._fetch(buffer, True)}({self._at(block, buffer, at)})"
+        words = Value(block, text, "u", LANES)
+        return words.differs(0) if buffer.dtype.kind == "b" else words.view(word_kind(buffer))
+
+    def words(self, block: Block, root: Buffer, at: Value, four: bool) -> Value:
+        """What a whole buffer holds, as it is: one word, or those of the texel of an element."""
+        text = f"{self._fetch(root, four)}({at.text})"
+        return Value(block, text, "u", LANES if four else 1)
+
+    def _at(self, block: Block, buffer: Buffer, at: Value) -> str:
+        base = self.base(block, buffer)
+        return (at if base is None else at + base).text
+
+    def _fetch(self, buffer: Buffer, four: bool) -> str:
+        root = buffer.root
+        self.roots.setdefault(id(root), root)
+        sampler = f"b{list(self.roots).index(id(root))}"
+        name = f"{sampler}_{'four' if four else 'one'}"
+        if texels(root.size) <= WIDTH:
+            place = "ivec2(i >> 2, 0)"
+        else:
+            place = f"ivec2((i >> 2) & {WIDTH - 1}, i >> {WIDTH_BITS + 2})"
+        fetch = f"texelFetch({sampler}, {place}, 0)"
+        self._helpers[name] = (
+            f"uvec4 {name}(int i) {{ return {fetch}; }}"
+            if four
+            else f"uint {name}(int i) {{ return {fetch}[i & 3]; }}"
+        )
+        return name
+
+    def rows(self, block: Block) -> Value:
+        return Value(block, _frame_word(ROWS), "u").view("i")
+
+    def store(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
+        raise NotSupportedError("internal: a fragment cannot choose where it writes")
+
+    store_four = store
+
+    def declarations(self) -> list[str]:
+        """The lines that declare what is read, and the functions that read it."""
+        lines = ["uniform ivec4 turns;"] if self.turns else []
+        lines += [f"uniform usampler2D b{i};" for i in range(len(self.roots))]
+        return [*lines, *self._helpers.values()]
+
+
+def _frame_word(number: int) -> str:
+    return f"frame[{number // LANES}].{'xyzw'[number % LANES]}"
+
+
+def bits(value: Value) -> Value:
+    """A value as the words that hold it."""
+    return value.to("u") if value.kind == "b" else value.view("u")
+
+
+def write(
+    textures: Textures,
+    outputs: int,
+    high: bool,
+    body: Callable[[Block, Value], None],
+    words: int,
+) -> str:
+    """A shader of which each fragment runs a body, given the first element of its texel; that
+    assigns o0, o1, ... `high` says whether the texture drawn to has more than one row."""
+    module = Module(Glsl())
+    block = Block(module)
+    texel = "int(gl_FragCoord.x)"
+    if high:
+        texel = f"({texel} + int(gl_FragCoord.y) * {WIDTH})"
+    first = block.let(Value(block, texel, "i") * LANES)
+    body(block, first)
+    text = "\n".join([*module.functions.values(), "void main() {", *block.lines, "}", ""])
+    helpers = helpers_of(text)
+    parts = [*helpers, text]
+    frame = max(words, FRAME_WORDS)
+    if any("zero()" in part for part in parts):
+        parts.insert(0, f"uint zero() {{ return {_frame_word(ZERO)}; }}")
+    if any("frame[" in part for part in parts):
+        parts.insert(
+            0, f"layout(std140) uniform Frame {{ uvec4 frame[{-(-frame // LANES)}]; }};"
+        )
+    head = [
+        "#version 300 es",
+        *(f"precision highp {kind};" for kind in ("float", "int", "usampler2D")),
+        *(f"layout(location = {i}) out uvec4 o{i};" for i in range(outputs)),
+    ]
+    if len(textures.roots) > MAX_READS:
+        raise NotSupportedError(
+            f"internal: a kernel reads {len(textures.roots)} buffers, WebGL2 has room for "
+            f"{MAX_READS}"
+        )
+    return "\n".join([*head, *textures.declarations(), *parts])
