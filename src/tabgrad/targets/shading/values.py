@@ -295,6 +295,7 @@ class Block:
         self.lines: list[str] = []
         self._names = itertools.count()
         self._depth = 1
+        self._mutable: set[str] = set()
 
     def line(self, text: str) -> None:
         """A statement, or a line of one."""
@@ -312,7 +313,9 @@ class Block:
         return Value(self, self.dialect.literal(number, kind), kind)
 
     def let(self, value: Value) -> Value:
-        """Name a value."""
+        """Name a value; what is a name already, and of nothing that changes, stays it."""
+        if value.text.isidentifier() and value.text not in self._mutable:
+            return value
         return self._declare(value, False)
 
     def var(self, value: Value) -> Value:
@@ -321,6 +324,8 @@ class Block:
 
     def _declare(self, value: Value, mutable: bool) -> Value:
         name = f"v{next(self._names)}"
+        if mutable:
+            self._mutable.add(name)
         text = self.dialect.declare(name, value.kind, value.width, value.text, mutable)
         self.line(text)
         return Value(self, name, value.kind, value.width)

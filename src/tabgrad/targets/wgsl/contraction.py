@@ -37,22 +37,23 @@ class _Tile:
         self.wide = self.column is not None and self.column.size % LANES == 0
         self.row = self._row()
         self.step = self._step()
-        self.across = self._across()
-        self.bindings = bind(self._fours())
         self.rows = min(ROWS, self.row.size) if self.row else 1
-        columns = COLUMNS if self.column and self.column.size >= COLUMNS else LANES
-        if self.column is None:
-            columns = 1
-        elif self.column.size < LANES:
-            columns = self.column.size
+        self.columns = self._columns()
         # Few results: rather more threads than large tiles.
-        while self.rows > 1 and product(kernel.space) // (self.rows * columns) < 512:
+        while self.rows > 1 and product(kernel.space) // (self.rows * self.columns) < 512:
             self.rows //= 2
-        if self.rows % LANES:
-            self.across = False
+        self.across = self.rows % LANES == 0 and self._across()
         if self.across:
             self.step = None
-        self.columns = columns
+        self.turned = self._lies_along_steps()
+        self.bindings = bind(self._fours())
+
+    def _columns(self) -> int:
+        if self.column is None:
+            return 1
+        if self.column.size < LANES:
+            return self.column.size
+        return COLUMNS if self.column.size >= COLUMNS else LANES
 
     def _column(self) -> Var | None:
         """The loop whose results lie side by side."""
@@ -92,12 +93,21 @@ class _Tile:
             return False
         return any(_by_four(x, row) for x in walk([self.a]))
 
+    def _lies_along_steps(self) -> bool:
+        """Whether four steps of B lie side by side, and four columns do not (a transposed B)."""
+        step, column = self.step, self.column
+        if step is None or column is None or not self.wide:
+            return False
+        if any(_by_four(x, column) for x in walk([self.b])):
+            return False
+        return any(_by_four(x, step) for x in walk([self.b]))
+
     def _fours(self) -> set[int]:
         """Roots that are read or written four at a time, and never begin within four."""
         found: set[int] = set()
         parts: list[tuple[Expr, Var | None]] = [
             (self.a, self.row if self.across else self.step),
-            (self.b, self.column if self.wide else None),
+            (self.b, self.step if self.turned else self.column if self.wide else None),
             *((s.expr, self.column if self.wide else None) for s in self.kernel.stores),
         ]
         for root, vector in parts:
@@ -191,17 +201,29 @@ class _Tile:
             with e.at(row, along):
                 left = block.let(e.value(self.a))
             lefts += [left.lane(i) for i in range(LANES)] if self.across else [left]
+        turned = self._turned(e, columns) if at is not None and self.turned else []
         for k in range(LANES if at is not None else 1):
             here = {} if at is None or self.step is None else {self.step: at + k if k else at}
             with e.at(here):
-                rights = []
-                for column in columns:
+                rights = [block.let(block.join([v.lane(k) for v in four])) for four in turned]
+                for column in columns if not turned else ():
                     with e.at(column, self.column if self.wide else None):
                         rights.append(block.let(e.value(self.b)))
                 for left, sums in zip(lefts, totals, strict=True):
                     value = left.lane(k) if left.width > 1 else left
                     for right, total in zip(rights, sums, strict=True):
                         block.set(total, _multiply_add(value, right, total))
+
+    def _turned(self, e: Evaluator, columns: list[dict[Var, Value]]) -> list[list[Value]]:
+        """B at four steps for each of four neighbouring columns."""
+        found = []
+        for column in columns:
+            four = []
+            for i in range(LANES):
+                with e.at({loop: at + i for loop, at in column.items()}, self.step):
+                    four.append(e.block.let(e.value(self.b)))
+            found.append(four)
+        return found
 
     def _put(
         self,

@@ -38,9 +38,11 @@ from tabgrad.ir.kernel import (
     kernels_of,
 )
 from tabgrad.targets.wasm.accumulation import accumulate_wide
+from tabgrad.targets.wasm.padding import with_border
 from tabgrad.targets.wgsl import contraction, cooperative, loops, order
 from tabgrad.targets.wgsl.shader import MAX_STORAGE, SCALARS, Bindings, Shader, word_kind
 
+MIN_REUSE = 8  # times an element is used: below this a border costs more than its tests
 MAX_NESTING = 4  # loops around a launch: the turns are one vec4
 
 
@@ -89,6 +91,7 @@ class WgslTarget:
             launch.group = None
             accumulate_wide(launch)
             for phase in in_phases(launch):
+                result += bordered(phase, temporaries)
                 for part in narrowed(phase, temporaries, MAX_STORAGE, bound):
                     result += self._shared_out(collapse(part), temporaries)
         return result
@@ -111,6 +114,26 @@ class WgslTarget:
         """The shaders as text."""
         document = json.loads(binary)
         return "\n".join(kernel["code"] for kernel in document["kernels"])
+
+
+def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+    """Kernels that copy operands of a contraction with the zeros it reads around them, after which
+    its loads need no guards: each element is used many times, and shader compilers leave tests in
+    the innermost loop."""
+    if kernel.kind != "contract":
+        return []
+    made = []
+    for name in ("a", "b"):
+        operand = getattr(kernel, name)
+        if not operand.dtype.is_float:
+            continue
+        found = with_border(operand, kernel.points // MIN_REUSE, f"t{len(temporaries)}")
+        if found is not None:
+            copy, new = found
+            temporaries.append(copy.stores[0].buffer)
+            setattr(kernel, name, new)
+            made.append(copy)
+    return made
 
 
 def shared_out(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
