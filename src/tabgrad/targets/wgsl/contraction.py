@@ -16,9 +16,11 @@ from tabgrad.ir.kernel import Expr, Kernel, walk
 from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.values import LANES, Block, Value
 from tabgrad.targets.wgsl.loops import Bind, counters_of, product
-from tabgrad.targets.wgsl.shader import Shader, write
+from tabgrad.targets.wgsl.shader import GROUP, Shader, write
 
 ROWS, COLUMNS = 8, 8
+# Software adapters give each core whole workgroups of 64 threads; a large GPU has over 100 cores.
+ENOUGH_THREADS, ENOUGH_GROUPS = 256, 128
 
 
 def emit(kernel: Kernel, bind: Bind, words: int) -> Shader:
@@ -40,7 +42,9 @@ class _Tile:
         self.rows = min(ROWS, self.row.size) if self.row else 1
         self.columns = self._columns()
         # Few results: rather more threads than large tiles.
-        while self.rows > 1 and product(kernel.space) // (self.rows * self.columns) < 512:
+        while (
+            self.rows > 1 and product(kernel.space) // (self.rows * self.columns) < ENOUGH_THREADS
+        ):
             self.rows //= 2
         self.across = self.rows % LANES == 0 and self._across()
         if self.across:
@@ -275,17 +279,21 @@ def _multiply_add(x: Value, y: Value, z: Value) -> Value:
     return x * y + z
 
 
-def split(kernel: Kernel) -> tuple[Var, int] | None:
-    """Which loop of a long fold with few results is shared among how many threads."""
+def split(kernel: Kernel, cooperative: bool) -> tuple[Var, int] | None:
+    """Which loop of a long fold with few results is shared among how many threads (or groups)."""
     if kernel.kind not in ("reduce", "contract") or kernel.fold in ("dot", "argmax", "argmin"):
         return None
     results, terms = product(kernel.space), product(kernel.inner)
+    enough, least = ENOUGH_THREADS // 2, 256
     if kernel.kind == "contract":
-        results = max(results // (ROWS * COLUMNS), 1)
-    if not kernel.inner or results >= 512 or terms < 512:
+        results, least = -(-results // (ROWS * COLUMNS)), 64
+        enough = ENOUGH_THREADS * 3 // 8
+        if cooperative:
+            results, enough, least = -(-results // GROUP), ENOUGH_GROUPS, 128
+    if not kernel.inner or results >= enough or terms < 8 * least:
         return None
     loop = max(kernel.inner, key=lambda v: v.size)
-    wanted = min(1024 // max(results, 1), terms // 64)
+    wanted = min(8 * enough // results, terms // least)
     parts = [p for p in _divisors(loop.size) if p <= wanted]
     best = parts[-1] if parts else 1
     return (loop, best) if best > 1 else None

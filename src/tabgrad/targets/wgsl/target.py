@@ -99,7 +99,7 @@ class WgslTarget:
     def _shared_out(self, kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
         if self.cooperative and kernel.kind == "reduce" and cooperative.takes(kernel):
             return [kernel]
-        return shared_out(kernel, temporaries)
+        return shared_out(kernel, temporaries, self.cooperative)
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         """Shaders and dispatches of all plans."""
@@ -120,7 +120,7 @@ def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
     """Kernels that copy operands of a contraction with the zeros it reads around them, after which
     its loads need no guards: each element is used many times, and shader compilers leave tests in
     the innermost loop."""
-    if kernel.kind != "contract":
+    if kernel.kind != "contract" or not {"m", "n"} <= set(kernel.roles.values()):
         return []
     made = []
     for name in ("a", "b"):
@@ -136,9 +136,9 @@ def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
     return made
 
 
-def shared_out(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+def shared_out(kernel: Kernel, temporaries: list[Buffer], by_groups: bool) -> list[Kernel]:
     """The kernel, or where few results take long folds one for parts and one that adds those up."""
-    found = contraction.split(kernel)
+    found = contraction.split(kernel, by_groups)
     if found is None:
         return [kernel]
     loop, parts = found
