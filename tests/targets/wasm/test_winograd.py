@@ -158,6 +158,16 @@ def test_kernels_of_a_layer():
         np.testing.assert_allclose(got, reference(x, w_), rtol=0, atol=1e-4)
 
 
+def test_blocks_keep_their_sums_in_windows():
+    """Many tiles need no more memory of the arena than the copy with a border."""
+    given = Given()
+    x, w = given(normal(8, 32, 32, 32)), given(normal(3, 3, 32, 32))
+    compute([make("conv", x, w, **conv_case(x.shape, w.shape, padding=SAME)[2])], given.arrays)
+    (plan,) = machine("fma")[1].plans
+    assert "product" in kernels()
+    assert plan.arena < 4 * 8 * 34 * 34 * 32 + 4 * 17 * 32 * 32 + 1024
+
+
 def test_weights_that_change_are_transformed_for_enough_tiles():
     for size, expected in ((6, False), (16, True)):
         given = Given()

@@ -65,7 +65,7 @@ LEAST_SAVED = 1.2  # times as many products as are left
 BLOCK_BYTES = 1 << 20  # of the sums of a block of tiles: about a second-level cache
 FEWEST_BLOCKS = 8  # which threads share
 FEWEST_IN_BLOCK = 48  # tiles, or the weights would be fetched too often
-MORE_TILES = 8  # times as many as make the sums of a block as large as its results
+MORE_TILES = 2  # times as many as make a block's sums as large as results of its own
 
 Square = list[list[Expr]]
 _Loops = tuple[Var, ...]
@@ -329,19 +329,20 @@ class _Writer:
     def _block(self, images: int) -> tuple[int, int]:
         """Rows of tiles, and images, of a block; all of them where blocks gain nothing."""
         tall, wide = self.y.tiles, self.x.tiles
-        most = self._most_in_block()
-        most = min(most, tall * wide * images // FEWEST_BLOCKS)
-        if most < FEWEST_IN_BLOCK:
+        channels, filters = _size(self.channels), _size(self.filters)
+        least = self._fewest_in_block(channels, filters)
+        most = max(BLOCK_BYTES // (4 * SUMS * (channels + filters)), least)
+        most = min(most, contraction.SINGLE_BLOCK, tall * wide * images // FEWEST_BLOCKS)
+        if most < least:
             return tall, images
         if most < tall * wide:
             high = max(most // wide, 1)
             return -(-tall // -(-tall // high)), 1
         return tall, max(n for n in range(1, most // (tall * wide) + 1) if images % n == 0)
 
-    def _most_in_block(self) -> int:
-        """Tiles of a block whose sums stay in the cache."""
-        channels, filters = _size(self.channels), _size(self.filters)
-        return BLOCK_BYTES // (4 * SUMS * (channels + filters))
+    def _fewest_in_block(self, channels: int, filters: int) -> int:
+        """Tiles without which a block is too small."""
+        return FEWEST_IN_BLOCK
 
     def array(self, blocks: int, rows: int, columns: int) -> _Array:
         """A new temporary."""
@@ -511,11 +512,10 @@ class _Forwards(_Writer):
 class _Backwards(_Writer):
     """The gradient of a convolution by its weights: a contraction over the tiles."""
 
-    def _most_in_block(self) -> int:
-        """More than stay in the cache, where the results of a block are more than its sums."""
-        channels, filters = _size(self.channels), _size(self.filters)
+    def _fewest_in_block(self, channels: int, filters: int) -> int:
+        """Each block has results of its own, which are added up."""
         enough = MORE_TILES * channels * filters // (channels + filters)
-        return min(max(super()._most_in_block(), enough), contraction.SINGLE_BLOCK)
+        return max(super()._fewest_in_block(channels, filters), enough)
 
     def kernels(self, steady: bool) -> list[Kernel]:
         """All of them, ready to be emitted."""
