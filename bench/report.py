@@ -1,4 +1,4 @@
-"""bench/results.json and the Markdown table made of it."""
+"""bench/results.json and the Markdown table made of it; `python -m bench.report` makes it anew."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench import contestants, workloads
+from bench import contestants, misses, workloads
 from bench.site import ROOT
 from bench.workload import Workload
 
@@ -102,6 +102,7 @@ def text(results: Mapping[str, Any], names: Sequence[str]) -> str:
     for group in groups:
         members = {n: row for n, row in rows.items() if workloads.ALL[n].group == group}
         lines += _table(group, members, results["workloads"])
+    lines += misses.section(missed(results, names), misses.read())
     lines += _reasons(rows)
     lines += ["## Circumstances", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items() if name != "commit"]
@@ -110,6 +111,18 @@ def text(results: Mapping[str, Any], names: Sequence[str]) -> str:
         older = ", ".join(others)
         lines.append(f"- some rows were measured at earlier commits: {older} (bench/results.json)")
     return "\n".join([*lines, ""])
+
+
+def missed(results: Mapping[str, Any], names: Sequence[str] | None = None) -> dict[str, str]:
+    """The workloads, by default all, that do not reach what is wanted: what, and by how much."""
+    rows = results["workloads"]
+    found = {}
+    for name in rows if names is None else names:
+        wanted = _wanted(workloads.ALL[name], rows[name], rows)
+        parts = [part for part in wanted.split("; ") if "MISSED" in part]
+        if parts:
+            found[name] = "; ".join(parts)
+    return found
 
 
 def _table(group: str, rows: Mapping[str, Row], every: Mapping[str, Row]) -> list[str]:
@@ -202,3 +215,8 @@ def _reasons(rows: Mapping[str, Row]) -> list[str]:
     for (contestant, reason), names in found.items():
         lines.append(f"- {contestant}: {', '.join(names)}: {reason}")
     return [*lines, ""]
+
+
+if __name__ == "__main__":
+    # After a change of bench/misses.md, or of what is wanted.
+    write(read())

