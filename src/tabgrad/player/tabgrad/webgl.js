@@ -84,6 +84,7 @@ void main() {
  * @property {number[]} constants handles
  * @property {WebGLBuffer} frame
  * @property {number} words of the frame
+ * @property {number[]} temps the bytes of each
  * @property {boolean} proven whether it has run once without an error
  *
  * @typedef {object} Loaded a loaded Program, opaque to everyone else
@@ -434,6 +435,7 @@ export class WebGlEngine {
     gl.bufferSubData(gl.UNIFORM_BUFFER, 0, frame);
     gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, entry.frame);
     if (!entry.proven) this.#errors(); // those of before are not this entry's
+    entry.temps.forEach(this.#reserve, this);
     this.#busy = true;
     const run = { shaders, buffers, turns: [0, 0, 0, 0], depth: 0, late: [] };
     this.#launch(run, entry.launches);
@@ -870,6 +872,7 @@ export class WebGlEngine {
       constants: [],
       frame: gl.createBuffer(),
       words,
+      temps,
       proven: false,
     };
     entries.push(made);
@@ -879,12 +882,21 @@ export class WebGlEngine {
       made.constants.push(this.alloc(data.byteLength, dtypes[i]));
       this.write(made.constants[i], data);
     });
-    temps.forEach((/** @type {number} */ size, /** @type {number} */ number) => {
-      const old = this.#temps[number];
-      if (old && this.#buffer(old).nbytes >= size) return;
-      if (old) this.free(old);
-      this.#temps[number] = this.alloc(size);
-    });
+    temps.forEach(this.#reserve, this);
+  }
+
+  /**
+   * Gives a temporary as much room as an entry wants, no more: textures that are drawn to at once
+   * must be of one size.
+   * @param {number} size
+   * @param {number} number
+   */
+  #reserve(size, number) {
+    const old = this.#temps[number];
+    if (old && this.#buffer(old).nbytes === size) return;
+    if (old) this.free(old);
+    this.#temps[number] = 0;
+    this.#temps[number] = this.alloc(size);
   }
 
   /** The bits that a float has behind the point here. */

@@ -33,9 +33,7 @@ def in_passes(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
         here = Expr("load", body.dtype, buffer=home, index=place)
         before = Expr("load", body.dtype, buffer=home, index=place - step)
         both = Expr(OPERATIONS[kernel.fold], body.dtype, (before, here))
-        value = Expr(
-            "guard", body.dtype, (both, here), conditions=(Condition(turn - step, low=0),)
-        )
+        value = Expr("guard", body.dtype, (both, here), conditions=(Condition(turn - step, low=0),))
         home = _temporary(temporaries, size, body.dtype)
         made.append(Kernel("map", loops, [Store(home, place, value)]))
         step *= 2

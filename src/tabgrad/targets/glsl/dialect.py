@@ -35,7 +35,8 @@ HELPERS = {
     # on some machines.
     "float_of_1": "float float_of_1(uint x) "
     "{ return float(x >> 16u) * 65536.0 + float(x & 65535u); }",
-    "float_of_4": "vec4 float_of_4(uvec4 x) { return vec4(x >> 16u) * 65536.0 + vec4(x & 65535u); }",
+    "float_of_4": "vec4 float_of_4(uvec4 x) "
+    "{ return vec4(x >> 16u) * 65536.0 + vec4(x & 65535u); }",
     "pick": "\n".join(
         [
             f"{vector} pick(bvec4 c, {vector} x, {vector} y) {{ return {vector}("
@@ -122,4 +123,3 @@ class Glsl:
 def helpers_of(text: str) -> list[str]:
     """The functions of ours that a shader's text calls."""
     return [code for name, code in HELPERS.items() if f"{name}(" in text]
-

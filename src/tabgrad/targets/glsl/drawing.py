@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tabgrad.errors import NotSupportedError
-from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Buffer, Condition, Kernel, Loop, Store
-from tabgrad.targets.glsl.inverse import Inverse, invert
+from tabgrad.ir.index import Var
+from tabgrad.ir.kernel import Buffer, Kernel, Loop, Store
+from tabgrad.targets.glsl.inverse import invert
 from tabgrad.targets.glsl.shader import MAX_WRITES, WIDTH, Textures, bits, texels, word_kind, write
 from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.operations import combine
@@ -41,15 +41,29 @@ class Draw:
     count: int
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What the kernels of an entry are in: the loops around, outermost first, the words of the
+    frame that hold scalar arguments (by id of the buffer) and how many words it has, and for how
+    many elements a whole buffer has room."""
+
+    around: Sequence[Loop]
+    scalars: dict[int, int]
+    words: int
+    room: Callable[[Buffer], int]
+
+    def textures(self) -> Textures:
+        """For a shader to be written."""
+        return Textures(self.scalars, self.around)
+
+
 Fold = Callable[[Evaluator, Var | None], Value]
 """What is folded before anything is stored, with lanes across a loop of the results or none."""
 
 
 def draws_of(
     kernel: Kernel,
-    around: Sequence[Loop],
-    scalars: dict[int, int],
-    words: int,
+    setting: Setting,
     across: Callable[[Var | None], bool] = lambda vector: True,
     fold: Fold | None = None,
 ) -> list[Draw]:
@@ -59,10 +73,10 @@ def draws_of(
     """
     read = {id(buffer.root) for buffer in kernel.reads()}
     made = []
-    for stores in _together(kernel.stores):
-        one = _Drawing(kernel, stores, around, scalars, read, across, fold)
+    for stores in _together(kernel.stores, setting):
+        one = _Drawing(kernel, stores, setting, read, across, fold)
         if not one.inverse.never:
-            made.append(one.draw(words))
+            made.append(one.draw())
     if len(made) == 1:
         return made
     late = [
@@ -78,12 +92,12 @@ def draws_of(
     return late
 
 
-def _together(stores: Sequence[Store]) -> list[list[Store]]:
+def _together(stores: Sequence[Store], setting: Setting) -> list[list[Store]]:
     """Stores to the same places of different buffers, as many as can be drawn at once."""
     groups: list[list[Store]] = []
     for store in stores:
         for group in groups:
-            if len(group) < MAX_WRITES and _alike(group[0], store):
+            if len(group) < MAX_WRITES and _alike(group[0], store, setting):
                 if all(other.buffer.root is not store.buffer.root for other in group):
                     group.append(store)
                     break
@@ -92,7 +106,10 @@ def _together(stores: Sequence[Store]) -> list[list[Store]]:
     return groups
 
 
-def _alike(one: Store, other: Store) -> bool:
+def _alike(one: Store, other: Store, setting: Setting) -> bool:
+    # What is drawn to at once must have room for the same number of elements.
+    if setting.room(one.buffer.root) != setting.room(other.buffer.root):
+        return False
     if (one.index, one.conditions, one.combine) != (other.index, other.conditions, other.combine):
         return False
     a, b = one.buffer, other.buffer
@@ -106,21 +123,18 @@ class _Drawing:
         self,
         kernel: Kernel,
         stores: Sequence[Store],
-        around: Sequence[Loop],
-        scalars: dict[int, int],
+        setting: Setting,
         read: set[int],
         across: Callable[[Var | None], bool],
         fold: Fold | None,
     ) -> None:
-        self.kernel, self.stores, self.around, self.fold = kernel, stores, around, fold
-        self.textures = Textures(scalars, around)
+        self.kernel, self.stores, self.setting, self.fold = kernel, stores, setting, fold
+        self.textures = setting.textures()
         for store in stores:
             word_kind(store.buffer)
         self.first = stores[0]
         self.home = self.first.buffer
-        self.inverse = invert(
-            self.first.index, kernel.space, self.home.size, self.first.conditions
-        )
+        self.inverse = invert(self.first.index, kernel.space, self.home.size, self.first.conditions)
         self.vector = self._vector(across)
         self._plan(read)
 
@@ -164,19 +178,19 @@ class _Drawing:
         self.merges = not in_place
         if in_place:
             low = inverse.low // LANES
-            steps = [0] * len(self.around)
+            steps = [0] * len(self.setting.around)
             inner = home
             while inner.parent is not None:
                 assert inner.loop is not None
-                steps[self.around.index(inner.loop)] += inner.size // LANES
+                steps[self.setting.around.index(inner.loop)] += inner.size // LANES
                 inner = inner.parent
             self.begin = (low, *steps)
             self.count = inverse.high // LANES + 1 - low
 
-    def draw(self, words: int) -> Draw:
+    def draw(self) -> Draw:
         """The draw."""
         high = texels(self.home.root.size) > WIDTH
-        code = write(self.textures, len(self.stores), high, self._body, words)
+        code = write(self.textures, len(self.stores), high, self._body, self.setting.words)
         return Draw(
             code,
             tuple(self.textures.roots.values()),
@@ -216,9 +230,7 @@ class _Drawing:
         return found
 
     def _counters(self, e: Evaluator) -> dict[Var, Value]:
-        return {
-            loop: e.block.let(e.index(index)) for loop, index in self.inverse.counters.items()
-        }
+        return {loop: e.block.let(e.index(index)) for loop, index in self.inverse.counters.items()}
 
     def _four(self, e: Evaluator, first: Value) -> None:
         block, merges = e.block, self.merges
@@ -321,5 +333,3 @@ class _Drawing:
                 if store.combine != "set":
                     new = combine(store.combine, block.let(value), new, store.buffer.dtype)
                 block.set(value, new.splat(value.width))
-
-

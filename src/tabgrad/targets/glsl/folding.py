@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tabgrad.ir.index import Var
-from tabgrad.ir.kernel import Expr, Kernel, Loop, walk
-from tabgrad.targets.glsl.drawing import Draw, draws_of
+from tabgrad.ir.kernel import Expr, Kernel, walk
+from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
 from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.folds import folded, joined, place_of_extreme
 from tabgrad.targets.shading.values import LANES, Value
@@ -38,9 +38,7 @@ def along_of(kernel: Kernel, roots: Sequence[Expr | None]) -> Var | None:
     return kernel.inner[-1] if fours(roots, kernel.inner[-1]) else None
 
 
-def reduce(
-    kernel: Kernel, around: Sequence[Loop], scalars: dict[int, int], words: int
-) -> list[Draw]:
+def reduce(kernel: Kernel, setting: Setting) -> list[Draw]:
     """A fold."""
     arg = kernel.fold.startswith("arg")
     ordered = arg or kernel.fold == "dot"
@@ -54,18 +52,16 @@ def reduce(
             return place_of_extreme(e, kernel, vector)
         return folded(e, kernel, vector, along if vector is None else None)
 
-    return draws_of(kernel, around, scalars, words, across, fold)
+    return draws_of(kernel, setting, across, fold)
 
 
-def contract(
-    kernel: Kernel, around: Sequence[Loop], scalars: dict[int, int], words: int
-) -> list[Draw]:
+def contract(kernel: Kernel, setting: Setting) -> list[Draw]:
     """A contraction."""
 
     def fold(e: Evaluator, vector: Var | None) -> Value:
         return products(e, kernel, vector)
 
-    return draws_of(kernel, around, scalars, words, fold=fold)
+    return draws_of(kernel, setting, fold=fold)
 
 
 def products(e: Evaluator, kernel: Kernel, vector: Var | None) -> Value:

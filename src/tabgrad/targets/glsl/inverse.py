@@ -43,9 +43,7 @@ def invert(
 
 
 class _Inversion:
-    def __init__(
-        self, loops: Sequence[Var], size: int, conditions: Sequence[Condition]
-    ) -> None:
+    def __init__(self, loops: Sequence[Var], size: int, conditions: Sequence[Condition]) -> None:
         self.loops, self.size = loops, size
         self.found = Inverse(Var("element", size))
         # A place read at run time reaches no further than the store's conditions let it.

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabgrad.ir.kernel import Buffer, Kernel, Loop
-from tabgrad.targets.glsl.drawing import AT_LAST, Draw
-from tabgrad.targets.glsl.shader import MAX_WRITES, WIDTH, Textures, texels, word_kind, write
+from tabgrad.ir.kernel import Buffer, Kernel
+from tabgrad.targets.glsl.drawing import AT_LAST, Draw, Setting
+from tabgrad.targets.glsl.shader import MAX_WRITES, WIDTH, texels, word_kind, write
 from tabgrad.targets.shading.values import LANES, Block, Value
 
 
-def sort(
-    kernel: Kernel, around: Sequence[Loop], scalars: dict[int, int], words: int
-) -> list[list[Draw]]:
+def sort(kernel: Kernel, setting: Setting) -> list[list[Draw]]:
     """The passes that sort every row where it is; the draws of a pass all read what the pass
     before has left."""
     n, rows = 1, 1
@@ -27,10 +25,17 @@ def sort(
     for loop in kernel.space:
         rows *= loop.size
     homes = [store.buffer for store in kernel.stores]
+    by_room: dict[int, list[Buffer]] = {}
+    for home in homes:
+        by_room.setdefault(setting.room(home), []).append(home)
+    parts = [
+        alike[at : at + MAX_WRITES]
+        for alike in by_room.values()
+        for at in range(0, len(alike), MAX_WRITES)
+    ]
     passes = []
     for i in range(max((n - 1).bit_length(), 0)):
-        parts = [homes[at : at + MAX_WRITES] for at in range(0, len(homes), MAX_WRITES)]
-        passes.append([_merge(homes[0], part, n, rows, 1 << i, around, words) for part in parts])
+        passes.append([_merge(homes[0], part, n, rows, 1 << i, setting) for part in parts])
     return passes
 
 
@@ -40,10 +45,9 @@ def _merge(
     n: int,
     rows: int,
     run: int,
-    around: Sequence[Loop],
-    words: int,
+    setting: Setting,
 ) -> Draw:
-    textures = Textures({}, around)
+    textures = setting.textures()
 
     def key(block: Block, at: Value) -> Value:
         value = textures.load(block, keys, at)
@@ -85,7 +89,7 @@ def _merge(
 
     for buffer in moved:
         word_kind(buffer)
-    code = write(textures, len(moved), texels(n * rows) > WIDTH, body, words)
+    code = write(textures, len(moved), texels(n * rows) > WIDTH, body, setting.words)
     return Draw(
         code,
         tuple(textures.roots.values()),

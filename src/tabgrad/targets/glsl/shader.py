@@ -152,9 +152,7 @@ def write(
     if any("zero()" in part for part in parts):
         parts.insert(0, f"uint zero() {{ return {_frame_word(ZERO)}; }}")
     if any("frame[" in part for part in parts):
-        parts.insert(
-            0, f"layout(std140) uniform Frame {{ uvec4 frame[{-(-frame // LANES)}]; }};"
-        )
+        parts.insert(0, f"layout(std140) uniform Frame {{ uvec4 frame[{-(-frame // LANES)}]; }};")
     head = [
         "#version 300 es",
         *(f"precision highp {kind};" for kind in ("float", "int", "usampler2D")),

@@ -31,10 +31,10 @@ from tabgrad.ir.index import Index, Var
 from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Launch, Loop, Store, While, kernels_of
 from tabgrad.targets.glsl import folding, order
 from tabgrad.targets.glsl.cumulative import in_passes
-from tabgrad.targets.glsl.drawing import Draw, draws_of
+from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
 from tabgrad.targets.glsl.shader import MAX_READS, SCALARS, word_kind
+from tabgrad.targets.glsl.sharing import shared_out
 from tabgrad.targets.wasm.accumulation import accumulate_wide
-from tabgrad.targets.wgsl.target import shared_out
 
 MAX_NESTING = 4  # loops around a launch: the turns are one vector
 
@@ -82,9 +82,7 @@ class GlslTarget:
         return "\n".join(kernel["code"] for kernel in document["kernels"])
 
 
-def _prepared(
-    launches: Sequence[Launch], temporaries: list[Buffer], bound: Bound
-) -> list[Launch]:
+def _prepared(launches: Sequence[Launch], temporaries: list[Buffer], bound: Bound) -> list[Launch]:
     result: list[Launch] = []
     for launch in launches:
         if not isinstance(launch, Kernel):
@@ -143,13 +141,22 @@ class _Emission:
         first = {"input": 0, "state": len(graph.arguments)}
         first["output"] = first["state"] + len(graph.states)
         first["constant"] = first["output"] + len(graph.results)
-        scalars = [i for i, argument in enumerate(graph.arguments) if argument.scalar]
-        words = SCALARS + len(scalars)
-        by_slot = {slot: SCALARS + i for i, slot in enumerate(scalars)}
+        slots = [i for i, argument in enumerate(graph.arguments) if argument.scalar]
+        words = SCALARS + len(slots)
+        by_slot = {slot: SCALARS + i for i, slot in enumerate(slots)}
+        scalars = {
+            id(buffer): by_slot[buffer.slot]
+            for kernel in kernels_of(plan.launches)
+            for buffer in kernel.reads()
+            if buffer.role == "input" and buffer.slot in by_slot
+        }
 
         def place(buffer: Buffer) -> int:
             root = buffer.root
             return -1 - root.offset if root.role == "temp" else first[root.role] + root.slot
+
+        def room(root: Buffer) -> int:
+            return plan.buffers[root.offset] if root.role == "temp" else root.size
 
         def write(launches: Sequence[Launch], around: tuple[Loop, ...]) -> list[dict[str, Any]]:
             written: list[dict[str, Any]] = []
@@ -174,7 +181,7 @@ class _Emission:
                     branches = [write(branch, around) for branch in launch.branches]
                     written.append({"branch": place(launch.index), "branches": branches})
                 else:
-                    for draws in _draws(launch, around, by_slot, words):
+                    for draws in _draws(launch, Setting(around, scalars, words, room)):
                         written += self._launches(draws, place)
             return written
 
@@ -182,7 +189,7 @@ class _Emission:
             "words": words,
             "temps": [4 * size for size in plan.buffers],
             "constants": [buffer.dtype.name for buffer in plan.constants],
-            "scalars": scalars,
+            "scalars": slots,
             "launches": write(plan.launches, ()),
         }
 
@@ -214,9 +221,7 @@ class _Emission:
         return found
 
 
-def _draws(
-    kernel: Kernel, around: Sequence[Loop], by_slot: dict[int, int], words: int
-) -> list[list[Draw]]:
+def _draws(kernel: Kernel, setting: Setting) -> list[list[Draw]]:
     """The draws of a kernel, in passes of which each reads what the one before has written."""
     points = 1
     for loop in kernel.space:
@@ -225,11 +230,7 @@ def _draws(
         return []
     for buffer in (*kernel.reads(), *kernel.writes()):
         word_kind(buffer)
-    scalars = {
-        id(b): by_slot[b.slot] for b in kernel.reads() if b.role == "input" and b.slot in by_slot
-    }
     if kernel.kind == "sort":
-        return order.sort(kernel, around, scalars, words)
-    emit = {"map": draws_of, "scatter": draws_of, "reduce": folding.reduce,
-            "contract": folding.contract}[kernel.kind]  # fmt: skip
-    return [emit(kernel, around, scalars, words)]
+        return order.sort(kernel, setting)
+    emit = {"reduce": folding.reduce, "contract": folding.contract}.get(kernel.kind, draws_of)
+    return [emit(kernel, setting)]
