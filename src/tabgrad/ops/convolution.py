@@ -92,6 +92,14 @@ def conv(
 ) -> Tensor:
     """Convolution (cross-correlation) over 1 to 3 spatial axes.
 
+    In float32, 3x3 convolutions of stride 1 over 8 channels (last) and more, and their gradients, are
+    computed with fewer products where fused multiply-adds may be used (not with
+    `deterministic=True`): by Winograd's F(2x2, 3x3), after Lavin and Gray, "Fast Algorithms for
+    Convolutional Neural Networks", 2015. The largest error, over the largest result, is at most
+    1.5e-6 up to 512 channels, about half that of direct sums. What is infinite or NaN reaches the
+    same results as in direct sums, infinite ones perhaps as NaN; sums overflow where direct ones of
+    numbers with nine times as large products might.
+
     Args:
         inputs: (batch, *space, channels), or channels first.
         kernel: (*space, channels per group, filters); fewer channels than the inputs have make
@@ -112,15 +120,6 @@ def conv(
         >>> import tabgrad as tg
         >>> tg.nn.conv(tg.ones((2, 8, 8, 3)), tg.ones((3, 3, 3, 16)), padding="same").shape
         (2, 8, 8, 16)
-
-    Note:
-        3x3 convolutions of stride 1 and their gradients, in float32, over 8 channels last and more,
-        are computed with fewer products (Winograd's F(2x2, 3x3), as Lavin and Gray, "Fast
-        Algorithms for Convolutional Neural Networks", 2015, give it) where fused multiply-adds may
-        be used: not with `deterministic=True`. The largest error, over the largest result, is at
-        most 1.5e-6 up to 512 channels, about half that of direct sums. What is infinite or NaN
-        reaches the same results as in direct sums, infinite ones perhaps as NaN; sums overflow
-        where direct ones of numbers with nine times as large products might.
     """
     x, w = common("conv", inputs, kernel, floating=True)
     rank, last = len(x.shape), channels_last(data_format)
