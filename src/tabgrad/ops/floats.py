@@ -423,6 +423,28 @@ def isclose(
     return close
 
 
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Tensor:
+    """Whether two arrays have the same shape and the same elements, a 0-d bool.
+
+    Args:
+        a1: of any shape and dtype.
+        a2: likewise.
+        equal_nan: whether NaNs count as equal.
+
+    Example:
+        >>> import tabgrad as tg
+        >>> bool(tg.array_equal([1, 2], [1.0, 2.0])), bool(tg.array_equal([1], [1, 1]))
+        (True, False)
+    """
+    one, other = Tensor(*parts_of(a1)), Tensor(*parts_of(a2))
+    if one.shape != other.shape:
+        return Tensor(b.full((), False, bool_))
+    same = e.equal(one, other)
+    if equal_nan:
+        same = e.logical_or(same, e.logical_and(e.isnan(one), e.isnan(other)))
+    return all_(same)
+
+
 def allclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
