@@ -26,7 +26,7 @@ from tabgrad.compiler.program import Program
 from tabgrad.compiler.rows import mask_rows
 from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.kernel import Kernel, Launch, Loop, in_groups, kernels_of
-from tabgrad.targets.wasm.target import WasmTarget
+from tabgrad.targets.wasm.target import LEAST_SHARED, WasmTarget
 from tools.browser import launch
 from tools.static_server import serve
 
@@ -139,9 +139,10 @@ class Part:
     program: Program
 
 
-def parts_of(program: Program) -> list[Part]:
-    """Every launch of a Program's first entry, in order."""
-    target = WasmTarget(program.features)
+def parts_of(program: Program, *, least_shared: int = LEAST_SHARED) -> list[Part]:
+    """Every launch of a Program's first entry, in order; those of `least_shared` flops and more can
+    be shared by threads."""
+    target = WasmTarget(program.features, least_shared=least_shared)
     whole = planned(program.graphs[0], target)
     parts = []
     for members, turns in pieces(whole.launches):
