@@ -92,8 +92,8 @@ def conv(
 ) -> Tensor:
     """Convolution (cross-correlation) over 1 to 3 spatial axes.
 
-    In float32, 3x3 convolutions of stride 1 over 8 channels (last) and more, and their gradients, are
-    computed with fewer products where fused multiply-adds may be used (not with
+    In float32, 3x3 convolutions of stride 1 over 8 channels (last) and more, and their gradients,
+    are computed with fewer products where fused multiply-adds may be used (not with
     `deterministic=True`): by Winograd's F(2x2, 3x3), after Lavin and Gray, "Fast Algorithms for
     Convolutional Neural Networks", 2015. The largest error, over the largest result, is at most
     1.5e-6 up to 512 channels, about half that of direct sums. What is infinite or NaN reaches the
