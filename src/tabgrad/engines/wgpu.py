@@ -18,6 +18,7 @@ from typing import Any
 
 from tabgrad.engines.engine import (
     Bytes,
+    EntryLike,
     Handle,
     MemoryUse,
     ProgramLike,
@@ -80,6 +81,9 @@ def _wgpu() -> Any:
 class WgpuEngine:
     """Runs WGSL Programs on this machine's GPU, or on a software adapter.
 
+    Elements of 64 bits can be kept, but what computes with them raises NotSupportedError. The
+    adapter may take subnormal numbers of 32 bits (below 2**-126) for zeros, on the way, too.
+
     Args:
         adapter: a part of the name of the adapter to take; by default wgpu chooses.
         schedule: "serial" (each thread works alone) or "cooperative" (workgroups share); by default
@@ -129,20 +133,20 @@ class WgpuEngine:
             gpu = waiting.pop()
             self._pooled -= room
         else:
-            gpu = self._make(room)
+            gpu = self._make(room, nbytes)
         handle = next(self._numbers)
         self._buffers[handle] = _Buffer(nbytes, dtype, gpu, room)
         self._live += nbytes
         self._peak = max(self._peak, self._live)
         return handle
 
-    def _make(self, room: int) -> Any:
+    def _make(self, room: int, nbytes: int) -> Any:
         usage = self._wgpu.BufferUsage
         limit = self._device.limits["max-storage-buffer-binding-size"]
         if room > limit:
             raise EngineError(
-                f"expected buffers of at most {limit:,} bytes on this adapter; received "
-                f"{room:,}. Use smaller batches, or tg.set_engine('wasm')",
+                f"no memory for a buffer of {nbytes:,} bytes: this adapter has buffers of at most "
+                f"{limit:,} bytes. Use smaller batches, or tg.set_engine('wasm')",
                 code="memory",
             )
         try:
@@ -151,7 +155,7 @@ class WgpuEngine:
             )
         except self._wgpu.GPUOutOfMemoryError as error:
             raise EngineError(
-                f"no memory for a buffer of {room:,} bytes: {self._live:,} bytes are in use; "
+                f"no memory for a buffer of {nbytes:,} bytes: {self._live:,} bytes are in use; "
                 "free tensors or use smaller batches",
                 code="memory",
             ) from error
@@ -232,30 +236,48 @@ class WgpuEngine:
     def load(self, program: ProgramLike) -> Loaded:
         self._check_open()
         check_features(program, self.features)
-        document = json.loads(program.binary)
+        try:
+            document = json.loads(program.binary)
+        except ValueError as error:
+            raise EngineError(
+                f"expected a Program for WebGPU, which is JSON; received other bytes: {error}",
+                code="compile",
+            ) from error
         kernels = document["kernels"]
         pipelines, layouts = [], []
         for kernel in kernels:
             layout, pipeline_layout = self._layout(tuple(kernel["writes"]), kernel["turns"])
             layouts.append(layout)
             pipelines.append(self._pipeline(kernel["code"], pipeline_layout))
-        entries = []
-        for entry, plan, count in zip(
-            program.entries, document["entries"], argument_counts(program), strict=True
-        ):
-            constants = []
-            for data, dtype in zip(entry.constants, plan["constants"], strict=True):
-                handle = self.alloc(len(data), dtype)
-                self.write(handle, data)
-                constants.append(handle)
-            turns, turn_of = self._turns(plan["launches"])
-            frame = self._uniform(max(-(-plan["words"] // 4) * 16, 16))
-            entries.append(_Entry(plan, frame, turns, turn_of, constants, count))
+        for plan in document["entries"]:
             for number, size in enumerate(plan["temps"]):
                 self._reserve(number, size)
-        return Loaded(
-            pipelines, layouts, [k["turns"] for k in kernels], entries, next(self._programs)
-        )
+        turns = [kernel["turns"] for kernel in kernels]
+        loaded = Loaded(pipelines, layouts, turns, [], next(self._programs))
+        try:
+            for entry, plan, count in zip(
+                program.entries, document["entries"], argument_counts(program), strict=True
+            ):
+                loaded.entries.append(self._entry(entry, plan, count))
+        except EngineError:
+            self.unload(loaded)
+            raise
+        return loaded
+
+    def _entry(self, entry: EntryLike, plan: dict[str, Any], count: int) -> _Entry:
+        turns, turn_of = self._turns(plan["launches"])
+        frame = self._uniform(max(-(-plan["words"] // 4) * 16, 16))
+        made = _Entry(plan, frame, turns, turn_of, [], count)
+        try:
+            for data, dtype in zip(entry.constants, plan["constants"], strict=True):
+                nbytes = memoryview(data).nbytes
+                made.constants.append(self.alloc(nbytes, dtype))
+                self.write(made.constants[-1], data)
+        except EngineError:
+            for handle in made.constants:
+                self.free(handle)
+            raise
+        return made
 
     def _uniform(self, size: int) -> Any:
         usage = self._wgpu.BufferUsage
@@ -330,13 +352,13 @@ class WgpuEngine:
             entry.constants = []
 
     def _reserve(self, number: int, size: int) -> None:
-        if number < len(self._temps):
-            if self._buffers[self._temps[number]].nbytes >= size:
-                return
-            self.free(self._temps[number])
-            self._temps[number] = self.alloc(size)
-        else:
+        """A temporary of at least a size, shared by all Programs; as it was where that fails."""
+        if number == len(self._temps):
             self._temps.append(self.alloc(size))
+        elif self._buffers[self._temps[number]].nbytes < size:
+            larger = self.alloc(size)
+            self.free(self._temps[number])
+            self._temps[number] = larger
 
     def run(self, loaded: Loaded, entry: int, args: Sequence[int], rows: int = 0) -> None:
         self._check_open()
@@ -367,6 +389,8 @@ class WgpuEngine:
             for gpu in waiting:
                 gpu.destroy()
         self._buffers.clear()
+        self._pool.clear()
+        self._live = self._pooled = 0
         self._device.destroy()
 
     # Inside
