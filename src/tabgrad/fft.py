@@ -16,8 +16,8 @@ from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node
 from tabgrad.ops.arguments import axes_of, axis_of, parts_of
 from tabgrad.ops.fourier import along, check_size, floating, half_dft, mirrored, resized
-from tabgrad.ops.manipulation import roll
 from tabgrad.ops.public import publish
+from tabgrad.ops.repeating import roll
 from tabgrad.tensor import Tensor
 
 __all__ = [

@@ -41,11 +41,11 @@ from tabgrad.ops.manipulation import (
     expand_dims,
     matrix_transpose,
     moveaxis,
-    pad,
     squeeze,
 )
 from tabgrad.ops.reduction import argmax, prod
 from tabgrad.ops.reduction import sum as sum_
+from tabgrad.ops.repeating import pad
 from tabgrad.tensor import Tensor
 
 

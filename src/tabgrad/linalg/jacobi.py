@@ -17,23 +17,17 @@ from typing import Any, NamedTuple
 
 from tabgrad.dtypes import bool_
 from tabgrad.ir import build as b
-from tabgrad.linalg.matrices import (
-    adjoint,
-    diagonal_of,
-    eps,
-    identity,
-    indices,
-    squares,
-)
+from tabgrad.linalg.matrices import adjoint, diagonal_of, eps, identity, indices, squares
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
 from tabgrad.ops.complex_numbers import conj, imag, real
 from tabgrad.ops.control import scan, while_loop
 from tabgrad.ops.linear import matmul
-from tabgrad.ops.manipulation import concatenate, expand_dims, matrix_transpose, pad
+from tabgrad.ops.manipulation import concatenate, expand_dims, matrix_transpose
 from tabgrad.ops.reduction import any as any_
 from tabgrad.ops.reduction import max as max_
 from tabgrad.ops.reduction import sum as sum_
+from tabgrad.ops.repeating import pad
 from tabgrad.tensor import Tensor
 
 LIMIT = 30

@@ -35,7 +35,8 @@ from tabgrad.ops.complex_numbers import conj, imag, real
 from tabgrad.ops.control import scan
 from tabgrad.ops.creation import zeros_like
 from tabgrad.ops.linear import matmul
-from tabgrad.ops.manipulation import concatenate, expand_dims, pad, squeeze, stack
+from tabgrad.ops.manipulation import concatenate, expand_dims, squeeze, stack
+from tabgrad.ops.repeating import pad
 from tabgrad.tensor import Tensor
 
 

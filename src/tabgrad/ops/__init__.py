@@ -108,16 +108,12 @@ from tabgrad.ops.control import (
 )  # fmt: skip
 from tabgrad.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from tabgrad.ops.creation import (
-    arange,
     empty,
     empty_like,
     eye,
     full,
     full_like,
-    geomspace,
     identity,
-    linspace,
-    logspace,
     ones,
     ones_like,
     tri,
@@ -125,7 +121,7 @@ from tabgrad.ops.creation import (
     triu,
     zeros,
     zeros_like,
-)  # fmt: skip
+)
 from tabgrad.ops.ctc import ctc_decode, ctc_loss
 from tabgrad.ops.cumulative import (
     cummax,
@@ -286,20 +282,16 @@ from tabgrad.ops.manipulation import (
     matrix_transpose,
     meshgrid,
     moveaxis,
-    pad,
     permute_dims,
     ravel,
-    repeat,
     reshape,
-    roll,
     split,
     squeeze,
     stack,
     swapaxes,
-    tile,
     transpose,
     unstack,
-)  # fmt: skip
+)
 from tabgrad.ops.measures import (
     average,
     cdist,
@@ -346,6 +338,12 @@ from tabgrad.ops.pooling import (
     max_pool,
 )  # fmt: skip
 from tabgrad.ops.public import publish
+from tabgrad.ops.ranges import (
+    arange,
+    geomspace,
+    linspace,
+    logspace,
+)
 from tabgrad.ops.reduction import (
     all,
     amax,
@@ -364,6 +362,12 @@ from tabgrad.ops.reduction import (
     sum,
     var,
 )  # fmt: skip
+from tabgrad.ops.repeating import (
+    pad,
+    repeat,
+    roll,
+    tile,
+)
 from tabgrad.ops.sampled import (
     convolve,
     cov,

@@ -12,8 +12,9 @@ from tabgrad.ir import build as b
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import axis_of, node_of, on_parts, parts_of
 from tabgrad.ops.indexing import getitem
-from tabgrad.ops.manipulation import flip, moveaxis, pad, ravel, reshape, transpose
+from tabgrad.ops.manipulation import flip, moveaxis, ravel, reshape, transpose
 from tabgrad.ops.reduction import sum as sum_
+from tabgrad.ops.repeating import pad
 from tabgrad.tensor import Tensor
 
 

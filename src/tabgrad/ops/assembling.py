@@ -14,7 +14,6 @@ from tabgrad.dtypes import as_dtype, bool_, int32
 from tabgrad.errors import ArgumentError, RangeError, ShapeError
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import axis_of, broadcast_shapes, parts_of, sizes_of, whole
-from tabgrad.ops.creation import arange
 from tabgrad.ops.indexing import index_array, take
 from tabgrad.ops.manipulation import (
     broadcast_to,
@@ -24,6 +23,7 @@ from tabgrad.ops.manipulation import (
     ravel,
     reshape,
 )
+from tabgrad.ops.ranges import arange
 from tabgrad.ops.updates import At
 from tabgrad.tensor import Tensor, tensor
 

@@ -1,6 +1,7 @@
-"""Elementwise functions of numbers: arithmetic, exponentials, rounding, choice.
+"""Elementwise functions of numbers: arithmetic, rounding, choice, conversion.
 
-Comparison, logic and bits are in `logic.py`, and found here, too.
+Comparison, logic and bits are in `logic.py`, roots, exponentials and trigonometry in
+`transcendental.py`; both are found here, too.
 
 All broadcast as NumPy does and promote as `tabgrad.dtypes` says; integers given to a function of
 real numbers become float32. Accuracy of float32 results: within 2 ULP (sigmoid and tanh 4, pow 4).
@@ -47,6 +48,19 @@ from tabgrad.ops.logic import logical_not as logical_not
 from tabgrad.ops.logic import logical_or as logical_or
 from tabgrad.ops.logic import logical_xor as logical_xor
 from tabgrad.ops.logic import not_equal as not_equal
+from tabgrad.ops.transcendental import cos as cos
+from tabgrad.ops.transcendental import erf as erf
+from tabgrad.ops.transcendental import exp as exp
+from tabgrad.ops.transcendental import expm1 as expm1
+from tabgrad.ops.transcendental import log as log
+from tabgrad.ops.transcendental import log1p as log1p
+from tabgrad.ops.transcendental import reciprocal as reciprocal
+from tabgrad.ops.transcendental import rsqrt as rsqrt
+from tabgrad.ops.transcendental import sigmoid as sigmoid
+from tabgrad.ops.transcendental import sin as sin
+from tabgrad.ops.transcendental import sqrt as sqrt
+from tabgrad.ops.transcendental import tan as tan
+from tabgrad.ops.transcendental import tanh as tanh
 from tabgrad.tensor import Tensor, converted
 
 
@@ -100,11 +114,6 @@ def cast(x: Any, dtype: Any) -> Tensor:
 
 
 astype = cast
-
-
-def _real(name: str, x: Any) -> Tensor:
-    (node,) = common(name, x, floating=True)
-    return Tensor(make(name, node))
 
 
 def _numeric(name: str, *xs: Any) -> list[Node]:
@@ -458,51 +467,6 @@ def _rounded_integer(x: Tensor, unit: int) -> Tensor:
 
 
 @also_complex
-def sqrt(x: Any) -> Tensor:
-    """Square root; NaN below 0.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.sqrt([4.0, 9.0]).tolist()
-        [2.0, 3.0]
-    """
-    return _real("sqrt", x)
-
-
-def rsqrt(x: Any) -> Tensor:
-    """1 / sqrt(x).
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.rsqrt([4.0]).tolist()
-        [0.5]
-    """
-    return reciprocal(sqrt(x))
-
-
-@also_complex
-def reciprocal(x: Any) -> Tensor:
-    """1 / x.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.reciprocal([4.0]).tolist()
-        [0.25]
-    """
-    (node,) = common("reciprocal", x, floating=True)
-    return Tensor(b.div(b.like(node, 1), node))
-
-
-@also_complex
 def square(x: Any) -> Tensor:
     """x * x.
 
@@ -516,154 +480,6 @@ def square(x: Any) -> Tensor:
     """
     (node,) = _numeric("square", x)
     return Tensor(b.mul(node, node))
-
-
-@also_complex
-def exp(x: Any) -> Tensor:
-    """e**x.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.exp([0.0]).tolist()
-        [1.0]
-    """
-    return _real("exp", x)
-
-
-@also_complex
-def expm1(x: Any) -> Tensor:
-    """e**x - 1, accurate near 0.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.expm1([0.0]).tolist()
-        [0.0]
-    """
-    return _real("expm1", x)
-
-
-@also_complex
-def log(x: Any) -> Tensor:
-    """Natural logarithm; -inf at 0, NaN below.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.log([1.0, 0.0]).tolist()
-        [0.0, -inf]
-    """
-    return _real("log", x)
-
-
-@also_complex
-def log1p(x: Any) -> Tensor:
-    """log(1 + x), accurate near 0.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.log1p([0.0]).tolist()
-        [0.0]
-    """
-    return _real("log1p", x)
-
-
-@also_complex
-def sin(x: Any) -> Tensor:
-    """Sine of x in radians.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.sin([0.0]).tolist()
-        [0.0]
-    """
-    return _real("sin", x)
-
-
-@also_complex
-def cos(x: Any) -> Tensor:
-    """Cosine of x in radians.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.cos([0.0]).tolist()
-        [1.0]
-    """
-    return _real("cos", x)
-
-
-@also_complex
-def tan(x: Any) -> Tensor:
-    """Tangent of x in radians.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.tan([0.0]).tolist()
-        [0.0]
-    """
-    return _real("tan", x)
-
-
-@also_complex
-def tanh(x: Any) -> Tensor:
-    """Hyperbolic tangent.
-
-    Args:
-        x: of any shape, real or complex; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.tanh([0.0]).tolist()
-        [0.0]
-    """
-    return _real("tanh", x)
-
-
-def sigmoid(x: Any) -> Tensor:
-    """1 / (1 + e**-x).
-
-    Args:
-        x: real numbers of any shape; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.sigmoid([0.0]).tolist()
-        [0.5]
-    """
-    return _real("sigmoid", x)
-
-
-def erf(x: Any) -> Tensor:
-    """Error function (Abramowitz and Stegun 7.1.1).
-
-    Args:
-        x: real numbers of any shape; integers and bools become float32.
-
-    Example:
-        >>> import tabgrad as tg
-        >>> tg.erf([0.0]).tolist()
-        [0.0]
-    """
-    return _real("erf", x)
 
 
 @overload

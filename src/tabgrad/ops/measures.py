@@ -9,7 +9,7 @@ from tabgrad import dtypes
 from tabgrad.errors import ArgumentError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ops import elementwise as e
-from tabgrad.ops import linear, manipulation, reduction
+from tabgrad.ops import linear, manipulation, reduction, repeating
 from tabgrad.ops.arguments import axes_of, axis_of, common, node_of, parts_of
 from tabgrad.ops.indexing import getitem
 from tabgrad.tensor import Tensor
@@ -123,7 +123,7 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Tensor:
     if mode not in ("valid", "same", "full"):
         raise ArgumentError(f"correlate expected mode 'valid', 'same' or 'full'; received {mode!r}")
     # Every window of the padded x against y.
-    wide = manipulation.pad(x, m - 1)
+    wide = repeating.pad(x, m - 1)
     count = n + m - 1
     rows, columns = b.iota((count, m), 0, dtypes.int32), b.iota((count, m), 1, dtypes.int32)
     windows = getitem(wide, Tensor(b.add(rows, columns)))

@@ -14,7 +14,8 @@ from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops.arguments import node_of, on_parts, spread
 from tabgrad.ops.fourier import dft, half_dft, mirrored, pair_of, resized, zero_padded
-from tabgrad.ops.manipulation import cut, pad
+from tabgrad.ops.manipulation import cut
+from tabgrad.ops.repeating import pad
 from tabgrad.ops.windows import get_window
 from tabgrad.tensor import Tensor
 
