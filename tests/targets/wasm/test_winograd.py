@@ -81,6 +81,17 @@ def test_dilation(block_bytes, dilation):
     assert kernels().count("product") == 2
 
 
+@pytest.mark.parametrize("size", [(2, 4), (3, 9), (6, 3), (1, 7)])
+def test_tiles_that_are_nearly_empty(block_bytes, size):
+    """With one output of each remainder half of a tile is outside everywhere."""
+    case = conv_case((2, *size, 8), (3, 3, 8, 9), padding=((3, 3), (3, 3)), rhs_dilation=(3, 3))
+    check_convolutions("fma", [case])
+    given, nodes, picks = gradients(*case)
+    got = compute(nodes, given.arrays, "fma")
+    for operand, flat, expected in picks:
+        assert got[operand].flat[flat] == expected
+
+
 @pytest.mark.parametrize(
     "case",
     [

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 
 from tabgrad import dtypes
 from tabgrad.compiler.collapse import collapse, index_levels
+from tabgrad.compiler.lower import guard
 from tabgrad.dtypes import float32
 from tabgrad.ir.graph import Node
 from tabgrad.ir.index import Index, Var, flatten, unflatten
@@ -365,13 +366,15 @@ class _Writer:
         }
         return values | {v: self.image[v] for v in self.found.images}
 
-    def inside(self, values: dict[Var, Index]) -> list[Condition]:
-        """What has to hold where the last tiles have outputs that are none."""
-        return [
-            condition
-            for axis in self.found.axes
-            for condition in in_range(values[axis.outputs], axis.outputs.size) or ()
-        ]
+    def inside(self, values: dict[Var, Index]) -> list[Condition] | None:
+        """What has to hold where the last tiles have outputs that are none; None where all are."""
+        found: list[Condition] = []
+        for axis in self.found.axes:
+            conditions = in_range(values[axis.outputs], axis.outputs.size)
+            if conditions is None:
+                return None
+            found += conditions
+        return found
 
     def image_sums(self) -> tuple[_Array, list[Kernel]]:
         """The 16 sums of each tile of the images, and the kernels that store them: a copy with a
@@ -410,7 +413,7 @@ class _Writer:
         if a.op == "guard" and a.args[1].op == "const" and a.args[1].value == 0:
             a = a.on(a.args, None, (*a.conditions, *extra))
         elif not exact:
-            a = Expr("guard", float32, (a, zero), conditions=tuple(extra))
+            a = guard(a, zero, extra)
 
         def at_input(p: int, q: int) -> dict[Var, Index]:
             places = {
@@ -437,7 +440,7 @@ class _Writer:
             for number, (store, expr) in enumerate(zip(kernel.stores, exprs, strict=True)):
                 if conditions and _reads_along(store.expr, moving):
                     zero = Expr("const", expr.dtype, value=dtypes.wrap(0, expr.dtype))
-                    expr = Expr("guard", expr.dtype, (expr, zero), conditions=tuple(conditions))
+                    expr = guard(expr, zero, conditions)
                 allowed = (*(c.replace(values) for c in store.conditions), *conditions)
                 index = store.index.replace(values)
                 stores.append(Store(store.buffer, index, expr, store.combine, allowed))
@@ -505,7 +508,8 @@ class _Forwards(_Writer):
         places = []
         for p, q in itertools.product(range(OUTPUTS), repeat=2):
             values = self.place(p, q)
-            places.append((values, sums[p][q], self.inside(values)))
+            if (inside := self.inside(values)) is not None:
+                places.append((values, sums[p][q], inside))
         return self.results((*self.loops, *self.filters), places, moving, flops=24)
 
 
@@ -554,8 +558,10 @@ class _Backwards(_Writer):
 
         def slope(p: int, q: int) -> Expr:
             values = self.place(p, q)
-            expr, inside = self.found.b.replace(values), tuple(self.inside(values))
-            return Expr("guard", float32, (expr, zero), conditions=inside) if inside else expr
+            expr, inside = self.found.b.replace(values), self.inside(values)
+            if inside is None:
+                return zero
+            return guard(expr, zero, inside)
 
         patch = [[slope(p, q) for q in range(OUTPUTS)] for p in range(OUTPUTS)]
         sums = self.array(self.blocks, self.tiles, _size(self.filters))
