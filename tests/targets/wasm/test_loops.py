@@ -130,6 +130,27 @@ def test_nan_wins_in_extrema_wherever_it_is():
     run("fma", given, nodes, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_extrema_of_long_rows_meet_nan_and_infinities(variant, dtype):
+    """Long rows look for NaN by a sum, and once more where that is NaN."""
+    random = np.random.default_rng(4)
+    x = random.standard_normal((40, 150)).astype(dtype)
+    for row in range(1, 30):
+        for value in random.choice([np.nan, np.inf, -np.inf], random.integers(1, 4)):
+            x[row, random.integers(0, 150)] = value
+    x[30:34] = -np.inf
+    x[34, :75], x[34, 75:] = np.inf, -np.inf
+    x[35, 149] = np.nan
+    x[36], x[37] = np.finfo(dtype).max, np.finfo(dtype).min
+    given, nodes, expected = Given(), [], []
+    for array, axes in ((x, (1,)), (x.T.copy(), (0,)), (x[30:35], (0, 1)), (x, (0, 1))):
+        xs = given(array)
+        for name, oracle in (("reduce_max", np.max), ("reduce_min", np.min)):
+            nodes.append(make(name, xs, axes=axes))
+            expected.append(oracle(array, axes))
+    run(variant, given, nodes, expected)
+
+
 def test_long_sums_are_accurate(variant):
     """Sums of blocks: the error stays far below that of adding one by one."""
     given, nodes, expected, sizes = Given(), [], [], []
