@@ -360,7 +360,7 @@ def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backw
     return Tensor(*_half("ihfft", x, n, axis, norm, True))
 
 
-def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
+def fftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Frequencies of the n results of `fft` for samples `d` apart: 0, 1, ..., -2, -1 over n d.
 
     Returns:
@@ -382,7 +382,7 @@ def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None)
                         dtype, device)  # fmt: skip
 
 
-def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
+def rfftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Frequencies of the n // 2 + 1 results of `rfft` for samples `d` apart.
 
     Args:

@@ -196,11 +196,47 @@ def sets() -> Iterator[Case]:
                nan, nan)  # fmt: skip
 
 
+def further() -> Iterator[Case]:
+    """What NumPy's functions take that Keras's of the same name do not."""
+    line, table, z = integers((5,), 1), integers((3, 4), 2), complex_random((3, 4))
+    for mode in ("wrap", "reflect", "symmetric"):
+        for widths in ((3, 2), (17, 4), (0, 23)):
+            yield same("pad", f"{mode} {widths}",
+                       lambda m, x, w=widths, mode=mode: m.pad(x, w, mode), line)  # fmt: skip
+        yield same("pad", f"{mode} matrix",
+                   lambda m, x, mode=mode: m.pad(x, ((7, 1), (0, 9)), mode), table)  # fmt: skip
+        yield same("pad", f"{mode} one", lambda m, x, mode=mode: m.pad(x, 3, mode), line[:1])
+    values: dict[str, Any] = {
+        "pair": (3, 4), "one": (3,), "pairs": ((1, 2), (3, 4)), "one pair": ((1, 2),),
+        "one each": ((1,), (2,)),
+    }  # fmt: skip
+    for label, each in values.items():
+        yield same("pad", f"constants {label}",
+                   lambda m, x, v=each: m.pad(x, ((1, 2), (0, 3)), constant_values=v),
+                   table)  # fmt: skip
+    for op in ("var", "std"):
+        for label, options in (("", {}), ("axis", {"axis": 1}), ("ddof", {"ddof": 1})):
+            yield Case(
+                op,
+                f"complex {label}",
+                lambda x, op=op, o=options: getattr(tg.ops, op)(x, **o),
+                lambda x, op=op, o=options: getattr(np, op)(x, **o),
+                (z,),
+                8,
+            )
+            yield same(op, f"as NumPy's {label}",
+                       lambda m, x, op=op, o=options: getattr(m, op)(x, **o),
+                       random((3, 4), 5), tolerance=8)  # fmt: skip
+    yield Case("angle", "degrees", lambda x: tg.ops.angle(x, deg=True),
+               lambda x: np.angle(x, deg=True), (z,), 4)  # fmt: skip
+
+
 def cases() -> Iterator[Case]:
     yield from assembling()
     yield from places()
     yield from sampled()
     yield from sets()
+    yield from further()
 
 
 CASES = list(cases())

@@ -104,20 +104,23 @@ def conj(x: Any) -> Tensor:
 conjugate = conj
 
 
-def angle(x: Any) -> Tensor:
+def angle(x: Any, deg: bool = False) -> Tensor:
     """The argument of x in radians, from -pi to pi: 0 or pi for real numbers (pi for -0.0).
 
     Args:
         x: numbers of any shape.
+        deg: whether to give degrees, from -180 to 180.
 
     Returns:
-        The angles in radians, float32 but for float16, float64 and complex128.
+        The angles, float32 but for float16, float64 and complex128.
 
     Example:
         >>> import tabgrad as tg
         >>> tg.angle(tg.tensor([1 + 0j, -1.0])).shape
         (2,)
     """
+    if deg:
+        return e.multiply(angle(x), 180 / math.pi)
     if is_complex(x):
         return e.arctan2(imag(x), real(x))
     (node,) = common("angle", x, floating=True)

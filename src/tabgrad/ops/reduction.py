@@ -10,7 +10,16 @@ from tabgrad.dtypes import as_dtype, bool_, int32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tabgrad.ops import elementwise as e
-from tabgrad.ops.arguments import also_complex, axes_of, axis_of, common, node_of, on_parts
+from tabgrad.ops.arguments import (
+    also_complex,
+    axes_of,
+    axis_of,
+    common,
+    complex_parts,
+    is_complex,
+    node_of,
+    on_parts,
+)
 from tabgrad.ops.creation import full
 from tabgrad.ops.manipulation import expand_dims
 from tabgrad.tensor import Tensor
@@ -223,7 +232,7 @@ def var(
     (0: population variance, 1: unbiased sample variance).
 
     Args:
-        x: real numbers of any shape; integers and bools become float32.
+        x: numbers of any shape; integers and bools become float32. The result is real.
         axis: the axes to fold, all of them by default.
         keepdims: whether these axes stay, with size 1.
         correction: what is taken from the number of elements to divide by: 1 for a sample.
@@ -235,6 +244,9 @@ def var(
         1.0
     """
     correction = correction if ddof is None else ddof
+    if is_complex(x):  # of |x - mean|²
+        parts = complex_parts(x)
+        return e.add(*(var(Tensor(part), axis, keepdims, correction) for part in parts))
     (node,) = common("var", x, floating=True)
     squares = e.square(e.subtract(Tensor(node), mean(Tensor(node), axis, True)))
     if correction == 0:
@@ -257,7 +269,7 @@ def std(
     `tg.sqrt(tg.var(x) + epsilon)` is 0 there.
 
     Args:
-        x: real numbers of any shape; integers and bools become float32.
+        x: numbers of any shape; integers and bools become float32. The result is real.
         axis: the axes to fold, all of them by default.
         keepdims: whether these axes stay, with size 1.
         correction: what is taken from the number of elements to divide by: 1 for a sample.

@@ -15,15 +15,16 @@ from tabgrad.tensor import Tensor
 
 @on_parts("x", "constant_values")
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Tensor:
-    """x surrounded by a constant (0 by default), its edge or its reflection.
+    """x surrounded by a constant (0 by default), its edge, its reflection or its repetition.
 
     `pad_width` is a number, (before, after), or one such pair for each axis.
 
     Args:
         x: of any dtype, which the result has, too.
         pad_width: (before, after) for each axis, one such pair or one number for all.
-        mode: "constant", "edge", "reflect" or "symmetric".
-        constant_values: what to fill with, 0 by default; only for "constant".
+        mode: "constant", "edge", "reflect", "symmetric" or "wrap".
+        constant_values: what to fill with, 0 by default; only for "constant". A number, or like
+            `pad_width` (before, after) for all axes or for each.
 
     Example:
         >>> import tabgrad as tg
@@ -44,6 +45,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
         pairs = pairs * rank if len(pairs) == 1 else pairs
     if len(pairs) != rank or any(lo < 0 or hi < 0 for lo, hi in pairs):
         raise ShapeError(f"pad expected {rank} pairs of non-negative widths; received {pad_width}")
+    if mode == "constant" and isinstance(constant_values, (list, tuple)):
+        return _surrounded(Tensor(node), pairs, constant_values)
     if mode == "constant":
         fill = scalar(0 if constant_values is None else constant_values, node.dtype)
         return Tensor(
@@ -56,14 +59,41 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
                 interior=(0,) * rank,
             )
         )
-    if mode not in ("edge", "reflect", "symmetric"):
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ArgumentError(
-            f"pad expected mode constant, edge, reflect or symmetric; received {mode!r}"
+            f"pad expected mode constant, edge, reflect, symmetric or wrap; received {mode!r}"
         )
     for axis, (lo, hi) in enumerate(pairs):
         if lo or hi:
             node = _extend(node, axis, lo, hi, mode)
     return Tensor(node)
+
+
+def _surrounded(x: Tensor, pairs: Sequence[tuple[int, ...]], values: Sequence[Any]) -> Tensor:
+    """x padded with constants of their own on every side, one axis after the other."""
+    each = list(values) if values and isinstance(values[0], (list, tuple)) else [values]
+    each = each * len(pairs) if len(each) == 1 else each
+    each = [list(pair) * 2 if len(pair) == 1 else pair for pair in each]
+    if len(each) != len(pairs) or any(len(pair) != 2 for pair in each):
+        raise ShapeError(
+            f"pad expected constant_values for {len(pairs)} axes, (before, after) for each; "
+            f"received {values}"
+        )
+    for axis, (widths, pair) in enumerate(zip(pairs, each, strict=True)):
+        for value, low, high in ((pair[0], widths[0], 0), (pair[1], 0, widths[1])):
+            sides = [(low, high) if d == axis else (0, 0) for d in range(len(pairs))]
+            x = pad(x, sides, constant_values=value)
+    return x
+
+
+def _mirrored(i: int, n: int, mode: str) -> int:
+    """Which of n elements stands at place i, also before 0 and behind n, where they go on."""
+    if mode == "wrap":
+        return i % n
+    if mode == "symmetric":
+        return min(i % (2 * n), 2 * n - 1 - i % (2 * n))
+    turn = max(2 * (n - 1), 1)
+    return min(i % turn, turn - i % turn) if n > 1 else 0
 
 
 def _extend(node: Node, axis: int, lo: int, hi: int, mode: str) -> Node:
@@ -78,10 +108,13 @@ def _extend(node: Node, axis: int, lo: int, hi: int, mode: str) -> Node:
         before, after = border(0, lo), border(n - 1, hi)
     else:
         skip = 1 if mode == "reflect" else 0
-        if max(lo, hi) > n - skip:
-            raise ShapeError(
-                f"pad by {mode} expected widths of at most {n - skip}; received {lo}, {hi}"
-            )
+        if mode == "wrap" or max(lo, hi) > n - skip:
+            if not n:
+                raise ShapeError(
+                    f"pad by {mode} expected elements along axis {axis}; received none"
+                )
+            places = [_mirrored(i, n, mode) for i in range(-lo, n + hi)]
+            return make("gather", node, node_of(places), axis=axis)
         before = make("flip", cut(node, axis, skip, lo + skip), axes=(axis,))
         after = make("flip", cut(node, axis, n - hi - skip, n - skip), axes=(axis,))
     parts = [part for part, size in ((before, lo), (node, 1), (after, hi)) if size]
