@@ -46,7 +46,7 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
         with watch("prepare"):
             target.prepare(planned)
         with watch("memory"):
-            planned.arena = _place(planned, target.whole_buffers)
+            planned.arena = _place(planned, target)
         plans.append(planned)
         entries.append(_entry(graph, masked.exact, masked.row_outputs))
     with watch("emit"):
@@ -65,10 +65,11 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
     return program
 
 
-def _place(planned: Plan, whole_buffers: bool) -> int:
+def _place(planned: Plan, target: Any) -> int:
     """Give temporaries their places; returns the bytes those need."""
-    if whole_buffers:
-        planned.buffers = memory.colours(planned.launches, planned.temporaries)
+    if target.whole_buffers:
+        room = getattr(target, "room", None)
+        planned.buffers = memory.colours(planned.launches, planned.temporaries, room)
         return 4 * sum(planned.buffers)
     both = (planned.launches, planned.derivations)
     return max(memory.place(launches, planned.temporaries) for launches in both)

@@ -8,7 +8,7 @@ Offsets are chosen first-fit, largest first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tabgrad.ir.kernel import Branch, Buffer, Launch, Loop, While, in_groups, kernels_of
 
@@ -93,20 +93,31 @@ def _written_before_read(launches: Sequence[Launch]) -> set[int]:
     return written
 
 
-def colours(launches: Sequence[Launch], temporaries: Sequence[Buffer]) -> list[int]:
+def colours(
+    launches: Sequence[Launch],
+    temporaries: Sequence[Buffer],
+    room: Callable[[int], int] | None = None,
+) -> list[int]:
     """Give each temporary a whole buffer, its number in `offset`, shared by lifetime; returns the
     elements each of those must hold. Nothing that lives at the same time shares one, so no kernel
-    reads and writes one buffer for two temporaries."""
+    reads and writes one buffer for two temporaries. Where `room` is given, which rounds numbers of
+    elements up, only temporaries of equal room share."""
     first, last = lifetimes(launches)
     held: list[tuple[int, list[tuple[int, int]]]] = []  # elements, and when it is taken
     for buffer in sorted(temporaries, key=lambda b: -b.size):
         if id(buffer) not in first:
             continue
         start, stop = first[id(buffer)], last[id(buffer)]
-        number = next((i for i, (_, taken) in enumerate(held) if _free(taken, start, stop)), -1)
+        wanted = room(buffer.size) if room else 0
+        free = (
+            i
+            for i, (size, taken) in enumerate(held)
+            if wanted in (0, size) and _free(taken, start, stop)
+        )
+        number = next(free, -1)
         if number < 0:
             number = len(held)
-            held.append((buffer.size, []))
+            held.append((wanted or buffer.size, []))
         buffer.offset = number
         held[number][1].append((start, stop))
     return [size for size, _ in held]

@@ -8,10 +8,12 @@ other, each with lanes along the last inner loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Expr, Kernel, walk
 from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
+from tabgrad.targets.glsl.tiles import ROWS, Tile
 from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.folds import folded, joined, place_of_extreme
 from tabgrad.targets.shading.values import LANES, Value
@@ -58,58 +60,111 @@ def reduce(kernel: Kernel, setting: Setting) -> list[Draw]:
 def contract(kernel: Kernel, setting: Setting) -> list[Draw]:
     """A contraction."""
 
-    def fold(e: Evaluator, vector: Var | None) -> Value:
+    def fold(e: Evaluator, vector: Var | None) -> Any:
         return products(e, kernel, vector)
 
     return draws_of(kernel, setting, fold=fold)
 
 
-def products(e: Evaluator, kernel: Kernel, vector: Var | None) -> Value:
-    """The sum of products at one point, or at four along a loop of the results."""
-    a, b = kernel.a, kernel.b
-    assert a is not None and b is not None
-    block = e.block
-    along = along_of(kernel, [a, b])
-    none = block.const(0.0 if a.dtype.is_float else 0, a.dtype.kind)
-    wide = vector is not None or along is not None
-    total = block.var(none.splat(LANES) if wide else none)
+def products(e: Evaluator, kernel: Kernel, vector: Var | None) -> Any:
+    """The sum of products at one point, or at four along a loop of the results; of a tile that of
+    each of its rows."""
+    return _Products(e, kernel, vector).folded()
 
-    def add(x: Value, y: Value) -> None:
-        width = total.width
-        if total.kind == "f":
-            block.set(total, x.splat(width).times_plus(y.splat(width), total))
-        else:
-            block.set(total, x * y + total)
 
-    def four_steps(i: Value) -> None:
-        """Of four steps, what does not move with the results is taken at once."""
-        still: dict[int, Value] = {}
-        for number, side in enumerate((a, b)):
-            if vector not in side.variables() and fours([side], along):
-                with e.at({along: i}, along):  # type: ignore[dict-item]
-                    still[number] = block.let(e.value(side))
-        for k in range(LANES):
-            with e.at({along: i + k if k else i}, vector):  # type: ignore[dict-item]
-                x, y = (
-                    still[number].lane(k) if number in still else e.value(side)
-                    for number, side in enumerate((a, b))
-                )
-                add(x, y)
+class _Products:
+    def __init__(self, e: Evaluator, kernel: Kernel, vector: Var | None) -> None:
+        a, b = kernel.a, kernel.b
+        assert a is not None and b is not None
+        self.e, self.kernel, self.vector = e, kernel, vector
+        if vector is not None and vector in a.variables() and vector not in b.variables():
+            a, b = b, a
+        self.a, self.b = a, b  # b is what moves along the lanes, if only one does
+        self.along = along_of(kernel, [a, b])
+        self.row = kernel.row if isinstance(kernel, Tile) else None
+        self.across_rows = self.row is not None and fours([a], self.row) > fours([a], self.along)
+        none = e.block.const(0.0 if a.dtype.is_float else 0, a.dtype.kind)
+        wide = vector is not None or self.along is not None
+        count = ROWS if self.row is not None else 1
+        self.totals = [e.block.var(none.splat(LANES) if wide else none) for _ in range(count)]
 
-    def nest(loops: Sequence[Var]) -> None:
+    def folded(self) -> Any:
+        """The sums."""
+        e, kernel = self.e, self.kernel
+        if isinstance(kernel, Tile):
+            quarter = e.counters.get(kernel.quarter, e.block.const(0, "i"))
+            with e.at({kernel.row: e.block.let(quarter * ROWS)}, self.vector):
+                self._nest(kernel.inner)
+            return tuple(self.totals)
+        self._nest(kernel.inner)
+        (total,) = self.totals
+        scalar = self.vector is None and self.along is not None
+        return joined("sum", total, self.a) if scalar else total
+
+    def _nest(self, loops: Sequence[Var]) -> None:
+        e, block, along = self.e, self.e.block, self.along
         if not loops:
-            add(e.value(a), e.value(b))
+            self._step()
             return
         loop, *rest = loops
-        if loop == along and vector is None:
+        if loop == along and self.vector is None:
             with block.range(0, loop.size, LANES) as i, e.at({loop: i}, along):
-                add(e.value(a), e.value(b))
+                self._add(0, e.value(self.a), e.value(self.b))
         elif loop == along:
             with block.range(0, loop.size, LANES) as i, e.fresh():
-                four_steps(i)
+                self._four_steps(i)
         else:
-            with block.range(0, loop.size) as i, e.at({loop: i}, vector):
-                nest(rest)
+            with block.range(0, loop.size) as i, e.at({loop: i}, self.vector):
+                self._nest(rest)
 
-    nest(kernel.inner)
-    return total if vector is not None or along is None else joined("sum", total, a)
+    def _four_steps(self, i: Value) -> None:
+        """Four steps along the last inner loop. What lies side by side along it is taken at once,
+        for each row and, of what moves with the lanes, for each lane."""
+        e, block, along, vector = self.e, self.e.block, self.along, self.vector
+        assert along is not None and vector is not None
+        lefts: list[Value] = []
+        if vector not in self.a.variables() and fours([self.a], along) and not self.across_rows:
+            for row in self._rows():
+                with e.at({along: i, **row}, along):
+                    lefts.append(block.let(e.value(self.a)))
+        columns: list[Value] = []
+        if vector in self.b.variables() and fours([self.b], along) > fours([self.b], vector):
+            for lane in range(LANES):
+                at = e.counters[vector] + lane if lane else e.counters[vector]
+                with e.at({along: i, vector: at}, along):
+                    columns.append(block.let(e.value(self.b).splat(LANES)))
+        for k in range(LANES):
+            right = block.join([column.lane(k) for column in columns]) if columns else None
+            with e.at({along: i + k if k else i}, vector):
+                self._step([left.lane(k) for left in lefts], right)
+
+    def _rows(self) -> list[dict[Var, Value]]:
+        if self.row is None:
+            return [{}]
+        first = self.e.counters[self.row]
+        return [{self.row: first + r if r else first} for r in range(ROWS)]
+
+    def _step(self, lefts: Sequence[Value] = (), right: Value | None = None) -> None:
+        """One step, of every row."""
+        e, block = self.e, self.e.block
+        if right is None:
+            right = e.value(self.b)
+        right = block.let(right)
+        if not lefts and self.across_rows:
+            with e.at({}, self.row):
+                four = block.let(e.value(self.a).splat(LANES))
+            lefts = [four.lane(r) for r in range(ROWS)]
+        for number, row in enumerate(self._rows()):
+            if lefts:
+                self._add(number, lefts[number], right)
+            else:
+                with e.at(row, self.vector):
+                    self._add(number, block.let(e.value(self.a)), right)
+
+    def _add(self, number: int, x: Value, y: Value) -> None:
+        total = self.totals[number]
+        width = total.width
+        if total.kind == "f":
+            self.e.block.set(total, x.splat(width).times_plus(y.splat(width), total))
+        else:
+            self.e.block.set(total, x * y + total)

@@ -45,6 +45,17 @@ def texels(size: int) -> int:
     return -(-size // LANES)
 
 
+def room(size: int) -> int:
+    """How many elements a texture for so many has room for, as webgl.js makes them: few sizes, so
+    that textures are used again."""
+    count = max(texels(size), 16)
+    if count <= WIDTH:
+        return LANES << (count - 1).bit_length()
+    rows = -(-count // WIDTH)
+    step = 1 << max((rows - 1).bit_length() - 4, 0) if rows > 8 else 1
+    return -(-rows // step) * step * WIDTH * LANES
+
+
 class Textures(Storage):
     """Textures that a shader reads, found while it is written."""
 

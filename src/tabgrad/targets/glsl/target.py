@@ -32,8 +32,9 @@ from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Launch, Loop, Store,
 from tabgrad.targets.glsl import folding, order
 from tabgrad.targets.glsl.cumulative import in_passes
 from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
-from tabgrad.targets.glsl.shader import MAX_READS, SCALARS, word_kind
+from tabgrad.targets.glsl.shader import MAX_READS, SCALARS, room, word_kind
 from tabgrad.targets.glsl.sharing import shared_out
+from tabgrad.targets.glsl.tiles import in_tiles
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 
 MAX_NESTING = 4  # loops around a launch: the turns are one vector
@@ -66,6 +67,10 @@ class GlslTarget:
             return buffer.role != "rows" and not (buffer.role == "input" and buffer.slot in scalars)
 
         plan.launches = _prepared(plan.launches, plan.temporaries, bound)
+
+    def room(self, size: int) -> int:
+        """How many elements a texture for so many has room for."""
+        return room(size)
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         """Shaders and draws of all plans."""
@@ -102,7 +107,11 @@ def _prepared(launches: Sequence[Launch], temporaries: list[Buffer], bound: Boun
             parts = in_passes(launch, temporaries)
         for part in parts:
             for one in narrowed(part, temporaries, MAX_READS, bound):
-                result += shared_out(collapse(one), temporaries)
+                for share in shared_out(collapse(one), temporaries):
+                    tile, *rest = in_tiles(share, temporaries)
+                    result.append(tile)
+                    for put in rest:
+                        result += map(collapse, narrowed(put, temporaries, MAX_READS, bound))
     return result
 
 
@@ -155,8 +164,8 @@ class _Emission:
             root = buffer.root
             return -1 - root.offset if root.role == "temp" else first[root.role] + root.slot
 
-        def room(root: Buffer) -> int:
-            return plan.buffers[root.offset] if root.role == "temp" else root.size
+        def room_of(root: Buffer) -> int:
+            return plan.buffers[root.offset] if root.role == "temp" else room(root.size)
 
         def write(launches: Sequence[Launch], around: tuple[Loop, ...]) -> list[dict[str, Any]]:
             written: list[dict[str, Any]] = []
@@ -181,7 +190,7 @@ class _Emission:
                     branches = [write(branch, around) for branch in launch.branches]
                     written.append({"branch": place(launch.index), "branches": branches})
                 else:
-                    for draws in _draws(launch, Setting(around, scalars, words, room)):
+                    for draws in _draws(launch, Setting(around, scalars, words, room_of)):
                         written += self._launches(draws, place)
             return written
 

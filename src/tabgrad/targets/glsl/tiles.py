@@ -1,0 +1,113 @@
+"""Contractions in tiles of four rows by four columns: the rows are outputs of one draw.
+
+What costs is loads, and a fragment that makes four results by itself takes five loads for sixteen
+multiplications; one that makes four rows of four takes eight for sixty-four. Row 4 i + r of the
+results is row i of the r-th texture. A second kernel puts the rows together again, with whatever
+was to follow the contraction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+from tabgrad.ir.index import Index, Var
+from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, rebuilt, walk
+from tabgrad.targets.shading.expressions import aligned, four_at_once
+from tabgrad.targets.shading.values import LANES
+
+ROWS = 4  # draw buffers that every WebGL2 has
+NONE = Var("", 0)
+LEAST_RESULTS, LEAST_STEPS = 8192, 16
+
+
+@dataclass(repr=False)
+class Tile(Kernel):
+    """A contraction whose stores take the sums of ROWS neighbouring rows, as a tuple: loop `row`
+    is not in its space, but `quarter`, which counts tiles of it."""
+
+    row: Var = NONE
+    quarter: Var = NONE
+
+
+def in_tiles(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+    """The kernel, or a tile and the map that puts its rows in their places."""
+    found = _loops(kernel)
+    if found is None:
+        return [kernel]
+    row, column = found
+    acc = next(x for x in walk([s.expr for s in kernel.stores]) if x.op == "acc")
+    quarter = Var(f"{row.name}q", -(-row.size // ROWS))
+    space = [quarter if v == row else v for v in kernel.space if v != column] + [column]
+    space = [v for v in space if v.size > 1]
+    place = _place_of(space)
+    size = math.prod([v.size for v in space])
+    homes = []
+    for _ in range(ROWS):
+        homes.append(Buffer(f"t{len(temporaries)}", "temp", size, acc.dtype))
+        temporaries.append(homes[-1])
+    stores = [
+        Store(home, place, Expr("output", acc.dtype, (acc,), value=r))
+        for r, home in enumerate(homes)
+    ]
+    whole = {f.name: getattr(kernel, f.name) for f in fields(Kernel)}
+    whole |= {"space": tuple(space), "stores": stores, "nodes": ()}
+    tile = Tile(**whole, row=row, quarter=quarter)
+
+    at = place.replace({quarter: Index.of(row).split(ROWS)[0]})
+    value = Expr("load", acc.dtype, buffer=homes[0], index=at)
+    for r, home in list(enumerate(homes))[1:]:
+        own = Expr("load", acc.dtype, buffer=home, index=at)
+        test = Condition(Index.of(row) + (ROWS - r), modulo=ROWS)
+        value = Expr("guard", acc.dtype, (own, value), conditions=(test,))
+    exprs = rebuilt([s.expr for s in kernel.stores], lambda x, _: value if x.op == "acc" else None)
+    puts = [replace(s, expr=x) for s, x in zip(kernel.stores, exprs, strict=True)]
+    return [tile, Kernel("map", kernel.space, puts, nodes=kernel.nodes, name=kernel.name)]
+
+
+def _loops(kernel: Kernel) -> tuple[Var, Var] | None:
+    """The loops of rows and columns, where tiles gain."""
+    a, b = kernel.a, kernel.b
+    if kernel.kind != "contract" or a is None or b is None:
+        return None
+    results = math.prod([v.size for v in kernel.space])
+    if results < LEAST_RESULTS or math.prod([v.size for v in kernel.inner]) < LEAST_STEPS:
+        return None
+    best: tuple[int, Var, Var] | None = None
+    for left, right in ((a, b), (b, a)):
+        rows = [v for v in kernel.space if v in left.variables() and v not in right.variables()]
+        columns = [v for v in kernel.space if v in right.variables() and v not in left.variables()]
+        columns = [v for v in columns if v.size % LANES == 0]
+        rows = [v for v in rows if v.size >= ROWS]
+        if not rows or not columns:
+            continue
+        column = max(columns, key=lambda v: (_side_by_side(right, v), _stored(kernel, v), v.size))
+        row = max(rows, key=lambda v: (_side_by_side(left, v), v.size % ROWS == 0, v.size))
+        score = _side_by_side(right, column) + _stored(kernel, column)
+        if best is None or score > best[0]:
+            best = score, row, column
+    return None if best is None else best[1:]
+
+
+def _side_by_side(root: Expr, loop: Var) -> int:
+    """How many loads take four neighbours at once along a loop."""
+    return sum(
+        x.op == "load"
+        and x.buffer is not None
+        and x.index is not None
+        and aligned(x.buffer)
+        and four_at_once(x.index, loop)
+        for x in walk([root])
+    )
+
+
+def _stored(kernel: Kernel, loop: Var) -> int:
+    return sum(four_at_once(store.index, loop) for store in kernel.stores)
+
+
+def _place_of(loops: Sequence[Var]) -> Index:
+    total = Index()
+    for loop in loops:
+        total = total * loop.size + Index.of(loop)
+    return total
