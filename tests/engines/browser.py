@@ -19,6 +19,7 @@ import atexit
 import base64
 import itertools
 import json
+import os
 import resource
 import tempfile
 import threading
@@ -128,8 +129,8 @@ def heap_size() -> int:
     return int(_browser.do(size))
 
 
-def gpu_process_memory() -> int:
-    """Resident bytes of the process in which the browser's GPU lives."""
+def _gpu_process() -> Path:
+    """What Linux tells of the process in which the browser's GPU lives."""
 
     def process(page: Page) -> int:
         assert page.context.browser is not None
@@ -140,8 +141,19 @@ def gpu_process_memory() -> int:
 
     in_page("() => {}")
     assert _browser is not None
-    pages = Path(f"/proc/{_browser.do(process)}/statm").read_text().split()[1]
+    return Path(f"/proc/{_browser.do(process)}")
+
+
+def gpu_process_memory() -> int:
+    """Resident bytes of the process in which the browser's GPU lives."""
+    pages = (_gpu_process() / "statm").read_text().split()[1]
     return int(pages) * resource.getpagesize()
+
+
+def gpu_process_seconds() -> float:
+    """What that process has computed so far, on all processors together."""
+    ticks = (_gpu_process() / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(eq=False, slots=True)

@@ -435,7 +435,7 @@ def test_reading_at_once_says_to_await(engine: BrowserEngine) -> None:
 # What a run looks like
 
 
-def chain(kernels: int) -> Program:
+def chain(kernels: int, first: int = 0) -> Program:
     """Kernels that all differ, each going on from what the one before it made."""
     writer = Writer()
     launches = [
@@ -480,6 +480,55 @@ def test_a_run_is_one_pass_and_one_submit(engine: BrowserEngine) -> None:
     assert before["pipelines"] == 100
     print(f"100 kernels: {min(times):.3f} ms of JavaScript at best, {sorted(times)[10]:.3f} median")
     assert min(times) <= 1
+
+
+def test_a_long_loop_is_several_submits(engine: BrowserEngine) -> None:
+    """Commands that wait to be submitted take memory."""
+    writer = Writer()
+    body = [writer.launch("b0[0] = b0[0] + turns.x;", [0], turns=True)]
+    launches = [{"loop": 25_000, "reverse": False, "body": body}]
+    writer.entry(Entry((), [("total", True)]), launches)
+    total = buffer(engine, 0)
+    engine.run(engine.load(writer.program()), 0, [total])
+    assert values(engine, total) == [25_000 * 24_999 // 2]
+    counts = engine.evaluate("(engine) => engine.counts")
+    assert (counts["dispatches"], counts["passes"]) == (25_000, 3)
+    live = engine.memory_use().live
+    launches[0]["loop"] = 5_000_000
+    with fails("memory", "for the turns of loops"):
+        engine.load(writer.program())
+        engine.sync()
+    assert engine.memory_use().live == live
+
+
+@pytest.mark.alone
+def test_the_page_goes_on_while_shaders_are_compiled(engine: BrowserEngine) -> None:
+    """Measured three times, because whatever else the machine does makes a page wait, too."""
+    found = [
+        play(
+            engine,
+            chain(100, 1000 * i),
+            """async ({ engine, program }) => {
+                const { port1, port2 } = new MessageChannel();
+                const begin = performance.now();
+                let [last, longest] = [begin, 0];
+                port1.onmessage = () => {
+                    const now = performance.now();
+                    longest = Math.max(longest, now - last);
+                    last = now;
+                    port2.postMessage(0);
+                };
+                port2.postMessage(0);
+                await engine.load(program);
+                port1.close();
+                return [longest, performance.now() - begin];
+            }""",
+        )
+        for i in range(1, 4)
+    ]
+    longest, milliseconds = min(found)
+    print(f"100 pipelines in {milliseconds:.0f} ms, the page waited for at most {longest:.0f} ms")
+    assert longest <= 50
 
 
 def test_equal_kernels_are_compiled_once(engine: BrowserEngine) -> None:

@@ -14,6 +14,7 @@ const ALIGN = 256; // of the turns that a dynamic offset points to
 const MAX_POOLED = 256 * 2 ** 20; // bytes of buffers that wait to be used again
 const MAX_STAGED = 64 * 2 ** 20; // and of those through which values are read
 const MAX_RECORDINGS = 8; // of an entry
+const MAX_DISPATCHES = 10_000; // of a submit: long loops take several
 // Flags of WebGPU's buffers.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
 const COMPUTE = 4; // the stage of a shader
@@ -69,6 +70,7 @@ const COMPUTE = 4; // the stage of a shader
  * @property {Recording} recording
  * @property {GPUCommandEncoder | null} encoder
  * @property {GPUComputePassEncoder | null} pass
+ * @property {number} dispatches
  */
 
 /**
@@ -161,7 +163,7 @@ export class WebGpuEngine {
       this.device.pushErrorScope("out-of-memory");
       gpu = this.#create(room, STORAGE | COPY_SRC | COPY_DST);
       made = this.#fate([], () => {
-        this.#trim();
+        this.#do(() => this.#trim());
         return noMemory(room, `beside the ${this.#live.toLocaleString("en")} in use`);
       });
     }
@@ -655,7 +657,7 @@ export class WebGpuEngine {
    */
   #entry(entries, entry, plan) {
     const { launches, words, temps, scalars, constants: dtypes } = plan;
-    const table = numbered(launches);
+    const table = numbered(launches, this.device.limits.maxBufferSize);
     const turns = this.#create(table.byteLength, UNIFORM | COPY_DST);
     this.device.queue.writeBuffer(turns, 0, table);
     const outputs = entry.inputs.length + entry.state.length;
@@ -737,7 +739,7 @@ export class WebGpuEngine {
       });
     }
     /** @type {Run} */
-    const run = { pipelines, recording, encoder: null, pass: null };
+    const run = { pipelines, recording, encoder: null, pass: null, dispatches: 0 };
     const walk = this.#walk(run, entry.launches, 0, 0);
     /** @param {number} [word] @returns {Promise<void> | void} */
     const proceed = (word) => {
@@ -812,6 +814,7 @@ export class WebGpuEngine {
     else run.pass.setBindGroup(0, group);
     run.pass.dispatchWorkgroups(groups[0], groups[1]);
     this.counts.dispatches++;
+    if (++run.dispatches % MAX_DISPATCHES === 0) this.#finish(run);
   }
 
   /**
@@ -862,27 +865,41 @@ function forget(recording) {
  * Numbers launches and the turns of loops, and makes the table of the latter: of each turn the
  * numbers of the loops around, outermost first.
  * @param {any[]} launches
+ * @param {number} most bytes of the table
  */
-function numbered(launches) {
-  /** @type {number[][]} */
-  const turns = [[]];
-  let count = 0;
-  const visit = (/** @type {any[]} */ some, /** @type {number[][]} */ around) => {
+function numbered(launches, most) {
+  const none = { size: 1, depth: 0, turns: new Int32Array() };
+  const all = [none];
+  let [count, at] = [1, 0];
+  const visit = (/** @type {any[]} */ some, /** @type {typeof none} */ around) => {
     for (const launch of some) {
       const { loop, body, test, branches } = launch;
       let inside = around;
       if (loop !== undefined) {
-        launch.base = turns.length;
-        inside = around.flatMap((turn) => Array.from({ length: loop }, (_, i) => [...turn, i]));
-        for (const turn of inside) turns.push(turn);
+        const [size, depth] = [around.size * loop, around.depth + 1];
+        launch.base = count;
+        count += size;
+        if (count * ALIGN > most) throw noMemory(count * ALIGN, "for the turns of loops");
+        inside = { size, depth, turns: new Int32Array(size * depth) };
+        for (let i = 0; i < size; i++) {
+          const first = Math.floor(i / loop) * around.depth;
+          inside.turns.set(around.turns.subarray(first, first + around.depth), i * depth);
+          inside.turns[i * depth + around.depth] = i % loop;
+        }
+        all.push(inside);
       }
       for (const part of [body, test, ...(branches ?? [])]) if (part) visit(part, inside);
-      if (launch.kernel !== undefined) launch.at = count++;
+      if (launch.kernel !== undefined) launch.at = at++;
     }
   };
-  visit(launches, turns.slice());
-  const table = new Int32Array((ALIGN / 4) * turns.length);
-  turns.forEach((turn, i) => table.set(turn, (ALIGN / 4) * i));
+  visit(launches, none);
+  const table = new Int32Array((ALIGN / 4) * count);
+  let next = 0;
+  for (const { size, depth, turns } of all) {
+    for (let i = 0; i < size; i++) {
+      table.set(turns.subarray(i * depth, (i + 1) * depth), (ALIGN / 4) * next++);
+    }
+  }
   return table;
 }
 
