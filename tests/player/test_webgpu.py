@@ -439,7 +439,9 @@ def chain(kernels: int, first: int = 0) -> Program:
     """Kernels that all differ, each going on from what the one before it made."""
     writer = Writer()
     launches = [
-        writer.launch(f"b1[i] = b0[i] + {k};", [k % 2, 1 - k % 2], writes=[1], size=256, wide=True)
+        writer.launch(
+            f"b1[i] = b0[i] + {first + k};", [k % 2, 1 - k % 2], writes=[1], size=256, wide=True
+        )
         for k in range(kernels)
     ]
     writer.entry(Entry((), [("a", True), ("b", True)]), launches)
