@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -100,6 +101,18 @@ def test_freed_buffers_are_used_again(engine: WgpuEngine) -> None:
 
     capacity = turn()
     assert all(turn() == capacity for _ in range(10_000))
+
+
+def test_code_goes_with_its_programs(engine: WgpuEngine) -> None:
+    one, other = engine.load(assemble("double")), engine.load(assemble("double"))
+    assert len(engine._pipelines) == 1, "equal shaders are one"
+    engine.unload(one)
+    total = buffer(engine, 4)
+    engine.run(other, 0, [total, total])
+    assert values(engine, total) == [8]
+    engine.unload(other)
+    gc.collect()
+    assert not engine._pipelines
 
 
 def test_reading_asynchronously(engine: WgpuEngine) -> None:

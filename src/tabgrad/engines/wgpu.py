@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from tabgrad.engines.engine import (
     Bytes,
@@ -116,7 +117,8 @@ class WgpuEngine:
         self._pool: dict[int, list[Any]] = {}
         self._pooled = self._live = self._peak = 0
         self._layouts: dict[Any, Any] = {}
-        self._pipelines: dict[Any, Any] = {}
+        # As long as a Program has them: compiled code takes a quarter of a megabyte and more.
+        self._pipelines: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._groups: OrderedDict[Any, Any] = OrderedDict()
         self._temps: list[Handle] = []
         self._closed = False
@@ -346,6 +348,7 @@ class WgpuEngine:
         if loaded.unloaded:
             return
         loaded.unloaded = True
+        loaded.pipelines = []
         for entry in loaded.entries:
             for handle in entry.constants:
                 self.free(handle)
