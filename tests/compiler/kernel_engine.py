@@ -100,6 +100,7 @@ class _KernelTarget:
     """A target without code: `driver.compile` hands it the plans, and it keeps them."""
 
     kind = "reference"
+    whole_buffers = False
     features = ()
 
     def prepare(self, made: plan.Plan) -> None:
