@@ -11,43 +11,36 @@ from collections.abc import Sequence
 from typing import Any
 
 from tabgrad.ir.index import Var
-from tabgrad.ir.kernel import Expr, Kernel, walk
+from tabgrad.ir.kernel import Expr, Kernel
 from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
 from tabgrad.targets.glsl.tiles import ROWS, Tile
-from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
+from tabgrad.targets.shading.expressions import Evaluator, four_by_four, side_by_side
 from tabgrad.targets.shading.folds import folded, joined, place_of_extreme
 from tabgrad.targets.shading.values import LANES, Value
 
 
-def fours(roots: Sequence[Expr | None], vector: Var | None) -> int:
-    """How many loads take four neighbours at once along a loop."""
-    if vector is None:
-        return 0
-    return sum(
-        x.op == "load"
-        and x.buffer is not None
-        and x.index is not None
-        and aligned(x.buffer)
-        and four_at_once(x.index, vector)
-        for x in walk([root for root in roots if root is not None])
-    )
-
-
-def along_of(kernel: Kernel, roots: Sequence[Expr | None]) -> Var | None:
-    """The last inner loop, where loads take four neighbours along it."""
-    if not kernel.inner or kernel.inner[-1].size % LANES:
+def along_of(kernel: Kernel, roots: Sequence[Expr]) -> Var | None:
+    """The last inner loop, where loads take neighbours along it."""
+    if not kernel.inner or kernel.inner[-1].size < LANES:
         return None
-    return kernel.inner[-1] if fours(roots, kernel.inner[-1]) else None
+    return kernel.inner[-1] if gain(roots, kernel.inner[-1]) else None
+
+
+def gain(roots: Sequence[Expr], loop: Var | None) -> int:
+    """What loads gain from lanes along a loop: the more the fewer texels they fetch."""
+    return 0 if loop is None else side_by_side(roots, loop) + four_by_four(roots, loop)
 
 
 def reduce(kernel: Kernel, setting: Setting) -> list[Draw]:
     """A fold."""
     arg = kernel.fold.startswith("arg")
     ordered = arg or kernel.fold == "dot"
-    along = None if ordered else along_of(kernel, [kernel.body])
+    body = kernel.body
+    assert body is not None
+    along = None if ordered else along_of(kernel, [body])
 
     def across(vector: Var | None) -> bool:
-        return along is None or fours([kernel.body], vector) >= fours([kernel.body], along)
+        return along is None or gain([body], vector) >= gain([body], along)
 
     def fold(e: Evaluator, vector: Var | None) -> Value:
         if arg:
@@ -82,10 +75,13 @@ class _Products:
         self.a, self.b = a, b  # b is what moves along the lanes, if only one does
         self.along = along_of(kernel, [a, b])
         self.row = kernel.row if isinstance(kernel, Tile) else None
-        self.across_rows = self.row is not None and fours([a], self.row) > fours([a], self.along)
+        self.across_rows = self.row is not None and gain([a], self.row) > gain([a], self.along)
         none = e.block.const(0.0 if a.dtype.is_float else 0, a.dtype.kind)
         wide = vector is not None or self.along is not None
         count = ROWS if self.row is not None else 1
+        # Of one point at a time, what the steps that make no four add.
+        over = self.along is not None and self.along.size % LANES > 0
+        self.rest = e.block.var(none) if over and vector is None else None
         self.totals = [e.block.var(none.splat(LANES) if wide else none) for _ in range(count)]
 
     def folded(self) -> Any:
@@ -98,8 +94,10 @@ class _Products:
             return tuple(self.totals)
         self._nest(kernel.inner)
         (total,) = self.totals
-        scalar = self.vector is None and self.along is not None
-        return joined("sum", total, self.a) if scalar else total
+        if self.vector is not None or self.along is None:
+            return total
+        found = joined("sum", total, self.a)
+        return found if self.rest is None else e.block.let(found + self.rest)
 
     def _nest(self, loops: Sequence[Var]) -> None:
         e, block, along = self.e, self.e.block, self.along
@@ -107,12 +105,19 @@ class _Products:
             self._step()
             return
         loop, *rest = loops
+        whole = loop.size - loop.size % LANES
         if loop == along and self.vector is None:
-            with block.range(0, loop.size, LANES) as i, e.at({loop: i}, along):
-                self._add(0, e.value(self.a), e.value(self.b))
+            with block.range(0, whole, LANES) as i, e.at({loop: i}, along):
+                self._add(self.totals[0], e.value(self.a), e.value(self.b))
+            if self.rest is not None:
+                with block.range(whole, loop.size) as i, e.at({loop: i}):
+                    self._add(self.rest, e.value(self.a), e.value(self.b))
         elif loop == along:
-            with block.range(0, loop.size, LANES) as i, e.fresh():
+            with block.range(0, whole, LANES) as i, e.fresh():
                 self._four_steps(i)
+            if loop.size > whole:
+                with block.range(whole, loop.size) as i, e.at({loop: i}, self.vector):
+                    self._step()
         else:
             with block.range(0, loop.size) as i, e.at({loop: i}, self.vector):
                 self._nest(rest)
@@ -123,12 +128,12 @@ class _Products:
         e, block, along, vector = self.e, self.e.block, self.along, self.vector
         assert along is not None and vector is not None
         lefts: list[Value] = []
-        if vector not in self.a.variables() and fours([self.a], along) and not self.across_rows:
+        if vector not in self.a.variables() and gain([self.a], along) and not self.across_rows:
             for row in self._rows():
                 with e.at({along: i, **row}, along):
                     lefts.append(block.let(e.value(self.a)))
         columns: list[Value] = []
-        if vector in self.b.variables() and fours([self.b], along) > fours([self.b], vector):
+        if vector in self.b.variables() and gain([self.b], along) > gain([self.b], vector):
             for lane in range(LANES):
                 at = e.counters[vector] + lane if lane else e.counters[vector]
                 with e.at({along: i, vector: at}, along):
@@ -156,13 +161,12 @@ class _Products:
             lefts = [four.lane(r) for r in range(ROWS)]
         for number, row in enumerate(self._rows()):
             if lefts:
-                self._add(number, lefts[number], right)
+                self._add(self.totals[number], lefts[number], right)
             else:
                 with e.at(row, self.vector):
-                    self._add(number, block.let(e.value(self.a)), right)
+                    self._add(self.totals[number], block.let(e.value(self.a)), right)
 
-    def _add(self, number: int, x: Value, y: Value) -> None:
-        total = self.totals[number]
+    def _add(self, total: Value, x: Value, y: Value) -> None:
         width = total.width
         if total.kind == "f":
             self.e.block.set(total, x.splat(width).times_plus(y.splat(width), total))

@@ -90,6 +90,20 @@ class Textures(Storage):
         words = Value(block, text, "u", LANES)
         return words.differs(0) if buffer.dtype.kind == "b" else words.view(word_kind(buffer))
 
+    def load_neighbours(self, block: Block, buffer: Buffer, at: Value) -> Value | None:
+        if id(buffer) in self.scalars:
+            return None
+        name = self._fetch(buffer, True)
+        whole = name.replace("four", "near")
+        # Two texels, one behind the other, and of both together the four that are asked for.
+        self._helpers[whole] = (
+            f"uvec4 {whole}(int i) {{ uvec4 x = {name}(i), y = {name}(i + 4); int skip = i & 3; "
+            "return skip == 0 ? x : skip == 1 ? uvec4(x.yzw, y.x) : "
+            "skip == 2 ? uvec4(x.zw, y.xy) : uvec4(x.w, y.xyz); }"
+        )
+        words = Value(block, f"{whole}({self._at(block, buffer, at)})", "u", LANES)
+        return words.differs(0) if buffer.dtype.kind == "b" else words.view(word_kind(buffer))
+
     def words(self, block: Block, root: Buffer, at: Value, four: bool) -> Value:
         """What a whole buffer holds, as it is: one word, or those of the texel of an element."""
         text = f"{self._fetch(root, four)}({at.text})"

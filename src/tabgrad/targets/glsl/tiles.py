@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 
 from tabgrad.ir.index import Index, Var
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, rebuilt, walk
-from tabgrad.targets.shading.expressions import aligned, four_at_once
+from tabgrad.targets.shading.expressions import four_at_once, four_by_four, side_by_side
 from tabgrad.targets.shading.values import LANES
 
 ROWS = 4  # draw buffers that every WebGL2 has
@@ -41,6 +41,14 @@ def in_tiles(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
     quarter = Var(f"{row.name}q", -(-row.size // ROWS))
     space = [quarter if v == row else v for v in kernel.space if v != column] + [column]
     space = [v for v in space if v.size > 1]
+    a, b = kernel.a, kernel.b
+    assert a is not None and b is not None
+    wide = column
+    if column.size % LANES:
+        # Rows of whole texels; what is computed behind their ends nobody reads.
+        wide = Var(f"{column.name}w", -(-column.size // LANES) * LANES)
+        space[-1] = wide
+        a, b = (x.replace({column: Index.of(wide)}) for x in (a, b))
     place = _place_of(space)
     size = math.prod([v.size for v in space])
     homes = []
@@ -52,10 +60,10 @@ def in_tiles(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
         for r, home in enumerate(homes)
     ]
     whole = {f.name: getattr(kernel, f.name) for f in fields(Kernel)}
-    whole |= {"space": tuple(space), "stores": stores, "nodes": ()}
+    whole |= {"space": tuple(space), "stores": stores, "nodes": (), "a": a, "b": b}
     tile = Tile(**whole, row=row, quarter=quarter)
 
-    at = place.replace({quarter: Index.of(row).split(ROWS)[0]})
+    at = place.replace({quarter: Index.of(row).split(ROWS)[0], wide: Index.of(column)})
     value = Expr("load", acc.dtype, buffer=homes[0], index=at)
     for r, home in list(enumerate(homes))[1:]:
         own = Expr("load", acc.dtype, buffer=home, index=at)
@@ -78,28 +86,20 @@ def _loops(kernel: Kernel) -> tuple[Var, Var] | None:
     for left, right in ((a, b), (b, a)):
         rows = [v for v in kernel.space if v in left.variables() and v not in right.variables()]
         columns = [v for v in kernel.space if v in right.variables() and v not in left.variables()]
-        columns = [v for v in columns if v.size % LANES == 0]
+        columns = [v for v in columns if v.size >= LANES]
         rows = [v for v in rows if v.size >= ROWS]
         if not rows or not columns:
             continue
-        column = max(columns, key=lambda v: (_side_by_side(right, v), _stored(kernel, v), v.size))
-        row = max(rows, key=lambda v: (_side_by_side(left, v), v.size % ROWS == 0, v.size))
-        score = _side_by_side(right, column) + _stored(kernel, column)
+        column = max(columns, key=lambda v: (_gain(right, v), _stored(kernel, v), v.size))
+        row = max(rows, key=lambda v: (_gain(left, v), v.size % ROWS == 0, v.size))
+        score = _gain(right, column) + _stored(kernel, column)
         if best is None or score > best[0]:
             best = score, row, column
     return None if best is None else best[1:]
 
 
-def _side_by_side(root: Expr, loop: Var) -> int:
-    """How many loads take four neighbours at once along a loop."""
-    return sum(
-        x.op == "load"
-        and x.buffer is not None
-        and x.index is not None
-        and aligned(x.buffer)
-        and four_at_once(x.index, loop)
-        for x in walk([root])
-    )
+def _gain(root: Expr, loop: Var) -> int:
+    return side_by_side([root], loop) + four_by_four([root], loop)
 
 
 def _stored(kernel: Kernel, loop: Var) -> int:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from tabgrad.ir.index import Atom, Div, Dyn, Index, Var
-from tabgrad.ir.kernel import Buffer, Condition, Expr, Store
+from tabgrad.ir.kernel import Buffer, Condition, Expr, Store, walk
 from tabgrad.targets.shading.operations import combine, constant, operation
 from tabgrad.targets.shading.values import LANES, Block, Value
 
@@ -27,6 +27,10 @@ class Storage(Protocol):
     def load_four(self, block: Block, buffer: Buffer, at: Value) -> Value:
         """Four neighbours, the first at a multiple of four."""
         ...
+
+    def load_neighbours(self, block: Block, buffer: Buffer, at: Value) -> Value | None:
+        """Four neighbours that begin anywhere; None where one after the other is as good."""
+        return None
 
     def store(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
         """Write one element."""
@@ -182,6 +186,10 @@ class Evaluator:
         assert self.vector is not None
         if aligned(buffer) and four_at_once(index, self.vector):
             return self.storage.load_four(self.block, buffer, self.index(index))
+        if self.step(index) == 1:
+            neighbours = self.storage.load_neighbours(self.block, buffer, self.index(index))
+            if neighbours is not None:
+                return neighbours
         at = [self.index(index, lane) for lane in range(LANES)]
         found = [self.block.let(self.storage.load(self.block, buffer, one)) for one in at]
         return self.block.join(found)
@@ -228,6 +236,26 @@ class Evaluator:
             old = self.block.let(self.storage.load(self.block, store.buffer, at))
             value = combine(store.combine, old, value, store.buffer.dtype)
         self.storage.store(self.block, store.buffer, at, value)
+
+
+def side_by_side(roots: Sequence[Expr], vector: Var) -> int:
+    """How many loads move by one from lane to lane along a loop, wherever they begin."""
+    return sum(
+        x.op == "load" and x.index is not None and x.index.coefficient(vector) == 1
+        for x in walk(roots)
+    )
+
+
+def four_by_four(roots: Sequence[Expr], vector: Var) -> int:
+    """How many of those loads begin at a multiple of four."""
+    return sum(
+        x.op == "load"
+        and x.buffer is not None
+        and x.index is not None
+        and aligned(x.buffer)
+        and four_at_once(x.index, vector)
+        for x in walk(roots)
+    )
 
 
 def aligned(buffer: Buffer) -> bool:

@@ -29,10 +29,11 @@ def folded(e: Evaluator, kernel: Kernel, across: Var | None, along: Var | None) 
     last inner loop."""
     block, body, fold = e.block, kernel.body, kernel.fold
     assert body is not None
-    start = start_of(e, fold, body)
-    if across is not None or along is not None:
-        start = start.splat(LANES)
+    first = start_of(e, fold, body)
+    start = first if across is None and along is None else first.splat(LANES)
     total = block.var(start)
+    over = 0 if along is None else along.size % LANES  # turns that make no four
+    rest = block.var(first) if over else None
     terms = 1
     for loop in kernel.inner:
         terms *= loop.size
@@ -47,21 +48,28 @@ def folded(e: Evaluator, kernel: Kernel, across: Var | None, along: Var | None) 
         if not loops:
             turn(total)
             return
-        loop, *rest = loops
+        loop, *others = loops
         lanes, step = (along, LANES) if loop == along else (across, 1)
-        if not rest and parts:
-            with block.range(0, loop.size, PART) as begin, e.fresh():
+        whole = loop.size - (over if loop == along else 0)
+        if not others and parts:
+            with block.range(0, whole, PART) as begin, e.fresh():
                 part = block.var(start)
-                end = block.let((begin + PART).call("min", loop.size))
+                end = block.let((begin + PART).call("min", whole))
                 with block.range(begin, end, step) as i, e.at({loop: i}, lanes):
                     turn(part)
                 block.set(total, total + part)
-            return
-        with block.range(0, loop.size, step) as i, e.at({loop: i}, lanes):
-            nest(rest)
+        else:
+            with block.range(0, whole, step) as i, e.at({loop: i}, lanes):
+                nest(others)
+        if rest is not None and loop == along:
+            with block.range(whole, loop.size) as i, e.at({loop: i}):
+                turn(rest)
 
     nest(kernel.inner)
-    return total if along is None else joined(fold, total, body)
+    if along is None:
+        return total
+    found = joined(fold, total, body)
+    return found if rest is None else block.let(combine(fold, found, rest, body.dtype))
 
 
 def joined(fold: str, total: Value, body: Expr) -> Value:
