@@ -88,9 +88,11 @@ def test_batch_sizes(tmp_path, seed):
     tg.export(model, tmp_path, batch_sizes=[4, 2, 4])
     found = described(tmp_path)
     assert sorted({entry["rows"] for entry in found["entries"]}) == [2, 4]
-    for wrong in ([], [0], [1.5], [True]):
+    for wrong in ([], [0], [1.5]):
         with pytest.raises(ArgumentError, match="positive batch sizes"):
             tg.export(model, tmp_path, batch_sizes=wrong)
+    with pytest.raises(ArgumentError, match=r"batch_sizes to be Sequence\[int\] \| None; rec"):
+        tg.export(model, tmp_path, batch_sizes=[True])
 
 
 def test_a_model_that_was_not_compiled_predicts_only(visit, tmp_path):
