@@ -239,7 +239,7 @@ class Matrix:
         if self.columns_apart() is not None:
             return min(mr, self.rows), min(3, vectors)
         if self.rows == 1:
-            return 1, min(6, vectors)
+            return 1, min(8, vectors)
         return mr, min(nv, vectors)
 
 

@@ -77,6 +77,14 @@ def tile(
         pb = f.let(b)
 
         def step(pa: I32, i: int) -> None:
+            if mr == 1:
+                # Nobody else needs the vectors of B: they leave their registers to more sums.
+                element.set(kind.load_splat(pa + i * a_step))
+                for v in columns:
+                    with f.scope():
+                        vector = f.let(kind.load(pb + (i * b_step + 16 * v)))
+                        total[0][v].set(multiply_add(element, vector, total[0][v], fma))
+                return
             for v in columns:
                 vectors[v].set(kind.load(pb + (i * b_step + 16 * v)))
             for r in rows:
