@@ -104,7 +104,8 @@ _session = _Session()
 
 def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
     """Choose what computes: "auto" and "wasm" (WebAssembly: wasmtime on the laptop, the player in a
-    page) or "reference" (NumPy, slow, the definition all engines are compared with).
+    page), "webgpu" (the GPU: wgpu on the laptop, in a page the browser's, whose values are awaited
+    by `await t.data()`) or "reference" (NumPy, slow, the definition all engines are compared with).
 
     Args:
         name: the engine.
@@ -171,7 +172,11 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
         from tabgrad.engines.reference import ReferenceEngine
 
         return ReferenceEngine()
-    if name == "webgpu" and sys.platform != "emscripten":
+    if name == "webgpu" and sys.platform == "emscripten":
+        from tabgrad.engines.page_gpu import PageGpuEngine
+
+        return PageGpuEngine()
+    if name == "webgpu":
         from tabgrad.engines.wgpu import WgpuEngine
 
         return WgpuEngine()

@@ -114,6 +114,23 @@ def in_page(function: str, value: Any = None) -> Any:
     return _browser.do(lambda page: page.evaluate(function, value))
 
 
+def at(address: str, function: str, value: Any = None) -> Any:
+    """What a JavaScript function answers in another page of that browser."""
+
+    def visit(page: Page) -> Any:
+        assert page.context.browser is not None
+        other = page.context.browser.new_page()
+        try:
+            other.goto(address)
+            return other.evaluate(function, value)
+        finally:
+            other.close()
+
+    in_page("() => {}")
+    assert _browser is not None
+    return _browser.do(visit)
+
+
 def heap_size() -> int:
     """Bytes that JavaScript holds on to in the page, nothing being garbage."""
 

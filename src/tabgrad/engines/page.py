@@ -4,7 +4,7 @@ The player's `wasm.js` does the work in the same thread, so reading values needs
 Memory and Programs live in JavaScript; Python holds integers, and bytes cross once, straight
 between Python's memory and the engine's. Works on the main thread, in a worker and in Node.
 
-Not here: pages without Python, where the player runs on its own.
+Not here: GPUs (`page_gpu.py`); pages without Python, where the player runs on its own.
 """
 
 from __future__ import annotations
@@ -36,24 +36,37 @@ R = TypeVar("R")
 
 MODULE = "engines/page.js"
 GLOBAL = "$tabgrad_page"
-_module: Any = None  # the exports of page.js once they are loaded
+_modules: dict[str, Any] = {}  # the exports of page.js and the like once they are loaded
 
 
-async def prepare() -> None:
+async def prepare(engine: str = "wasm") -> None:
     """Load the JavaScript half where a page's Content-Security-Policy forbids evaluating strings.
 
     Everywhere else, and in workers, the first engine loads it by itself. The policy must allow
     scripts from `blob:`.
 
+    Args:
+        engine: "wasm", or "webgpu": its device, too, has to be waited for, so where Python cannot
+            wait (no JSPI) this comes before `tg.set_engine("webgpu")`.
+
     Raises:
-        EngineError: when the browser refuses the script.
+        EngineError: when the browser refuses the script ("policy"), or has no GPU ("adapter").
 
     Example:
         from tabgrad.engines import page
         await page.prepare()
     """
-    global _module
-    if _module is None and not _evaluate():
+    if engine == "webgpu":
+        from tabgrad.engines import page_gpu
+
+        await page_gpu.prepare()
+    else:
+        await load_module(MODULE)
+
+
+async def load_module(path: str) -> Any:
+    """The exports of one of the package's JavaScript files, loaded in whatever way is allowed."""
+    if path not in _modules and not _evaluate(path):
         from js import document
         from pyodide.ffi import create_once_callable
 
@@ -61,7 +74,7 @@ async def prepare() -> None:
         element = document.createElement("script")
         element.onload = create_once_callable(lambda event: loaded.set_result(True))
         element.onerror = create_once_callable(lambda event: loaded.set_result(False))
-        with _address_of_script() as element.src:
+        with _address_of_script(path) as element.src:
             document.head.append(element)
             done = await loaded
         element.remove()
@@ -71,11 +84,17 @@ async def prepare() -> None:
                 "allow 'unsafe-eval' or blob: in script-src",
                 code="policy",
             )
-        _module = _take_global()
+        _modules[path] = _take_global()
+    return _modules[path]
 
 
-def _loaded_module() -> Any:
-    if _module is None and not _evaluate():
+def loaded_module(path: str) -> Any:
+    """`load_module` without waiting, but where Python can wait for JavaScript.
+
+    Raises:
+        EngineError: where it cannot, and the page's policy demands it ("policy").
+    """
+    if path not in _modules and not _evaluate(path):
         from pyodide.ffi import can_run_sync, run_sync
 
         if not can_run_sync():
@@ -84,37 +103,36 @@ def _loaded_module() -> Any:
                 "`await tabgrad.engines.page.prepare()`",
                 code="policy",
             )
-        run_sync(prepare())
-    return _module
+        run_sync(load_module(path))
+    return _modules[path]
 
 
-def _evaluate() -> bool:
-    """Load page.js without waiting; False where the page's policy forbids it."""
-    global _module
+def _evaluate(path: str) -> bool:
+    """Load a file without waiting; False where the page's policy forbids it."""
     import js
     from pyodide.code import run_js
     from pyodide.ffi import JsException
 
     try:
-        _module = run_js(f"{script(MODULE)}\n//# sourceURL=tabgrad/{MODULE}")
+        _modules[path] = run_js(f"{script(path)}\n//# sourceURL=tabgrad/{path}")
     except JsException as error:
         if error.name != "EvalError":
             raise
         if not hasattr(js, "importScripts"):
             return False
-        with _address_of_script() as address:
+        with _address_of_script(path) as address:
             js.importScripts(address)
-        _module = _take_global()
+        _modules[path] = _take_global()
     return True
 
 
 @contextmanager
-def _address_of_script() -> Iterator[str]:
-    """An address of page.js as a classic script, which leaves its exports in a global name."""
+def _address_of_script(path: str) -> Iterator[str]:
+    """An address of a file as a classic script, which leaves its exports in a global name."""
     from js import URL, Blob
     from pyodide.ffi import to_js
 
-    text = f"globalThis.{GLOBAL} = {script(MODULE)};"
+    text = f"globalThis.{GLOBAL} = {script(path)};"
     address = URL.createObjectURL(Blob.new(to_js([text])))
     try:
         yield address
@@ -130,7 +148,7 @@ def _take_global() -> Any:
     return exports
 
 
-def _raises_engine_errors(method: Callable[P, R]) -> Callable[P, R]:
+def raises_engine_errors(method: Callable[P, R]) -> Callable[P, R]:
     """The player's errors have the protocol's codes; what is thrown besides is no engine's."""
 
     @wraps(method)
@@ -138,12 +156,17 @@ def _raises_engine_errors(method: Callable[P, R]) -> Callable[P, R]:
         try:
             return method(*args, **kwargs)
         except Exception as error:
-            code = getattr(error, "code", None)
-            if isinstance(error, EngineError) or not isinstance(code, str):
-                raise
-            raise EngineError(getattr(error, "message", str(error)), code=code) from None
+            raise engine_error(error) from None
 
     return call
+
+
+def engine_error(error: Exception) -> Exception:
+    """What was thrown, as an EngineError where the player threw it."""
+    code = getattr(error, "code", None)
+    if isinstance(error, EngineError) or not isinstance(code, str):
+        return error
+    return EngineError(getattr(error, "message", str(error)), code=code)
 
 
 @dataclass(eq=False, slots=True)
@@ -170,39 +193,43 @@ class PageEngine:
 
     kind = "wasm"
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def __init__(self, *, deterministic: bool = False) -> None:
         self.deterministic = deterministic
-        self._player = _loaded_module().open()
-        available = frozenset(self._player.features.split())
-        self.features = available - {"relaxed-simd"} if deterministic else available
+        self._take(loaded_module(MODULE).open())
+        if deterministic:
+            self.features -= {"relaxed-simd"}
+        self._view = self._player.view
+        self._target = self._player.target
+
+    def _take(self, player: Any) -> None:
+        self._player = player
+        self.features = frozenset(player.features.split())
         # Looking a function up costs as much as calling it, so those called at each step are kept.
         self._alloc = self._player.alloc
         self._free = self._player.free
-        self._view = self._player.view
-        self._target = self._player.target
         self._run = self._player.run
         self._words: dict[int, Callable[[array[int]], None]] = {}
         self._capacity = self._player.capacity()
         self._closed = False
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         self._check_open()
         return int(self._alloc(nbytes))
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def free(self, handle: Handle) -> None:
         if not self._closed:
             self._free(handle)
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
         if type(data) is not bytes:
             data = flat_bytes(data)
         self._target(handle, len(data), offset).assign(data)
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def read(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
         content: bytes = self._view(handle, nbytes, offset).to_bytes()
         return content
@@ -210,7 +237,7 @@ class PageEngine:
     async def read_async(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
         return self.read(handle, nbytes, offset)
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def copy_rows(self, dst: Handle, src: Handle, row_bytes: int, indices: Sequence[int]) -> None:
         count = len(indices)
         if dst == src:
@@ -227,7 +254,7 @@ class PageEngine:
             ) from None
         self._player.copyRows(dst, src, row_bytes, count)
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def load(self, program: ProgramLike) -> Loaded:
         self._check_open()
         check_features(program, self.features)
@@ -245,17 +272,17 @@ class PageEngine:
         ]
         constants = b"".join(bytes(c) for e in program.entries for c in e.constants)
         number = self._player.load(
-            _typed_array(program.binary), json.dumps(entries), _typed_array(constants)
+            typed_array(program.binary), json.dumps(entries), typed_array(constants)
         )
         return Loaded(int(number), argument_counts(program))
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def unload(self, loaded: Loaded) -> None:
         if loaded.id and not self._closed:
             self._player.unload(loaded.id)
         loaded.id = 0
 
-    @_raises_engine_errors
+    @raises_engine_errors
     def run(self, loaded: Loaded, entry: int, args: Sequence[int], rows: int = 0) -> None:
         # Measured in Chromium with Pyodide 314: 3.2 us with 12 arguments, of which 0.7 us place the
         # words. `write` and `read` take 4.7 us for a few bytes, 35 and 24 us for a megabyte; with
@@ -298,7 +325,8 @@ class PageEngine:
         assign(words)
 
 
-def _typed_array(data: bytes) -> Any:
+def typed_array(data: Bytes) -> Any:
+    """A copy of bytes as JavaScript has them."""
     from js import Uint8Array
 
     copied = Uint8Array.new(len(data))
