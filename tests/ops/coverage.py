@@ -97,3 +97,23 @@ def broadcasts(shapes: Sequence[tuple[int, ...]]) -> bool:
             continue
         return True
     return False
+
+
+TELLING = (*DTYPES, "nan", "zeros", "limits", "empty", "broadcast", "view")
+
+
+def representatives(cases: Iterable[Case]) -> list[Case]:
+    """As few cases of each operation as have all the `TELLING` dimensions that its cases have."""
+    by_op: dict[str, list[tuple[Case, set[str]]]] = {}
+    for case in cases:
+        # What takes no arrays has no views nor special values, and asking its oracle takes time.
+        found = {*dimensions_of(case)} & {*TELLING} if case.inputs else {"made"}
+        by_op.setdefault(case.op, []).append((case, found))
+    chosen = []
+    for some in by_op.values():
+        missing = set[str]().union({"any"}, *(found for _, found in some))
+        while missing:
+            case, found = max(some, key=lambda one: len(one[1] & missing))
+            chosen.append(case)
+            missing -= found | {"any"}
+    return chosen

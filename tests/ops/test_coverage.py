@@ -8,7 +8,7 @@ import pytest
 from tabgrad.errors import TabgradError
 from tests.ops.comparing import VIEWS, Case, flatten
 from tests.ops.coverage import DIMENSIONS, dimensions_of, names_by_function
-from tests.ops.engines import ENGINES, chosen
+from tests.ops.engines import WIDE_ENGINES, chosen
 from tests.ops.reasons import OPEN as REASONS
 from tests.ops.reasons import PARTICULAR, REFUSED, open_reason, reason_for
 from tests.ops.table_derived import OPEN as LEFT_OPEN
@@ -85,7 +85,7 @@ def test_what_is_refused_lacks_a_dimension_with_a_reason() -> None:
     assert set(REFUSED) & set(DIMENSIONS) <= wanted
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WIDE_ENGINES)
 @pytest.mark.parametrize("op", sorted({case.op for _, case in LEFT_OPEN}))
 def test_open_values_change_no_shape(op: str, engine: str) -> None:
     with chosen(engine):

@@ -15,13 +15,13 @@ import tabgrad as tg
 from tabgrad import realize
 from tests.keras_oracle import check, jax, keras
 from tests.ops.comparing import Array, random
-from tests.ops.engines import ENGINES, chosen
+from tests.ops.engines import WIDE_ENGINES, chosen
 from tests.ops.table_ctc import likelihoods
 
 Function = Callable[..., Any]
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=WIDE_ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     with chosen(request.param):
         yield request.param

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import tabgrad as tg
-from tests.ops.engines import ENGINES, chosen
+from tests.ops.engines import WIDE_ENGINES, chosen
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=WIDE_ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     with chosen(request.param):
         yield request.param

@@ -7,16 +7,20 @@ product of sizes and views, are run by `make test-all` (results.py).
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tabgrad as tg
 from tabgrad import realize
+from tabgrad.errors import NotSupportedError
 from tests.ops.comparing import VIEWS, Case, check, expected_of, flatten
-from tests.ops.engines import ENGINES, chosen
+from tests.ops.coverage import representatives
+from tests.ops.engines import ENGINES, GPUS, chosen
 
 TABLES = sorted(path.stem for path in Path(__file__).parent.glob("table_*.py"))
 CASES: list[Case] = [
@@ -25,6 +29,12 @@ CASES: list[Case] = [
 
 NAMESPACES = ("nn", "image", "signal", "fft", "linalg", "segment")
 """Public modules of functions beside `tg.ops`; their rows are named "linalg.norm"."""
+
+REFUSAL = (
+    r"expected dtypes of at most 32 bits on WebGPU; received (u?int|float)64\. "
+    r"Cast to (int|float)32, or use tg\.set_engine\('wasm'\)"
+)
+"""What GPUs say of 64-bit elements."""
 
 NOT_ON_TENSORS = {
     "convert_to_numpy", "dtype", "is_tensor", "ndim", "result_type", "shape", "size",
@@ -47,15 +57,44 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-def run(case: Case) -> float:
-    """Raises where a result is wrong; the largest error otherwise, as `check` gives it."""
-    results = flatten(case.call(*map(VIEWS[case.view], case.inputs)))
-    # One Program for all results of the call, as a compiled function would have.
-    realize.realize([node for result in results for node in result.parts if node is not None])
-    return check(case, [np.asarray(result) for result in results], expected_of(case))
+def is_wide(case: Case) -> bool:
+    """Whether arguments or results have elements of 64 bits, or of two such parts."""
+    wide = [x.dtype for x in case.inputs]
+    wide += [np.dtype(case.dtype)] if case.ulp is not None else [y.dtype for y in expected_of(case)]
+    return any(dtype.itemsize >= (16 if dtype.kind == "c" else 8) for dtype in wide)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.slow], ids=str)
+def run(case: Case) -> float | None:
+    """Raises where a result is wrong; the largest error otherwise, as `check` gives it.
+
+    None where a GPU refuses 64 bits with the error that its documentation has.
+    """
+    gpu = realize.engine().kind in GPUS
+    try:
+        results = flatten(case.call(*map(VIEWS[case.view], case.inputs)))
+        # One Program for all results of the call, as a compiled function would have.
+        realize.realize([node for result in results for node in result.parts if node is not None])
+        got = [np.asarray(result) for result in results]
+    except NotSupportedError as error:
+        if not gpu or not is_wide(case):
+            raise
+        assert re.fullmatch(REFUSAL, str(error)), error
+        return None
+    return check(case, got, expected_of(case), gpu)
+
+
+def chosen_cases() -> Iterator[Any]:
+    """What `make test` runs: on the CPU all but the slow cases; on GPUs of each operation one for
+    every dtype, for values that are not finite, and for shapes that are easily wrong."""
+    quick = [case for case in CASES if not case.slow]
+    few = representatives(quick)
+    for engine in ENGINES:
+        name, marks = (engine, ()) if isinstance(engine, str) else (engine.values[0], engine.marks)
+        for case in few if name in GPUS else quick:
+            yield pytest.param(name, case, marks=marks, id=f"{name}-{case}")
+
+
+@pytest.mark.parametrize(("engine", "case"), list(chosen_cases()), indirect=["engine"])
 def test_op(engine: str, case: Case) -> None:
     run(case)
 
@@ -109,10 +148,15 @@ def test_python_scalars_are_weak() -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "uint64"])
 def test_wide_and_half_dtypes(engine: str, dtype: str) -> None:
-    """Every engine computes in every dtype, with Python scalars too."""
+    """Every engine computes in every dtype, with Python scalars too; GPUs refuse 64 bits."""
     values = np.array([1, 2, 3]).astype(dtype)
     x = tg.tensor(values, dtype=dtype)
     assert x.tolist() == [1, 2, 3]
-    got = (tg.ops.sum(x) + tg.ops.max(x * x) * 2 - 1).numpy()
+    result = tg.ops.sum(x) + tg.ops.max(x * x) * 2 - 1
+    if engine in GPUS and values.itemsize == 8:
+        with pytest.raises(NotSupportedError, match=REFUSAL):
+            result.numpy()
+        return
+    got = result.numpy()
     assert got.dtype == dtype
     assert got == 23
