@@ -684,6 +684,25 @@ def test_no_memory(engine: BrowserEngine) -> None:
         engine.sync()
 
 
+def test_memory_that_was_given_back_before_it_was_refused(engine: BrowserEngine) -> None:
+    """It must not come back as somebody's buffer without a word."""
+    answer = play(
+        engine,
+        accumulate(),
+        """async ({ engine, read, code }) => {
+            engine.free(engine.alloc(2 ** 28));
+            engine.free(engine.alloc(2 ** 30));
+            const again = [engine.alloc(2 ** 28), engine.alloc(2 ** 30)];
+            for (const handle of again) engine.write(handle, Int32Array.of(5));
+            const early = [await code(() => read(again[1])), await read(again[0])];
+            for (const handle of again) engine.free(handle);
+            const late = engine.alloc(2 ** 30);
+            return [early, await code(() => read(late)), engine.memoryUse().live];
+        }""",
+    )
+    assert answer == [["memory", [5]], "memory", 1 << 30]
+
+
 def test_more_than_the_adapter_can_address(engine: BrowserEngine) -> None:
     with fails("memory", "of at most 1,073,741,824 on this adapter", "smaller batches"):
         engine.alloc(5_000_000_000)

@@ -25,11 +25,13 @@ const COMPUTE = 4; // the stage of a shader
  * @property {boolean} fine
  * @property {Promise<void>} settled
  *
+ * @typedef {{gpu: GPUBuffer, made: Fate | null}} Made memory, and whether there was any
+ *
  * @typedef {object} Buffer
  * @property {number} nbytes as the rest of tabgrad counts
  * @property {string} dtype
  * @property {GPUBuffer} gpu
- * @property {Fate | null} made of the memory
+ * @property {Fate | null} made
  * @property {Fate | null} filled of its contents
  * @property {Set<Recording>} recordings that have it
  *
@@ -97,7 +99,7 @@ export class WebGpuEngine {
   counts = { submits: 0, passes: 0, dispatches: 0, pipelines: 0, groups: 0, buffers: 0 };
   /** @type {Map<number, Buffer>} */
   #buffers = new Map();
-  /** @type {Map<number, GPUBuffer[]>} of each size */
+  /** @type {Map<number, Made[]>} of each size */
   #pool = new Map();
   /** @type {Map<number, GPUBuffer[]>} */
   #staging = new Map();
@@ -149,10 +151,8 @@ export class WebGpuEngine {
   alloc(nbytes, dtype = "float32") {
     this.#check();
     const room = roomFor(nbytes * widening(dtype));
-    let gpu = this.#pool.get(room)?.pop();
-    /** @type {Fate | null} */
-    let made = null;
-    if (gpu) {
+    let found = this.#pool.get(room)?.pop();
+    if (found) {
       this.#pooled -= room;
     } else {
       const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
@@ -161,13 +161,14 @@ export class WebGpuEngine {
         throw noMemory(room, `of at most ${limit.toLocaleString("en")} on this adapter`);
       }
       this.device.pushErrorScope("out-of-memory");
-      gpu = this.#create(room, STORAGE | COPY_SRC | COPY_DST);
-      made = this.#fate([], () => {
-        this.#do(() => this.#trim());
+      const gpu = this.#create(room, STORAGE | COPY_SRC | COPY_DST);
+      const made = this.#fate([], () => {
+        this.#do(() => this.#trim()); // of this buffer, too, should it wait there
         return noMemory(room, `beside the ${this.#live.toLocaleString("en")} in use`);
       });
+      found = { gpu, made };
     }
-    const buffer = { nbytes, dtype, gpu, made, filled: null, recordings: new Set() };
+    const buffer = { nbytes, dtype, ...found, filled: null, recordings: new Set() };
     this.#buffers.set(this.#next, buffer);
     this.#live += nbytes;
     this.#peak = Math.max(this.#peak, this.#live);
@@ -183,7 +184,7 @@ export class WebGpuEngine {
     if (made?.error || this.#pooled + gpu.size > MAX_POOLED) {
       this.#do(() => gpu.destroy());
     } else {
-      put(this.#pool, gpu);
+      put(this.#pool, gpu.size, { gpu, made });
       this.#pooled += gpu.size;
     }
   }
@@ -498,7 +499,7 @@ export class WebGpuEngine {
 
   /** Gives back what only waits to be used again. */
   #trim() {
-    for (const waiting of this.#pool.values()) for (const gpu of waiting) gpu.destroy();
+    for (const waiting of this.#pool.values()) for (const { gpu } of waiting) gpu.destroy();
     this.#pool.clear();
     this.#pooled = 0;
   }
@@ -573,7 +574,7 @@ export class WebGpuEngine {
     if (this.#staged + room > MAX_STAGED) {
       staging.destroy();
     } else {
-      put(this.#staging, staging);
+      put(this.#staging, room, staging);
       this.#staged += room;
     }
     return words;
@@ -913,13 +914,15 @@ function roomFor(nbytes) {
 }
 
 /**
- * @param {Map<number, GPUBuffer[]>} pool
- * @param {GPUBuffer} gpu
+ * @template T
+ * @param {Map<number, T[]>} pool
+ * @param {number} size
+ * @param {T} one
  */
-function put(pool, gpu) {
-  const waiting = pool.get(gpu.size);
-  if (waiting) waiting.push(gpu);
-  else pool.set(gpu.size, [gpu]);
+function put(pool, size, one) {
+  const waiting = pool.get(size);
+  if (waiting) waiting.push(one);
+  else pool.set(size, [one]);
 }
 
 /**
