@@ -68,8 +68,7 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
 def _place(planned: Plan, target: Any) -> int:
     """Give temporaries their places; returns the bytes those need."""
     if target.whole_buffers:
-        room = getattr(target, "room", None)
-        planned.buffers = memory.colours(planned.launches, planned.temporaries, room)
+        planned.buffers = memory.colours(planned.launches, planned.temporaries, target.room)
         return 4 * sum(planned.buffers)
     both = (planned.launches, planned.derivations)
     return max(memory.place(launches, planned.temporaries) for launches in both)

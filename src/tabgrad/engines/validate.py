@@ -58,6 +58,7 @@ class _Recorder:
     def __init__(self, target: Any) -> None:
         self.target = target
         self.kind, self.features = target.kind, target.features
+        self.whole_buffers, self.room = target.whole_buffers, target.room
         self.plans: list[Plan] = []
         self.records: list[dict[int, list[Record]]] = []  # of each entry: by id of the kernel
 

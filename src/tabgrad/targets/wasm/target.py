@@ -79,6 +79,7 @@ class WasmTarget:
     kind = "wasm"
     derives = True
     whole_buffers = False
+    room = None
 
     def __init__(self, features: Collection[str] = (), *, least_shared: int = LEAST_SHARED) -> None:
         """Entries of `least_shared` flops and more can be run by several threads."""

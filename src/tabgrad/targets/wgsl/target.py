@@ -64,6 +64,7 @@ class WgslTarget:
 
     kind = "webgpu"
     whole_buffers = True  # a temporary is a buffer, not a place in an arena
+    room = None  # of any temporary there is as much as it has elements
 
     def __init__(self, features: Collection[str] = ()) -> None:
         self.cooperative = COOPERATIVE in features
