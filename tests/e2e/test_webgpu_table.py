@@ -10,8 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+import tabgrad as tg
 from tabgrad import realize
 from tests.engines.browser import BrowserEngine, gpu_process_seconds
 from tests.ops.comparing import Case
@@ -19,6 +21,9 @@ from tests.ops.coverage import representatives
 from tests.ops.test_table import CASES, run
 
 ran: Counter[str] = Counter()
+
+
+CHOSEN = representatives(case for case in CASES if not case.slow)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,40 @@ def engine() -> Iterator[BrowserEngine]:
     engine.close()
 
 
-@pytest.mark.parametrize("case", representatives(c for c in CASES if not c.slow), ids=str)
+@pytest.fixture(scope="module")
+def sharing() -> Iterator[BrowserEngine]:
+    engine = BrowserEngine("webgpu", schedule="cooperative")
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize("case", CHOSEN, ids=str)
 def test_op(engine: BrowserEngine, case: Case) -> None:
     with realize.using(engine):
         ran["refused" if run(case) is None else "fine"] += 1
+
+
+PRODUCTS = [case for case in CASES if str(case).startswith("matmul  [[65, 70], [70, 33]]")]
+
+
+@pytest.mark.parametrize("case", PRODUCTS, ids=str)
+def test_products_shared_by_workgroups(sharing: BrowserEngine, case: Case) -> None:
+    with realize.using(sharing):
+        run(case)
+
+
+def test_folds_shared_by_workgroups(sharing: BrowserEngine) -> None:
+    x = np.random.default_rng(0).normal(size=(7, 1100)).astype(np.float32)
+    wide = x.astype(np.float64)
+    powers = np.exp(wide - wide.max(axis=1, keepdims=True))
+    with realize.using(sharing):
+        given = tg.tensor(x)
+        assert tg.ops.max(given, axis=1).tolist() == x.max(axis=1).tolist()
+        assert tg.ops.min(given).tolist() == x.min()
+        for got, expected in [
+            (tg.ops.sum(given), wide.sum()),
+            (tg.ops.sum(given, axis=1), wide.sum(axis=1)),
+            (tg.ops.var(given, axis=1), wide.var(axis=1)),
+            (tg.ops.softmax(given, axis=1), powers / powers.sum(axis=1, keepdims=True)),
+        ]:
+            np.testing.assert_allclose(got.numpy(), expected, rtol=2e-6, atol=2e-5)
