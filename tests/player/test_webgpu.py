@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ import pytest
 
 from tabgrad.engines.engine import Engine
 from tabgrad.errors import EngineError
-from tests.engines.browser import BrowserEngine, gpu_process_memory, heap_size, in_page
+from tabgrad.web.bundle import bundle
+from tests.engines.browser import PLAYER, BrowserEngine, gpu_process_memory, heap_size, in_page
 from tests.player.shaders import Entry, Port, Program, Writer, single
 
 INT = "int32"
@@ -785,3 +787,11 @@ def test_no_adapter(gpu: str, what: str) -> None:
     )
     assert answer[0] == "adapter"
     assert what in answer[1]
+
+
+def test_what_a_visitor_downloads_for_it() -> None:
+    """Fetched only by pages that use it."""
+    (text,) = bundle(lambda path: (PLAYER / path).read_text(), ["tabgrad/webgpu.js"]).values()
+    packed = len(gzip.compress(text.encode(), 9))
+    print(f"webgpu.js: {packed:,} bytes gzip")
+    assert packed <= 7_500
