@@ -130,24 +130,21 @@ class _Products:
         lefts: list[Value] = []
         if vector not in self.a.variables() and gain([self.a], along) and not self.across_rows:
             for row in self._rows():
-                with e.at({along: i, **row}, along):
+                with e.at({along: i}, along, row):
                     lefts.append(block.let(e.value(self.a)))
         columns: list[Value] = []
         if vector in self.b.variables() and gain([self.b], along) > gain([self.b], vector):
             for lane in range(LANES):
-                at = e.counters[vector] + lane if lane else e.counters[vector]
-                with e.at({along: i, vector: at}, along):
+                with e.at({along: i}, along, {vector: lane}):
                     columns.append(block.let(e.value(self.b).splat(LANES)))
         for k in range(LANES):
             right = block.join([column.lane(k) for column in columns]) if columns else None
-            with e.at({along: i + k if k else i}, vector):
+            with e.at({along: i}, vector, {along: k}):
                 self._step([left.lane(k) for left in lefts], right)
 
-    def _rows(self) -> list[dict[Var, Value]]:
-        if self.row is None:
-            return [{}]
-        first = self.e.counters[self.row]
-        return [{self.row: first + r if r else first} for r in range(ROWS)]
+    def _rows(self) -> list[dict[Var, int]]:
+        """How far each row of a tile is from the first."""
+        return [{}] if self.row is None else [{self.row: r} for r in range(ROWS)]
 
     def _step(self, lefts: Sequence[Value] = (), right: Value | None = None) -> None:
         """One step, of every row."""
@@ -163,7 +160,7 @@ class _Products:
             if lefts:
                 self._add(self.totals[number], lefts[number], right)
             else:
-                with e.at(row, self.vector):
+                with e.at({}, self.vector, row):
                     self._add(self.totals[number], block.let(e.value(self.a)), right)
 
     def _add(self, total: Value, x: Value, y: Value) -> None:

@@ -118,11 +118,7 @@ class Textures(Storage):
         self.roots.setdefault(id(root), root)
         sampler = f"b{list(self.roots).index(id(root))}"
         name = f"{sampler}_{'four' if four else 'one'}"
-        if texels(root.size) <= WIDTH:
-            place = "ivec2(i >> 2, 0)"
-        else:
-            place = f"ivec2((i >> 2) & {WIDTH - 1}, i >> {WIDTH_BITS + 2})"
-        fetch = f"texelFetch({sampler}, {place}, 0)"
+        fetch = f"texelFetch({sampler}, {_texel_of(root)}, 0)"
         self._helpers[name] = (
             f"uvec4 {name}(int i) {{ return {fetch}; }}"
             if four
@@ -143,6 +139,21 @@ class Textures(Storage):
         lines = ["uniform ivec4 turns;"] if self.turns else []
         lines += [f"uniform usampler2D b{i};" for i in range(len(self.roots))]
         return [*lines, *self._helpers.values()]
+
+
+def _texel_of(root: Buffer) -> str:
+    """Where the texel of element i is.
+
+    Shifts would say it shorter, but software adapters do them lane by lane: products took half as
+    long again. Multiples of four are floats exactly below 2**26.
+    """
+    high = texels(root.size) > WIDTH
+    if root.size > 1 << 26:
+        return f"ivec2((i >> 2) & {WIDTH - 1}, i >> {WIDTH_BITS + 2})"
+    x = "int(float(i & -4) * 0.25)"
+    if not high:
+        return f"ivec2({x}, 0)"
+    return f"ivec2({x} & {WIDTH - 1}, int(float(i & -4) * {0.25 / WIDTH!r}))"
 
 
 def _frame_word(number: int) -> str:

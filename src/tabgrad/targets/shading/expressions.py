@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from tabgrad.ir.index import Atom, Div, Dyn, Index, Var
+from tabgrad.ir.index import Div, Dyn, Index, Mod, Var
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Store, walk
 from tabgrad.targets.shading.operations import combine, constant, operation
 from tabgrad.targets.shading.values import LANES, Block, Value
@@ -53,6 +53,7 @@ class Evaluator:
         self.counters = dict(counters)
         self.acc: Any = None
         self.vector: Var | None = None
+        self.shifts: dict[Var, int] = {}  # what is to be added to counters
         self._values: dict[int, Any] = {}
         self._keep_alive: list[Expr] = []
 
@@ -64,18 +65,26 @@ class Evaluator:
         self._values, self.counters = values, counters
 
     @contextmanager
-    def at(self, counters: Mapping[Var, Value], vector: Var | None = None) -> Iterator[None]:
-        """Inside, these are the loops' counters, and `vector` runs over the lanes."""
-        before = self.vector
+    def at(
+        self,
+        counters: Mapping[Var, Value],
+        vector: Var | None = None,
+        shifts: Mapping[Var, int] | None = None,
+    ) -> Iterator[None]:
+        """Inside, these are the loops' counters, and `vector` runs over the lanes. `shifts` are
+        added to counters: so what places have in common is computed once."""
+        before, old = self.vector, self.shifts
         with self.fresh():
-            changed = set(counters) | {v for v in (vector, before) if v is not None}
+            changed = {*counters, *(shifts or ()), *(v for v in (vector, before) if v is not None)}
             for expr in list(self._keep_alive):
                 if id(expr) in self._values and expr.variables() & changed:
                     del self._values[id(expr)]
             self.counters.update(counters)
             self.vector = vector
+            kept = {v: n for v, n in old.items() if v not in counters}
+            self.shifts = {**kept, **(shifts or {})}
             yield
-            self.vector = before
+            self.vector, self.shifts = before, old
 
     def value(self, expr: Expr) -> Any:
         """A name (or constant) of the expression's value: one lane or four."""
@@ -110,18 +119,22 @@ class Evaluator:
     def index(self, index: Index, lane: int = 0) -> Value:
         """The value of an index at one lane."""
         total: Value | None = None
+        const = index.const
         for atom, c in index.terms.items():
-            part = self._atom(atom, lane)
+            if isinstance(atom, Var):
+                part = self.counters[atom]
+                const += c * self.shifts.get(atom, 0)
+                const += c * lane if atom == self.vector else 0
+            else:
+                part = self._atom(atom, lane)
             part = part * c if c != 1 else part
             total = part if total is None else total + part
         if total is None:
-            return self.block.const(index.const, "i")
-        return total + index.const if index.const else total
+            return self.block.const(const, "i")
+        total = self.block.once(total)
+        return total + const if const else total
 
-    def _atom(self, atom: Atom, lane: int) -> Value:
-        if isinstance(atom, Var):
-            at = self.counters[atom]
-            return at + lane if lane and atom == self.vector else at
+    def _atom(self, atom: Div | Mod | Dyn, lane: int) -> Value:
         if isinstance(atom, Dyn):
             found: Value = self.value(atom.expr)
             return found.lane(lane).view("i")

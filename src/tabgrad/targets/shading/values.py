@@ -8,14 +8,16 @@ spelled is the business of a `Dialect`.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, NoReturn, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol
 
 from tabgrad.errors import TabgradError
 
 Number = int | float
 LANES = 4
+NAME = re.compile(r"v\d+")
 
 
 class Dialect(Protocol):
@@ -296,6 +298,7 @@ class Block:
         self._names = itertools.count()
         self._depth = 1
         self._mutable: set[str] = set()
+        self._known: list[dict[str, Value]] = [{}]  # of each block that is open: names by text
 
     def line(self, text: str) -> None:
         """A statement, or a line of one."""
@@ -317,6 +320,16 @@ class Block:
         if value.text.isidentifier() and value.text not in self._mutable:
             return value
         return self._declare(value, False)
+
+    def once(self, value: Value) -> Value:
+        """A value with a name, which is that of an equal one where there is one at hand."""
+        if value.text.isidentifier() or not self._mutable.isdisjoint(NAME.findall(value.text)):
+            return value
+        for known in self._known:
+            if value.text in known:
+                return known[value.text]
+        found = self._known[-1][value.text] = self.let(value)
+        return found
 
     def var(self, value: Value) -> Value:
         """Name a value that `set` may change."""
@@ -355,14 +368,13 @@ class Block:
         name = f"v{next(self._names)}"
         self.line(self.dialect.loop(name, low.text, high.text, step) + " {")
         counter = Value(self, name, "i")
-        self._depth += 1
-        yield counter
-        self._depth -= 1
-        self.line("}")
+        yield from self._inside(counter)
 
-    def _inside(self) -> Iterator[None]:
+    def _inside(self, at_hand: Any = None) -> Iterator[Any]:
         self._depth += 1
-        yield
+        self._known.append({})
+        yield at_hand
+        self._known.pop()
         self._depth -= 1
         self.line("}")
 
