@@ -73,7 +73,7 @@ NO_BYTE_STREAMS = """
 @pytest.mark.parametrize("script", ["", NO_BYTE_STREAMS], ids=["bytes", "plain"])
 def test_in_chromium(page, site_server, model_folder, worker, script):
     # A header longer than a piece.
-    write(model_folder / "model", padding=3 << 20 if script else 0, second=worker)
+    write(model_folder / "model", padding=3 << 20, second=worker)
     page.add_init_script(script)
     if script and worker:
         body = f"{script}\nawait import('/player/tabgrad/worker.js');"

@@ -39,12 +39,12 @@ async function read(session, part, body, required) {
   let piece = await next();
   let places;
   while (!(places = readHeader(piece, nbytes, file))) {
+    const before = piece.slice(); // the next piece takes its memory
     const more = await next();
-    if (!more.length) throw wrongSize(part, piece.length);
-    const longer = new Uint8Array(piece.length + more.length);
-    longer.set(piece);
-    longer.set(more, piece.length);
-    piece = longer;
+    if (!more.length) throw wrongSize(part, before.length);
+    piece = new Uint8Array(before.length + more.length);
+    piece.set(before);
+    piece.set(more, before.length);
   }
   const chosen = session.choose(file, places, required, [...session.empty]);
   let at = 0;
