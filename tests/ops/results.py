@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from tests.ops import slopes
 from tests.ops.comparing import Case
 from tests.ops.coverage import names_by_function
-from tests.ops.engines import ENGINES, chosen
+from tests.ops.engines import ENGINES, GPUS, chosen
 from tests.ops.test_table import CASES, NOT_ON_TENSORS, TABLES, public_names, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +37,12 @@ NAMES = tuple(engine if isinstance(engine, str) else engine.values[0] for engine
 GRADIENT = "gradient"
 """Stands in the place of an engine for the derivatives, which the reference computes."""
 
-ABOVE = ("data", "formats", "layers", "player", "web")
+ABOVE = ("data/", "formats/", "layers/", "player/", "web/")
 """Folders of the package that no operation runs."""
+OF_PAGES = ("engines/page", "targets/glsl/")
+"""What runs in pages alone."""
+OF_GPUS = (*OF_PAGES, "engines/wgpu", "engines/words", "targets/shading/", "targets/wgsl/")
+"""What runs on GPUs alone."""
 
 HEAD = """# Every operation on every engine
 
@@ -76,20 +80,23 @@ def _digest(paths: Iterable[Path]) -> str:
     return found.hexdigest()[:16]
 
 
-def states() -> dict[str, str]:
-    """For each operation, the state of everything that its results depend on; and of its check of
-    derivatives, under `GRADIENT`."""
+def states(engine: str) -> dict[str, str]:
+    """For each operation, the state of everything that its results on an engine depend on (of the
+    check of derivatives, for `GRADIENT`)."""
     package = ROOT / "src" / "tabgrad"
+    leaves = (*ABOVE, *(OF_GPUS if engine not in GPUS else OF_PAGES))
     common = [
         path
         for path in sorted(package.rglob("*.py"))
-        if path.relative_to(package).parts[0] not in ABOVE
+        if not path.relative_to(package).as_posix().startswith(leaves)
     ]
     here = Path(__file__).parent
     common += [here / name for name in ("comparing.py", "engines.py")]
     common.append(ROOT / "tests" / "compiler" / "kernel_engine.py")
+    if engine == GRADIENT:
+        common.append(here / "slopes.py")
     shared = _digest(common)
-    tables: dict[str, list[str]] = {GRADIENT: [_digest([here / "slopes.py"])]}
+    tables: dict[str, list[str]] = {}
     for name in TABLES:
         module = sys.modules[f"tests.ops.{name}"]
         files = [here / f"{name}.py"]
@@ -99,11 +106,6 @@ def states() -> dict[str, str]:
         for op in {case.op for case in module.CASES}:
             tables.setdefault(op, [shared]).append(text)
     return {op: "-".join(texts) for op, texts in tables.items()}
-
-
-def key(job: Job, keys: dict[str, str]) -> str:
-    """The state under which the result of a job is kept."""
-    return f"{keys[job.op]}-{keys[GRADIENT]}" if job.engine == GRADIENT else keys[job.op]
 
 
 def cases_of(op: str) -> list[Case]:
@@ -153,7 +155,7 @@ def run_all(jobs: list[Job], keys: dict[str, str], processes: int) -> dict[str, 
     results = {
         str(job): kept[str(job)]
         for job in jobs
-        if str(job) in kept and kept[str(job)]["state"] == key(job, keys)
+        if str(job) in kept and kept[str(job)]["state"] == keys[str(job)]
     }
     missing = [job for job in jobs if str(job) not in results]
     print(f"{len(jobs)} jobs, {len(missing)} of them to run", flush=True)
@@ -163,7 +165,7 @@ def run_all(jobs: list[Job], keys: dict[str, str], processes: int) -> dict[str, 
         running = {pool.submit(do, job): job for job in missing}
         for count, future in enumerate(as_completed(running), 1):
             job = running[future]
-            results[str(job)] = kept[str(job)] = {"state": key(job, keys), **future.result()}
+            results[str(job)] = kept[str(job)] = {"state": keys[str(job)], **future.result()}
             for line in results[str(job)]["wrong"]:
                 print(f"{job}: {line}", flush=True)
             if count % 20 == 0 or count == len(missing):
@@ -233,7 +235,9 @@ def main() -> int:
     arguments = parser.parse_args()
     ops = sorted(arguments.names or public_names() - NOT_ON_TENSORS)
     jobs = [Job(op, engine) for engine in (*NAMES, GRADIENT) for op in ops]
-    results = run_all(jobs, states(), arguments.jobs)
+    each = {engine: states(engine) for engine in (*NAMES, GRADIENT)}
+    keys = {str(job): each[job.engine][job.op] for job in jobs}
+    results = run_all(jobs, keys, arguments.jobs)
     if not arguments.names:
         DOCUMENT.write_text(document(results), encoding="utf-8")
         print(f"wrote {DOCUMENT.relative_to(ROOT)}")

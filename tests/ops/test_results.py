@@ -56,13 +56,13 @@ def test_a_run_goes_on_where_another_stopped(
 
     monkeypatch.setattr(results, "ProcessPoolExecutor", Pool)
     relu, exp = results.Job("relu", "wasm"), results.Job("exp", "wasm")
-    keys = {"relu": "a", "exp": "b"}
+    keys = {"relu wasm": "a", "exp wasm": "b"}
     results.run_all([relu], keys, 1)
     assert done == [relu]
     first = results.run_all([relu, exp], keys, 1)
     assert done == [relu, exp]
     assert first["exp wasm"]["error"] == 0.5
-    results.run_all([relu, exp], {**keys, "relu": "changed"}, 1)
+    results.run_all([relu, exp], {**keys, "relu wasm": "changed"}, 1)
     assert done == [relu, exp, relu]
     assert re.findall(r"(\d+) of them to run", capsys.readouterr().out) == ["1", "1", "1"]
 
