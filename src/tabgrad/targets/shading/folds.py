@@ -65,7 +65,10 @@ def folded(e: Evaluator, kernel: Kernel, across: Var | None, along: Var | None) 
             with block.range(whole, loop.size) as i, e.at({loop: i}):
                 turn(rest)
 
-    nest(kernel.inner)
+    if terms:
+        nest(kernel.inner)
+    elif total.kind == "f":
+        block.set(total, total.held())  # or 0 / 0 of what follows is folded to 0
     if along is None:
         return total
     found = joined(fold, total, body)

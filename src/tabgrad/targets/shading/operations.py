@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,14 @@ Rule = Callable[..., Any]
 
 def _arithmetic(on_all: Callable[..., Value]) -> Rule:
     return lambda x, *args: normalised(on_all(*args), x.dtype)
+
+
+def _divide(x: Expr, a: Value, b: Value) -> Value:
+    known = x.args[1]
+    if known.op == "const" and known.value == 0:  # 0 / 0 must not be folded to an infinity
+        bits = 0x80000000 if math.copysign(1.0, float(known.value)) < 0 else 0
+        b = Value(b.block, b.block.dialect.special(bits), "f")
+    return normalised(a / b, x.dtype)
 
 
 def _floats(function: Callable[..., Value]) -> Rule:
@@ -167,7 +176,7 @@ _OPERATIONS: dict[str, Rule] = {
     "add": _arithmetic(lambda a, b: a + b),
     "sub": _arithmetic(lambda a, b: a - b),
     "mul": _arithmetic(lambda a, b: a * b),
-    "div": _arithmetic(lambda a, b: a / b),
+    "div": _divide,
     "neg": _arithmetic(lambda a: -a if a.kind != "u" else 0 - a),
     "abs": _absolute,
     "sign": _sign,

@@ -169,7 +169,8 @@ class _Tile:
             else:
                 self._steps(e, None, places_of_rows, places_of_columns, totals)
 
-        nest(self.kernel.inner)
+        if product(self.kernel.inner):
+            nest(self.kernel.inner)
         self._put(e, places_of_rows, places_of_columns, totals)
 
     def _places(

@@ -145,7 +145,10 @@ def _folded(e: Evaluator, kernel: Kernel, vector: Var | None) -> Value:
         with block.range(0, loop.size, step) as i, e.at({loop: i}, vector if not rest else None):
             nest(rest)
 
-    nest(kernel.inner)
+    if terms:
+        nest(kernel.inner)
+    elif total.kind == "f":
+        block.set(total, total.held())  # or 0 / 0 of what follows is folded to 0
     if vector is None:
         return total
     found = total.lane(0)
