@@ -34,6 +34,7 @@ from tabgrad.errors import EngineError, MissingPackageError
 ALIGN = 256  # of the turns that a dynamic offset points to
 FRAME, TURNS = 0, 1  # bindings in front of the buffers
 MAX_GROUPS_KEPT = 4096  # bind groups
+MAX_DISPATCHES = 10_000  # of a submit: long loops take several
 MAX_POOLED = 256 << 20  # bytes of buffers that wait to be used again
 
 
@@ -444,6 +445,7 @@ class _Run:
         self.engine, self.loaded, self.entry, self.slots = engine, loaded, entry, slots
         self.encoder: Any = None
         self.step: Any = None
+        self.recorded = 0
 
     def all(self) -> None:
         """Everything, submitted."""
@@ -482,12 +484,16 @@ class _Run:
         offsets = [ALIGN * self.entry.turn_of[turn]] if self.loaded.turns[kernel] else []
         self.step.set_bind_group(0, group, offsets)
         self.step.dispatch_workgroups(*launch["groups"])
+        self.recorded += 1
+        if self.recorded == MAX_DISPATCHES:
+            self._submit()
 
     def _submit(self) -> None:
         if self.step is not None:
             self.step.end()
             self.engine._queue.submit([self.encoder.finish()])
             self.step = self.encoder = None
+            self.recorded = 0
 
     def _word(self, place: int) -> int:
         """The first word of a buffer, once everything before has run."""
