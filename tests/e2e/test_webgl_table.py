@@ -53,11 +53,17 @@ FITTING, WIDE = representatives()
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[BrowserEngine]:
+def opened() -> Iterator[BrowserEngine]:
     made = BrowserEngine("webgl")
-    with realize.using(made):
-        yield made
+    yield made
     made.close()
+
+
+@pytest.fixture
+def engine(opened: BrowserEngine) -> Iterator[BrowserEngine]:
+    """The engine of all tests here, current in each."""
+    with realize.using(opened):
+        yield opened
 
 
 def results_of(case: Case) -> list[np.ndarray]:

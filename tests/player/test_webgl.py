@@ -90,7 +90,7 @@ def drawing(line: str, **launch: Any) -> Program:
 def test_what_an_engine_says_of_itself(engine: BrowserEngine) -> None:
     assert isinstance(engine, Engine)
     assert engine.kind == "webgl"
-    assert engine.features == frozenset()
+    assert engine.features == {"draw-buffers-8"}
     assert engine.info["floatBits"] == 23
     assert engine.info["epsilon"] == 2.0**-23
     assert engine.info["precision"] == "float32"

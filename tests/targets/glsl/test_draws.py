@@ -77,7 +77,7 @@ def draw_of(index: Callable[[Index], Index], points: int, size: int, reads: bool
     at = Index.of(loop)
     value = Expr("load", float32, buffer=home if reads else x, index=at)
     kernel = Kernel("map", (loop,), [Store(home, index(at), value)])
-    setting = Setting((), {}, 2, lambda root: root.size)
+    setting = Setting((), {}, 2, lambda root: root.size, MAX_WRITES)
     (draw,) = draws_of(kernel, setting)
     return draw
 
@@ -123,6 +123,16 @@ def test_a_contraction_is_drawn_in_tiles_of_rows() -> None:
     assert len(tile["writes"]) == 4
     assert tile["count"] == 128 * 128 // 16
     assert put["count"] == 128 * 128 // 4
+
+
+def test_eight_rows_are_drawn_where_that_many_outputs_are() -> None:
+    graph = traced(lambda a, b: a @ b, ((256, 64), "float32"), ((64, 130), "float32"))
+    program = driver.compile([graph], GlslTarget(["draw-buffers-8", "other"]))
+    assert program.features == ("draw-buffers-8",)
+    tile, put = json.loads(program.binary)["entries"][0]["launches"]
+    assert len(tile["writes"]) == 8
+    assert tile["count"] == 256 // 8 * 33  # rows of 130 are padded to whole texels
+    assert put["count"] == 256 * 130 // 4
 
 
 def test_few_results_of_a_long_fold_are_shared_out() -> None:

@@ -160,6 +160,7 @@ export class WebGlEngine {
       this.#broken ??= lost();
     });
     this.#largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
+    if (gl.getParameter(gl.MAX_DRAW_BUFFERS) >= 8) this.features.add("draw-buffers-8");
     this.#parallel = gl.getExtension("KHR_parallel_shader_compile");
     this.#vertex = this.#compiled(gl.VERTEX_SHADER, VERTEX);
     gl.disable(gl.DITHER);

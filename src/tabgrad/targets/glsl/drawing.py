@@ -18,7 +18,7 @@ from tabgrad.errors import NotSupportedError
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Buffer, Kernel, Loop, Store
 from tabgrad.targets.glsl.inverse import invert
-from tabgrad.targets.glsl.shader import MAX_WRITES, WIDTH, Textures, bits, texels, word_kind, write
+from tabgrad.targets.glsl.shader import WIDTH, Textures, bits, texels, word_kind, write
 from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.operations import combine
 from tabgrad.targets.shading.values import LANES, Block, Value
@@ -44,13 +44,14 @@ class Draw:
 @dataclass(frozen=True)
 class Setting:
     """What the kernels of an entry are in: the loops around, outermost first, the words of the
-    frame that hold scalar arguments (by id of the buffer) and how many words it has, and for how
-    many elements a whole buffer has room."""
+    frame that hold scalar arguments (by id of the buffer) and how many words it has, for how many
+    elements a whole buffer has room, and how many outputs a draw may have."""
 
     around: Sequence[Loop]
     scalars: dict[int, int]
     words: int
     room: Callable[[Buffer], int]
+    outputs: int
 
     def textures(self) -> Textures:
         """For a shader to be written."""
@@ -97,7 +98,7 @@ def _together(stores: Sequence[Store], setting: Setting) -> list[list[Store]]:
     groups: list[list[Store]] = []
     for store in stores:
         for group in groups:
-            if len(group) < MAX_WRITES and _alike(group[0], store, setting):
+            if len(group) < setting.outputs and _alike(group[0], store, setting):
                 if all(other.buffer.root is not store.buffer.root for other in group):
                     group.append(store)
                     break

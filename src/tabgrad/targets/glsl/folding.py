@@ -13,7 +13,7 @@ from typing import Any
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Expr, Kernel
 from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
-from tabgrad.targets.glsl.tiles import ROWS, Tile
+from tabgrad.targets.glsl.tiles import Tile
 from tabgrad.targets.shading.expressions import Evaluator, four_by_four, side_by_side
 from tabgrad.targets.shading.folds import folded, joined, place_of_extreme
 from tabgrad.targets.shading.values import LANES, Value
@@ -75,21 +75,21 @@ class _Products:
         self.a, self.b = a, b  # b is what moves along the lanes, if only one does
         self.along = along_of(kernel, [a, b])
         self.row = kernel.row if isinstance(kernel, Tile) else None
+        self.count = kernel.rows if isinstance(kernel, Tile) else 1
         self.across_rows = self.row is not None and gain([a], self.row) > gain([a], self.along)
         none = e.block.const(0.0 if a.dtype.is_float else 0, a.dtype.kind)
         wide = vector is not None or self.along is not None
-        count = ROWS if self.row is not None else 1
         # Of one point at a time, what the steps that make no four add.
         over = self.along is not None and self.along.size % LANES > 0
         self.rest = e.block.var(none) if over and vector is None else None
-        self.totals = [e.block.var(none.splat(LANES) if wide else none) for _ in range(count)]
+        self.totals = [e.block.var(none.splat(LANES) if wide else none) for _ in range(self.count)]
 
     def folded(self) -> Any:
         """The sums."""
         e, kernel = self.e, self.kernel
         if isinstance(kernel, Tile):
-            quarter = e.counters.get(kernel.quarter, e.block.const(0, "i"))
-            with e.at({kernel.row: e.block.let(quarter * ROWS)}, self.vector):
+            number = e.counters.get(kernel.tiles, e.block.const(0, "i"))
+            with e.at({kernel.row: e.block.let(number * kernel.rows)}, self.vector):
                 self._nest(kernel.inner)
             return tuple(self.totals)
         self._nest(kernel.inner)
@@ -144,7 +144,7 @@ class _Products:
 
     def _rows(self) -> list[dict[Var, int]]:
         """How far each row of a tile is from the first."""
-        return [{}] if self.row is None else [{self.row: r} for r in range(ROWS)]
+        return [{}] if self.row is None else [{self.row: r} for r in range(self.count)]
 
     def _step(self, lefts: Sequence[Value] = (), right: Value | None = None) -> None:
         """One step, of every row."""
@@ -153,9 +153,11 @@ class _Products:
             right = e.value(self.b)
         right = block.let(right)
         if not lefts and self.across_rows:
-            with e.at({}, self.row):
-                four = block.let(e.value(self.a).splat(LANES))
-            lefts = [four.lane(r) for r in range(ROWS)]
+            lefts = []
+            for first in self._rows()[::LANES]:
+                with e.at({}, self.row, first):
+                    four = block.let(e.value(self.a).splat(LANES))
+                lefts += [four.lane(i) for i in range(LANES)]
         for number, row in enumerate(self._rows()):
             if lefts:
                 self._add(self.totals[number], lefts[number], right)

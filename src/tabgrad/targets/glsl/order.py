@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tabgrad.ir.kernel import Buffer, Kernel
 from tabgrad.targets.glsl.drawing import AT_LAST, Draw, Setting
-from tabgrad.targets.glsl.shader import MAX_WRITES, WIDTH, texels, word_kind, write
+from tabgrad.targets.glsl.shader import WIDTH, texels, word_kind, write
 from tabgrad.targets.shading.values import LANES, Block, Value
 
 
@@ -29,9 +29,9 @@ def sort(kernel: Kernel, setting: Setting) -> list[list[Draw]]:
     for home in homes:
         by_room.setdefault(setting.room(home), []).append(home)
     parts = [
-        alike[at : at + MAX_WRITES]
+        alike[at : at + setting.outputs]
         for alike in by_room.values()
-        for at in range(0, len(alike), MAX_WRITES)
+        for at in range(0, len(alike), setting.outputs)
     ]
     passes = []
     for i in range(max((n - 1).bit_length(), 0)):

@@ -32,11 +32,12 @@ from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Launch, Loop, Store,
 from tabgrad.targets.glsl import folding, order
 from tabgrad.targets.glsl.cumulative import in_passes
 from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
-from tabgrad.targets.glsl.shader import MAX_READS, SCALARS, room, word_kind
+from tabgrad.targets.glsl.shader import MAX_READS, MAX_WRITES, SCALARS, room, word_kind
 from tabgrad.targets.glsl.sharing import shared_out
 from tabgrad.targets.glsl.tiles import in_tiles
 from tabgrad.targets.wasm.accumulation import accumulate_wide
 
+EIGHT = "draw-buffers-8"
 MAX_NESTING = 4  # loops around a launch: the turns are one vector
 
 
@@ -50,13 +51,15 @@ class Emitted:
 
 
 class GlslTarget:
-    """Emits GLSL ES 3.00 for the baseline limits of WebGL2."""
+    """Emits GLSL ES 3.00 for the baseline limits of WebGL2; with the feature "draw-buffers-8" for
+    devices that can draw to eight textures at once."""
 
     kind = "webgl"
     whole_buffers = True  # a temporary is a texture, not a place in an arena
 
     def __init__(self, features: Collection[str] = ()) -> None:
-        self.features: tuple[str, ...] = ()
+        self.features = tuple([feature for feature in features if feature == EIGHT])
+        self.outputs = 8 if self.features else MAX_WRITES
 
     def prepare(self, plan: Plan) -> None:
         """Shape kernels for this target: merged loops, long folds shared out, running folds and
@@ -66,7 +69,7 @@ class GlslTarget:
         def bound(buffer: Buffer) -> bool:
             return buffer.role != "rows" and not (buffer.role == "input" and buffer.slot in scalars)
 
-        plan.launches = _prepared(plan.launches, plan.temporaries, bound)
+        plan.launches = _prepared(plan.launches, plan.temporaries, bound, self.outputs)
 
     def room(self, size: int) -> int:
         """How many elements a texture for so many has room for."""
@@ -74,7 +77,7 @@ class GlslTarget:
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         """Shaders and draws of all plans."""
-        emission = _Emission()
+        emission = _Emission(self.outputs)
         entries = [emission.entry(plan) for plan in plans]
         document = {"kernels": emission.kernels, "entries": entries}
         binary = json.dumps(document, separators=(",", ":")).encode()
@@ -87,12 +90,14 @@ class GlslTarget:
         return "\n".join(kernel["code"] for kernel in document["kernels"])
 
 
-def _prepared(launches: Sequence[Launch], temporaries: list[Buffer], bound: Bound) -> list[Launch]:
+def _prepared(
+    launches: Sequence[Launch], temporaries: list[Buffer], bound: Bound, outputs: int
+) -> list[Launch]:
     result: list[Launch] = []
     for launch in launches:
         if not isinstance(launch, Kernel):
             for body in launch.bodies():
-                body[:] = _prepared(body, temporaries, bound)
+                body[:] = _prepared(body, temporaries, bound, outputs)
             result.append(launch)
             continue
         launch.group = None
@@ -108,7 +113,7 @@ def _prepared(launches: Sequence[Launch], temporaries: list[Buffer], bound: Boun
         for part in parts:
             for one in narrowed(part, temporaries, MAX_READS, bound):
                 for share in shared_out(collapse(one), temporaries):
-                    tile, *rest = in_tiles(share, temporaries)
+                    tile, *rest = in_tiles(share, temporaries, outputs)
                     result.append(tile)
                     for put in rest:
                         result += map(collapse, narrowed(put, temporaries, MAX_READS, bound))
@@ -140,7 +145,8 @@ def _copy(source: Buffer, target: Buffer) -> Kernel:
 
 
 class _Emission:
-    def __init__(self) -> None:
+    def __init__(self, outputs: int) -> None:
+        self.outputs = outputs
         self.kernels: list[dict[str, Any]] = []
         self.known: dict[str, int] = {}
 
@@ -190,7 +196,8 @@ class _Emission:
                     branches = [write(branch, around) for branch in launch.branches]
                     written.append({"branch": place(launch.index), "branches": branches})
                 else:
-                    for draws in _draws(launch, Setting(around, scalars, words, room_of)):
+                    setting = Setting(around, scalars, words, room_of, self.outputs)
+                    for draws in _draws(launch, setting):
                         written += self._launches(draws, place)
             return written
 

@@ -2,8 +2,8 @@
 
 What costs is loads, and a fragment that makes four results by itself takes five loads for sixteen
 multiplications; one that makes four rows of four takes eight for sixty-four. Row 4 i + r of the
-results is row i of the r-th texture. A second kernel puts the rows together again, with whatever
-was to follow the contraction.
+results is row i of the r-th texture. Where more can be drawn to at once, eight rows are made. A
+second kernel puts the rows together again, with whatever was to follow the contraction.
 """
 
 from __future__ import annotations
@@ -18,28 +18,36 @@ from tabgrad.targets.shading.expressions import four_at_once, four_by_four, side
 from tabgrad.targets.shading.values import LANES
 
 ROWS = 4  # draw buffers that every WebGL2 has
+MANY_ROWS, MANY_RESULTS = 8, 1 << 15  # where there are more, and for how many results
 NONE = Var("", 0)
 LEAST_RESULTS, LEAST_STEPS = 8192, 16
 
 
 @dataclass(repr=False)
 class Tile(Kernel):
-    """A contraction whose stores take the sums of ROWS neighbouring rows, as a tuple: loop `row`
-    is not in its space, but `quarter`, which counts tiles of it."""
+    """A contraction whose stores take the sums of `rows` neighbouring rows, as a tuple: loop `row`
+    is not in its space, but `tiles`, which counts those of it."""
 
     row: Var = NONE
-    quarter: Var = NONE
+    tiles: Var = NONE
+    rows: int = ROWS
 
 
-def in_tiles(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+def in_tiles(kernel: Kernel, temporaries: list[Buffer], outputs: int) -> list[Kernel]:
     """The kernel, or a tile and the map that puts its rows in their places."""
     found = _loops(kernel)
     if found is None:
         return [kernel]
     row, column = found
+    count = ROWS
+    if (
+        outputs >= MANY_ROWS <= row.size
+        and math.prod([v.size for v in kernel.space]) >= MANY_RESULTS
+    ):
+        count = MANY_ROWS
     acc = next(x for x in walk([s.expr for s in kernel.stores]) if x.op == "acc")
-    quarter = Var(f"{row.name}q", -(-row.size // ROWS))
-    space = [quarter if v == row else v for v in kernel.space if v != column] + [column]
+    tiles = Var(f"{row.name}t", -(-row.size // count))
+    space = [tiles if v == row else v for v in kernel.space if v != column] + [column]
     space = [v for v in space if v.size > 1]
     a, b = kernel.a, kernel.b
     assert a is not None and b is not None
@@ -52,7 +60,7 @@ def in_tiles(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
     place = _place_of(space)
     size = math.prod([v.size for v in space])
     homes = []
-    for _ in range(ROWS):
+    for _ in range(count):
         homes.append(Buffer(f"t{len(temporaries)}", "temp", size, acc.dtype))
         temporaries.append(homes[-1])
     stores = [
@@ -61,13 +69,13 @@ def in_tiles(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
     ]
     whole = {f.name: getattr(kernel, f.name) for f in fields(Kernel)}
     whole |= {"space": tuple(space), "stores": stores, "nodes": (), "a": a, "b": b}
-    tile = Tile(**whole, row=row, quarter=quarter)
+    tile = Tile(**whole, row=row, tiles=tiles, rows=count)
 
-    at = place.replace({quarter: Index.of(row).split(ROWS)[0], wide: Index.of(column)})
+    at = place.replace({tiles: Index.of(row).split(count)[0], wide: Index.of(column)})
     value = Expr("load", acc.dtype, buffer=homes[0], index=at)
     for r, home in list(enumerate(homes))[1:]:
         own = Expr("load", acc.dtype, buffer=home, index=at)
-        test = Condition(Index.of(row) + (ROWS - r), modulo=ROWS)
+        test = Condition(Index.of(row) + (count - r), modulo=count)
         value = Expr("guard", acc.dtype, (own, value), conditions=(test,))
     exprs = rebuilt([s.expr for s in kernel.stores], lambda x, _: value if x.op == "acc" else None)
     puts = [replace(s, expr=x) for s, x in zip(kernel.stores, exprs, strict=True)]
