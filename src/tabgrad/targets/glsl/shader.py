@@ -97,7 +97,8 @@ class Textures(Storage):
         whole = name.replace("four", "near")
         # Two texels, one behind the other, and of both together the four that are asked for.
         self._helpers[whole] = (
-            f"uvec4 {whole}(int i) {{ uvec4 x = {name}(i), y = {name}(i + 4); int skip = i & 3; "
+            f"uvec4 {whole}(int i) {{ int skip = i & 3; "
+            f"uvec4 x = {name}(i - skip), y = {name}(i - skip + 4); "
             "return skip == 0 ? x : skip == 1 ? uvec4(x.yzw, y.x) : "
             "skip == 2 ? uvec4(x.zw, y.xy) : uvec4(x.w, y.xyz); }"
         )
@@ -118,11 +119,11 @@ class Textures(Storage):
         self.roots.setdefault(id(root), root)
         sampler = f"b{list(self.roots).index(id(root))}"
         name = f"{sampler}_{'four' if four else 'one'}"
-        fetch = f"texelFetch({sampler}, {_texel_of(root)}, 0)"
+        texel = f"texelFetch({sampler}, {_texel_of(root)}, 0)"
         self._helpers[name] = (
-            f"uvec4 {name}(int i) {{ return {fetch}; }}"
+            f"uvec4 {name}(int i) {{ float t = float(i); return {texel}; }}"
             if four
-            else f"uint {name}(int i) {{ return {fetch}[i & 3]; }}"
+            else f"uint {name}(int i) {{ float t = float(i & -4); return {texel}[i & 3]; }}"
         )
         return name
 
@@ -142,7 +143,7 @@ class Textures(Storage):
 
 
 def _texel_of(root: Buffer) -> str:
-    """Where the texel of element i is.
+    """Where the texel of element i is, of which t is the first element as a float.
 
     Shifts would say it shorter, but software adapters do them lane by lane: products took half as
     long again. Multiples of four are floats exactly below 2**26.
@@ -150,10 +151,10 @@ def _texel_of(root: Buffer) -> str:
     high = texels(root.size) > WIDTH
     if root.size > 1 << 26:
         return f"ivec2((i >> 2) & {WIDTH - 1}, i >> {WIDTH_BITS + 2})"
-    x = "int(float(i & -4) * 0.25)"
+    x = "int(t * 0.25)"
     if not high:
         return f"ivec2({x}, 0)"
-    return f"ivec2({x} & {WIDTH - 1}, int(float(i & -4) * {0.25 / WIDTH!r}))"
+    return f"ivec2({x} & {WIDTH - 1}, int(t * {0.25 / WIDTH!r}))"
 
 
 def _frame_word(number: int) -> str:
