@@ -17,39 +17,14 @@ from tabgrad import realize
 from tabgrad.errors import NotSupportedError
 from tests.engines.browser import BrowserEngine
 from tests.ops.comparing import VIEWS, Case, check, expected_of, flatten
+from tests.ops.coverage import by_class
 from tests.ops.test_table import CASES
 
 REFUSAL = (
     r"expected dtypes of at most 32 bits on WebGL; received (u?int|float)64\. "
     r"Cast to (int|float)32, or use tg\.set_engine\('wasm'\)"
 )
-CLASSES = {"f": "floats", "c": "complex", "i": "integers", "u": "integers", "b": "integers"}
-
-
-def class_of(case: Case) -> str:
-    """What its numbers are: wide ones a GPU does not have."""
-    found = {x.dtype for x in case.inputs} | {np.dtype(case.dtype)}
-    if any(dtype.itemsize >= (16 if dtype.kind == "c" else 8) for dtype in found):
-        return "wide"
-    if np.dtype("float16") in found:
-        return "halves"
-    kinds = {CLASSES[x.dtype.kind] for x in case.inputs} or {CLASSES[np.dtype(case.dtype).kind]}
-    return next(name for name in ("complex", "floats", "integers") if name in kinds)
-
-
-def representatives() -> tuple[list[Case], list[Case]]:
-    """A case for each operation and class, and some that ask for 64 bits."""
-    chosen: dict[tuple[str, str], Case] = {}
-    for case in CASES:
-        if not case.slow:
-            # The same function may be public under several names.
-            chosen.setdefault((case.op.split(".")[-1], class_of(case)), case)
-    fitting = [case for (_, name), case in chosen.items() if name != "wide"]
-    wide = [case for (_, name), case in chosen.items() if name == "wide"]
-    return fitting, wide[::20]
-
-
-FITTING, WIDE = representatives()
+FITTING, WIDE = by_class(case for case in CASES if not case.slow)
 
 
 @pytest.fixture(scope="module")

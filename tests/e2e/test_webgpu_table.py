@@ -1,7 +1,8 @@
 """Operations on the WebGPU engine of Chromium, against the oracles of the op table.
 
-The cases are those that `make test` runs on this machine's GPU, too (`tests/ops/test_table.py`);
-all go through one page. What takes 64 bits has to be refused as documented.
+Of each operation there is a case for every class of dtypes (`tests/ops/test_table_on_gpus.py` runs
+more of them on this machine's GPU); all go through one page. What takes 64 bits has to be refused
+as documented.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import tabgrad as tg
 from tabgrad import realize
 from tests.engines.browser import BrowserEngine, gpu_process_seconds
 from tests.ops.comparing import Case
-from tests.ops.coverage import representatives
+from tests.ops.coverage import by_class
 from tests.ops.test_table import CASES, run
 
 ran: Counter[str] = Counter()
 
 
-CHOSEN = representatives(case for case in CASES if not case.slow)
+FITTING, WIDE = by_class(case for case in CASES if not case.slow)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def sharing() -> Iterator[BrowserEngine]:
     engine.close()
 
 
-@pytest.mark.parametrize("case", CHOSEN, ids=str)
+@pytest.mark.parametrize("case", [*FITTING, *WIDE], ids=str)
 def test_op(engine: BrowserEngine, case: Case) -> None:
     with realize.using(engine):
         ran["refused" if run(case) is None else "fine"] += 1

@@ -117,3 +117,27 @@ def representatives(cases: Iterable[Case]) -> list[Case]:
             chosen.append(case)
             missing -= found | {"any"}
     return chosen
+
+
+_CLASSES = {"f": "floats", "c": "complex", "i": "integers", "u": "integers", "b": "integers"}
+
+
+def _class_of(case: Case) -> str:
+    """What its numbers are: wide ones a GPU does not have."""
+    found = {x.dtype for x in case.inputs} | {np.dtype(case.dtype)}
+    if any(dtype.itemsize >= (16 if dtype.kind == "c" else 8) for dtype in found):
+        return "wide"
+    if np.dtype("float16") in found:
+        return "halves"
+    kinds = {_CLASSES[x.dtype.kind] for x in case.inputs} or {_CLASSES[np.dtype(case.dtype).kind]}
+    return next(name for name in ("complex", "floats", "integers") if name in kinds)
+
+
+def by_class(cases: Iterable[Case]) -> tuple[list[Case], list[Case]]:
+    """A case for each operation and class of dtypes, and some that ask for 64 bits."""
+    chosen: dict[tuple[str, str], Case] = {}
+    for case in cases:
+        # The same function may be public under several names.
+        chosen.setdefault((case.op.split(".")[-1], _class_of(case)), case)
+    wide = [case for (_, name), case in chosen.items() if name == "wide"]
+    return [case for (_, name), case in chosen.items() if name != "wide"], wide[::20]
