@@ -113,7 +113,7 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
             program gives the same bits everywhere.
 
     Raises:
-        ArgumentError: an unknown name, with the list of known ones.
+        ArgumentError: an unknown name, with the list of known ones; `deterministic` on a GPU.
 
     Example:
         >>> import tabgrad as tg
@@ -172,6 +172,12 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
         from tabgrad.engines.reference import ReferenceEngine
 
         return ReferenceEngine()
+    if name == "webgpu" and deterministic:
+        raise ArgumentError(
+            "expected deterministic=True with the engine 'wasm', whose instructions give the same "
+            "bits everywhere; received 'webgpu', where they are the adapter's. Leave it out, or "
+            "use tg.set_engine('wasm', deterministic=True)"
+        )
     if name == "webgpu" and sys.platform == "emscripten":
         from tabgrad.engines.page_gpu import PageGpuEngine
 

@@ -18,6 +18,7 @@ import pytest
 import tabgrad as tg
 from tabgrad import realize
 from tabgrad.engines.wgpu import WgpuEngine
+from tabgrad.errors import ArgumentError
 from tests.engines.protocol import (
     CASES,
     ON_EVERY_ENGINE,
@@ -201,3 +202,8 @@ def test_ten_thousand_steps_leave_memory_as_it_is() -> None:
         assert len(engine._groups) <= groups + 16
     best = np.linalg.lstsq(x, y, rcond=None)[0]
     assert last == pytest.approx(float(np.mean((x @ best - y) ** 2)), rel=1e-4)
+
+
+def test_bits_that_are_the_same_everywhere_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="expected deterministic=True with the engine 'wasm'"):
+        tg.set_engine("webgpu", deterministic=True)

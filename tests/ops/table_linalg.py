@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -343,8 +344,13 @@ def singular() -> Iterator[Case]:
                lambda x: np.asarray(np.linalg.matrix_rank(x, rtol=0.5), np.int32),
                (random((2, 4, 4)),))  # fmt: skip
     for p in (None, 2, -2, 1, np.inf, "fro"):
-        yield close("linalg.cond", str(p), lambda x, p=p: np.linalg.cond(x, p), regular((3, 3)),
-                    call=lambda x, p=p: L.cond(x, p), ulp=60)  # fmt: skip
+        # A condition number's own condition is that number (Higham, Accuracy and Stability of
+        # Numerical Algorithms, 2002, section 15.1).
+        oracle = partial(np.linalg.cond, p=p)
+        yield Case("linalg.cond", f"{p} [[3, 3]]", lambda x, p=p: L.cond(x, p), oracle,
+                   (regular((3, 3)),), ulp=60,
+                   scale=lambda x, f=oracle: f(x) * np.maximum(np.linalg.cond(x) / 5, 1)
+                   )  # fmt: skip
 
 
 def norms() -> Iterator[Case]:
