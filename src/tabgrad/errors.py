@@ -12,7 +12,8 @@ built-in exception a Python programmer would expect in its place::
         ├── CaptureError            (RuntimeError)         a value was read while capturing
         ├── EngineError             (RuntimeError)         an engine failed: memory, trap, handle
         ├── FormatError             (ValueError)           a file that is damaged or too new
-        └── NotSupportedError       (NotImplementedError)  known, but not available here
+        ├── NotSupportedError       (NotImplementedError)  known, but not available here
+        └── MissingPackageError     (ImportError)          an optional package is not installed
 
 `code` is a short stable word ("trap", "out-of-memory", ...) where programs have a reason to tell
 failures of one kind apart. The player's `TabgradError` in JavaScript carries the same words.

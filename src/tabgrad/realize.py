@@ -243,8 +243,19 @@ def handle_of(node: Node) -> Buffer:
         current.write(moved.handle, buffer.raw)
         return moved
     if buffer.engine is not current:
+        if buffer.engine.closed and node.prim.name != "value":
+            return _again(node)
         node.buffer = buffer = buffer.copy(current)
     return buffer  # type: ignore[no-any-return]
+
+
+def _again(node: Node) -> Buffer:
+    """The value of a node whose engine has taken it along when it was closed or lost: what is made
+    of constants alone keeps its sources, and equal nodes are one, however old."""
+    node.buffer = None
+    realize([node])
+    made: Buffer = node.buffer
+    return made
 
 
 def read(node: Node, instead: str = READ_OUTSIDE) -> bytes:
@@ -254,6 +265,8 @@ def read(node: Node, instead: str = READ_OUTSIDE) -> bytes:
     buffer = node.buffer
     if isinstance(buffer, Scalar):
         return buffer.raw
+    if buffer.engine.closed and node.prim.name != "value":
+        buffer = _again(node)
     return bytes(buffer.engine.read(buffer.handle, node.nbytes))
 
 
@@ -264,6 +277,8 @@ async def read_async(node: Node) -> bytes:
     buffer = node.buffer
     if isinstance(buffer, Scalar):
         return buffer.raw
+    if buffer.engine.closed and node.prim.name != "value":
+        buffer = _again(node)
     return bytes(await buffer.engine.read_async(buffer.handle, node.nbytes))
 
 

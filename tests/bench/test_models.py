@@ -223,8 +223,10 @@ def test_the_lstm_has_the_output_and_gradients_of_keras() -> None:
 def test_flops_are_those_of_the_compiled_contractions(model: ModuleType) -> None:
     (function,) = model.functions(model.weights()).values()
     counted = function.program(*model.inputs().values()).entries[0].flops
-    # What is elementwise in them counts too; the LSTM's backward loop computes its gates again.
-    assert 1 <= counted / model.FLOPS < (1.3 if model is lstm else 1.1)
+    # What is elementwise in them counts too; the LSTM's backward loop computes its gates again, and
+    # 3x3 convolutions take fewer products than their sums have terms (targets/wasm/winograd.py).
+    least = 0.5 if model is cnn else 1
+    assert least <= counted / model.FLOPS < (1.3 if model is lstm else 1.1)
 
 
 def test_an_export_starts_from_the_weights_given(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ class BrowserEngine:
         self._numbers = itertools.count(1)
         self._queue: list[list[Any]] = []
         self._queued = 0  # bytes
-        self._closed = False
+        self.closed = False
         self.trips = 0  # how often the page was asked
         opened = in_page(
             "async (given) => (await import('/browser.js')).start(...given)", [module, options]
@@ -214,7 +214,7 @@ class BrowserEngine:
         return handle
 
     def free(self, handle: Handle) -> None:
-        if not self._closed:
+        if not self.closed:
             self._tell("free", handle)
 
     def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
@@ -236,7 +236,7 @@ class BrowserEngine:
         self._tell("copyRows", dst, src, row_bytes, [int(index) for index in indices])
 
     def memory_use(self) -> MemoryUse:
-        if self._closed:
+        if self.closed:
             return MemoryUse(0, 0, 0)
         use = self._ask("memoryUse")
         return MemoryUse(use["live"], use["peak"], use["capacity"])
@@ -264,7 +264,7 @@ class BrowserEngine:
         return Loaded(number, argument_counts(program), scalars)
 
     def unload(self, loaded: Loaded) -> None:
-        if loaded.number and not self._closed:
+        if loaded.number and not self.closed:
             self._tell("unload", loaded.number)
         loaded.number = 0
 
@@ -280,9 +280,9 @@ class BrowserEngine:
         self._ask("sync")
 
     def close(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self._ask("close")
-            self._closed = True
+            self.closed = True
 
     # What is not in the protocol
 
@@ -323,7 +323,7 @@ class BrowserEngine:
         return answer
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise EngineError("this engine is closed", code="handle")
 
 

@@ -57,7 +57,7 @@ def dtype_of_result(raw: np.dtype[Any], given: Sequence[np.dtype[Any]]) -> np.dt
 AS_FLOATS = (
     "conv", "conv_transpose", "depthwise_conv", "nn.separable_conv", "hard_shrink", "hard_tanh",
     "image.gaussian_blur", "image.sobel_edges", "image.scale_and_translate", "linalg.multi_dot",
-    "nn.prelu", "soft_shrink", "sparsemax",
+    "cov", "gradient", "interp", "nn.prelu", "soft_shrink", "sparsemax", "unwrap",
     "segment.sparse_to_dense", "nn.compute_weighted_loss",
     "nanquantile",
     "reciprocal", "segment.mean", "segment.sparse_segment_mean", "signal.istft", "view_as_real",
@@ -77,7 +77,7 @@ COUNTED = (
     "dot", "einsum", "inner", "kron", "fmod", "outer", "vdot", "correlate", "mod", "multiply",
     "power", "square", "trace", "vander", "segment.sparse_segment_sum", "linalg.matmul",
     "linalg.outer", "linalg.tensordot", "linalg.vecdot", "linalg.trace", "negative", "sign", "ptp",
-    "associative_scan",
+    "associative_scan", "column_stack", "convolve", "polyval",
 )  # fmt: skip
 """Functions that count bools, for which NumPy says `and` and `or`."""
 

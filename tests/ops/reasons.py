@@ -139,6 +139,8 @@ PARTICULAR: dict[tuple[str, str], str] = {
     ("geomspace", "zeros"): "neither end is 0",
     ("histogram", "broadcast"): "weights have the shape of x",
     ("histogram", "inf"): "no bins of one width reach infinity",
+    ("indices", "bool"): "indices are numbers",
+    ("indices", "complex"): "indices are real numbers",
     ("jvp", "signed"): "integers do not move",
     ("jvp", "unsigned"): "integers do not move",
     **{("segment.ragged_range", name): RAGGED for name in ("nan", "inf", "limits", "subnormal")},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import tabgrad as tg
-from tests.ops.comparing import Array, Case, integers, random
+from tests.ops.comparing import SIZES, Array, Case, integers, random
 from tests.ops.table_complex import complex_random
 
 
@@ -97,20 +98,25 @@ def _put(axis: int | None) -> Callable[..., Any]:
 
 
 def _triangle(op: str, *sizes: Any) -> Callable[..., Any]:
-    return lambda m, x: tuple(getattr(m, op)(*sizes))
+    return lambda m: tuple(getattr(m, op)(*sizes))
 
 
 def places() -> Iterator[Case]:
-    x = np.zeros(1, np.int32)  # what a case must have: the indices depend on sizes alone
-    for n, k, m in ((3, 0, None), (3, -1, 5), (4, 2, 2), (0, 0, None), (1, 0, 3)):
-        for op in ("tril_indices", "triu_indices"):
-            yield same(op, f"{n} {k} {m}", _triangle(op, n, k, m), x)
-    yield same("diag_indices", "3", lambda m, x: tuple(m.diag_indices(3)), x)
-    yield same("diag_indices", "2 in 3", lambda m, x: tuple(m.diag_indices(2, 3)), x)
-    for shape in ((2, 3), (4,), (2, 1, 3), (0, 2)):
-        yield same("indices", f"{shape}", lambda m, x, s=shape: m.indices(s), x)
+    triangles = [(3, 0, None), (3, -1, 5), (4, 2, 2), (0, 0, None), (1, 0, 3)]
+    for n, k, m in (*triangles, *((1, size, size) for size in SIZES if size)):
+        yield same("tril_indices", f"{n} {k} {m}", _triangle("tril_indices", n, k, m))
+    for n, k, m in (*triangles, *((1, 0, size) for size in SIZES if size not in (0, 3))):
+        yield same("triu_indices", f"{n} {k} {m}", _triangle("triu_indices", n, k, m))
+    for size in SIZES:
+        yield same("diag_indices", f"{size}", lambda m, n=size: tuple(m.diag_indices(n)))
+    yield same("diag_indices", "2 in 3", lambda m: tuple(m.diag_indices(2, 3)))
+    for shape in ((2, 3), (2, 1, 3), (0, 2), *((size,) for size in SIZES)):
+        yield same("indices", f"{shape}", lambda m, s=shape: m.indices(s))
         yield same("indices", f"{shape} sparse",
-                   lambda m, x, s=shape: tuple(m.indices(s, sparse=True)), x)  # fmt: skip
+                   lambda m, s=shape: tuple(m.indices(s, sparse=True)))  # fmt: skip
+    for dtype in ("uint8", "float16", "float32", "float64"):
+        yield Case("indices", dtype, lambda d=dtype: tg.indices((2, 3), d),
+                   lambda d=dtype: np.indices((2, 3), d), ())  # fmt: skip
     yield same("ix_", "integers", lambda m, x, y: tuple(m.ix_(x, y)), integers((3,), 1),
                integers((2,), 2))  # fmt: skip
     yield same("ix_", "bools", lambda m, x, y: tuple(m.ix_(x, y)),
@@ -186,6 +192,9 @@ def sets() -> Iterator[Case]:
         yield same(op, "floats", lambda m, x, y, op=op: getattr(m, op)(x, y),
                    a.astype(np.float32) / 2, c.astype(np.float32) / 2)  # fmt: skip
         yield same(op, "nothing", lambda m, x, y, op=op: getattr(m, op)(x, y), a[:0], c[:0])
+    table = random((3, 5))
+    yield replace(same("array_equal", "a view", lambda m, x, y: m.array_equal(x, y), table, table),
+                  view="flipped")  # fmt: skip
     nan = np.array([1, np.nan, -0.0], np.float32)
     for label, one, other in (
         ("equal", nan[:1], nan[:1]), ("shapes", nan, nan[:2]), ("NaN", nan, nan),

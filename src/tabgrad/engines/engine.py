@@ -77,6 +77,9 @@ class Engine(Protocol):
         """The kind of Program this engine runs: "wasm", "webgpu", "webgl", ..."""
         ...
 
+    closed: bool
+    """Whether it was closed, or lost: its buffers hold nothing any more."""
+
     @property
     def features(self) -> frozenset[str]:
         """What Programs may use here, for instance {"relaxed-simd"}."""

@@ -211,7 +211,7 @@ class PageEngine:
         self._run = self._player.run
         self._words: dict[int, Callable[[array[int]], None]] = {}
         self._capacity = self._player.capacity()
-        self._closed = False
+        self.closed = False
 
     @raises_engine_errors
     def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
@@ -220,7 +220,7 @@ class PageEngine:
 
     @raises_engine_errors
     def free(self, handle: Handle) -> None:
-        if not self._closed:
+        if not self.closed:
             self._free(handle)
 
     @raises_engine_errors
@@ -278,7 +278,7 @@ class PageEngine:
 
     @raises_engine_errors
     def unload(self, loaded: Loaded) -> None:
-        if loaded.id and not self._closed:
+        if loaded.id and not self.closed:
             self._player.unload(loaded.id)
         loaded.id = 0
 
@@ -287,7 +287,7 @@ class PageEngine:
         # Measured in Chromium with Pyodide 314: 3.2 us with 12 arguments, of which 0.7 us place the
         # words. `write` and `read` take 4.7 us for a few bytes, 35 and 24 us for a megabyte; with
         # a proxy of Python's buffer (`getBuffer`) each write would take 8 us more.
-        if not loaded.id or self._closed:
+        if not loaded.id or self.closed:
             self._check_open()
             raise EngineError("this Program was unloaded", code="unloaded")
         count = len(args)
@@ -304,12 +304,12 @@ class PageEngine:
         return MemoryUse(int(live), int(peak), int(capacity))
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             self._player.close()
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise EngineError("this engine is closed", code="handle")
 
     def _send(self, words: array[int]) -> None:

@@ -159,7 +159,7 @@ class WasmtimeEngine:
         self.features = frozenset[str]() if deterministic else frozenset({"relaxed-simd"})
         self._engine = _wasmtime_engine(not deterministic)
         self._heap = Allocator(HEAP, 2 * PAGE)
-        self._closed = False
+        self.closed = False
         _open_engines.add(self)
         self._watched: dict[Handle, set[_Derived]] = {}
         self._store_number = 0
@@ -179,7 +179,7 @@ class WasmtimeEngine:
         return address
 
     def free(self, handle: Handle) -> None:
-        if self._closed:
+        if self.closed:
             return
         if self._watched:
             self._forget(handle)
@@ -252,7 +252,7 @@ class WasmtimeEngine:
         )
 
     def memory_use(self) -> MemoryUse:
-        return MemoryUse(self._heap.live, self._heap.peak, 0 if self._closed else len(self._view))
+        return MemoryUse(self._heap.live, self._heap.peak, 0 if self.closed else len(self._view))
 
     # Programs
 
@@ -289,7 +289,7 @@ class WasmtimeEngine:
         return loaded
 
     def unload(self, loaded: Loaded) -> None:
-        if self._closed or loaded.unloaded:
+        if self.closed or loaded.unloaded:
             return
         loaded.unloaded = True
         if loaded.store == self._store_number:
@@ -361,9 +361,9 @@ class WasmtimeEngine:
         self._check_open()
 
     def close(self) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         # The views lie on memory of the store: none may be left when the store goes.
         self._view.release()
         self._store_number += 1
@@ -383,7 +383,7 @@ class WasmtimeEngine:
             )
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise EngineError("this engine is closed", code="handle")
 
     def _grow(self, nbytes: int) -> None:

@@ -122,7 +122,7 @@ class WgpuEngine:
         self._pipelines: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._groups: OrderedDict[Any, Any] = OrderedDict()
         self._temps: list[Handle] = []
-        self._closed = False
+        self.closed = False
 
     # Memory
 
@@ -164,7 +164,7 @@ class WgpuEngine:
             ) from error
 
     def free(self, handle: Handle) -> None:
-        if self._closed:
+        if self.closed:
             return
         buffer = self._buffer(handle)
         del self._buffers[handle]
@@ -383,9 +383,9 @@ class WgpuEngine:
             self._queue.read_buffer(self._buffers[self._temps[0]].gpu, 0, 4)
 
     def close(self) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self._groups.clear()
         for buffer in self._buffers.values():
             buffer.gpu.destroy()
@@ -409,7 +409,7 @@ class WgpuEngine:
         return found
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise EngineError("this engine is closed", code="handle")
 
     def _group(self, loaded: Loaded, entry: _Entry, kernel: int, handles: tuple[int, ...]) -> Any:

@@ -49,7 +49,7 @@ class ReferenceEngine:
         self._next = 1
         self._live = 0
         self._peak = 0
-        self._closed = False
+        self.closed = False
 
     def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         """Make a buffer of `nbytes` bytes and return its handle."""
@@ -148,13 +148,13 @@ class ReferenceEngine:
         """Drop all buffers."""
         self._buffers.clear()
         self._live = 0
-        self._closed = True
+        self.closed = True
 
     def _array(self, np: Any, node: Node, data: bytes) -> Any:
         return np.frombuffer(data, dtype=node.dtype.name, count=node.size).reshape(node.shape)
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise EngineError("this engine was closed; make a new one", code="handle")
 
     def _buffer(self, handle: Handle) -> bytearray:
