@@ -180,7 +180,7 @@ def test_the_page_stays_smooth_while_a_cnn_trains(visit, tmp_path):
     """
     digits_example.export(digits_example.make_model(), tmp_path)
     page = visit(tmp_path)
-    page.fill("#epochs", "10")
+    page.fill("#epochs", "30")
     page.evaluate(
         """() => {
             window.measured = { frames: [], tasks: [] };

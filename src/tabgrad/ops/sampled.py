@@ -135,7 +135,11 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
         return getitem(x, (*[slice(None)] * axis, slice(start, stop)))
 
     parts = []
-    if n > 2:
+    if n > 2 and not at.ndim:
+        # Without the point in the middle, as NumPy: it may be infinite.
+        twice = e.cast(at * 2, _real(f))
+        parts = [e.divide(piece(f, 2, None) - piece(f, 0, -2), twice)]
+    elif n > 2:
         before, after = piece(steps, 0, -1), piece(steps, 1, None)
         left, right = piece(slopes, 0, -1), piece(slopes, 1, None)
         total = e.add(before, after)
