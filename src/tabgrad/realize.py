@@ -379,7 +379,8 @@ def realize(nodes: Sequence[Node], instead: str = READ_OUTSIDE) -> None:
         CaptureError: nodes that depend on inputs of a function being captured, or captured before;
             `instead` is what it tells the user to do.
     """
-    pending = [n for n in nodes if n.buffer is None]
+    alone = len(nodes) == 1 and nodes[0].buffer is None
+    pending = nodes if alone else [n for n in nodes if n.buffer is None]
     if not pending:
         return
     if len(pending) > 1:

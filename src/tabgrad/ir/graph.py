@@ -418,10 +418,11 @@ def structure(
         name = node.prim.name
         leaf = name == "value" or name == "input" or (stop is not None and stop(node))
         if not leaf:
-            below = [src for src in node.srcs if id(src) not in position]
-            if below:
-                below.reverse()
-                stack += below
+            waiting = len(stack)
+            for src in reversed(node.srcs):
+                if id(src) not in position:
+                    stack.append(src)
+            if len(stack) > waiting:
                 continue
         stack.pop()
         if name == "tag" and not leaf:
@@ -430,7 +431,13 @@ def structure(
         position[id(node)] = len(lines)
         if leaf:
             leaves.append(node)
-            lines.append((len(leaves), *[(shape, dtype.name) for shape, dtype in node.outs]))
+            if len(node.outs) == 1:
+                ((shape, dtype),) = node.outs
+                lines.append((len(leaves), shape, dtype.name))
+            else:
+                lines.append((len(leaves), *[(shape, dtype.name) for shape, dtype in node.outs]))
+        elif len(node.srcs) == 1:
+            lines.append((name, node._key[2], position[id(node.srcs[0])]))
         else:
             lines.append((name, node._key[2], tuple([position[id(s)] for s in node.srcs])))
     return (tuple(lines), tuple([position[id(root)] for root in roots])), leaves
