@@ -22,6 +22,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tabgrad.compiler.accumulation import accumulate_wide
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.narrow import Bound, narrowed
 from tabgrad.compiler.phases import in_phases
@@ -35,7 +36,6 @@ from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
 from tabgrad.targets.glsl.shader import MAX_READS, MAX_WRITES, SCALARS, room, word_kind
 from tabgrad.targets.glsl.sharing import shared_out
 from tabgrad.targets.glsl.tiles import in_tiles
-from tabgrad.targets.wasm.accumulation import accumulate_wide
 
 EIGHT = "draw-buffers-8"
 MAX_NESTING = 4  # loops around a launch: the turns are one vector

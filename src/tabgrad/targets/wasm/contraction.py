@@ -4,7 +4,7 @@ The result is a matrix: the last loops of the output that only B knows are its c
 loops that only A knows its rows (m), whatever both know runs outside. Rows are cut into strips of
 whole inner loops, so that no index needs a division. A strip of A is read in place when it can be
 walked along lines of rows and runs of steps with a stride each (a convolution's can, once its input
-has a border: padding.py), otherwise it is packed through its expression. B is read in place when
+has a border: border.py), otherwise it is packed through its expression. B is read in place when
 its columns are neighbours, otherwise `prepare` puts a kernel in front that packs it into panels.
 Sums run strictly in the order of k.
 """
@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
+from tabgrad.compiler.border import with_border
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
 from tabgrad.ir.index import Index, Var, flatten, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
@@ -37,7 +38,6 @@ from tabgrad.targets.wasm.matrix import (
     walkable,
 )
 from tabgrad.targets.wasm.microkernel import tile
-from tabgrad.targets.wasm.padding import with_border
 
 MAX_ROWS = 96  # of a strip: with MAX_STEPS it stays in the second-level cache beside a panel of B
 MAX_STEPS = 512

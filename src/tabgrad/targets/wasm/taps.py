@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+from tabgrad.compiler.border import with_border
 from tabgrad.compiler.collapse import collapse
 from tabgrad.ir.index import Index, Var, flatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
@@ -25,7 +26,6 @@ from tabgrad.targets.wasm.extremes import Extreme, Place
 from tabgrad.targets.wasm.loops import Reduction, along_inner
 from tabgrad.targets.wasm.matrix import stride
 from tabgrad.targets.wasm.microkernel import REGISTERS
-from tabgrad.targets.wasm.padding import with_border
 from tabgrad.targets.wasm.tiling import (
     MAX_STEPS,
     MIN_TILE,

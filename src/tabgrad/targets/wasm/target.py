@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tabgrad import config
+from tabgrad.compiler.accumulation import accumulate_wide
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.frame import (
     ARENA,
@@ -52,7 +53,6 @@ from tabgrad.targets.wasm import (
     taps,
     winograd,
 )
-from tabgrad.targets.wasm.accumulation import accumulate_wide
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
 from tabgrad.targets.wasm.windows import open_windows, rows_at_a_time, window_bytes

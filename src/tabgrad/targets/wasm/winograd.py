@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tabgrad import dtypes
+from tabgrad.compiler.border import with_border
 from tabgrad.compiler.collapse import collapse, index_levels
 from tabgrad.compiler.lower import guard
 from tabgrad.dtypes import float32
@@ -48,7 +49,6 @@ from tabgrad.ir.kernel import (
     walk,
 )
 from tabgrad.targets.wasm import contraction
-from tabgrad.targets.wasm.padding import with_border
 
 SPAN, OUTPUTS, INPUTS = 3, 2, 4  # of a tile along each axis: weights, outputs, inputs
 SUMS = INPUTS * INPUTS

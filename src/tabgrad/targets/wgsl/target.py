@@ -20,6 +20,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tabgrad.compiler.accumulation import accumulate_wide
+from tabgrad.compiler.border import with_border
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.narrow import Bound, narrowed
 from tabgrad.compiler.phases import in_phases
@@ -37,8 +39,6 @@ from tabgrad.ir.kernel import (
     While,
     kernels_of,
 )
-from tabgrad.targets.wasm.accumulation import accumulate_wide
-from tabgrad.targets.wasm.padding import with_border
 from tabgrad.targets.wgsl import contraction, cooperative, loops, order
 from tabgrad.targets.wgsl.shader import MAX_STORAGE, SCALARS, Bindings, Shader, word_kind
 
