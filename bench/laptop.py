@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 
 import tabgrad as tg
+from bench import machine
 from tabgrad import jit, ops
 from tabgrad.compiler import driver
 from tabgrad.ir.entry import EntryGraph
@@ -129,8 +130,7 @@ def main() -> None:
         lines.append(f"| {title} | {middle:.1f} ({least:.1f}) |")
     lines += [
         "",
-        f"- Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores",
+        f"- Python {platform.python_version()}, {machine.name()}",
         f"- measured: {date.today():%Y-%m-%d}, {rounds} rounds, load before {load:.1f}",
         "",
     ]

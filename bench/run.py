@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -194,7 +193,7 @@ def facts(chromium: str, flags: tuple[str, ...]) -> dict[str, str]:
         "tabgrad": f"{tg.__version__}, commit {at}",
         **versions,
         "Chromium": f"{chromium}, headless, {' '.join(flags)}",
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
+        "machine": f"{machine.name()}, no GPU",
         "measured": f"{date.today():%Y-%m-%d}, load before {os.getloadavg()[0]:.1f}",
         "commit": at,
     }
