@@ -21,7 +21,7 @@ from tabgrad.compiler import driver
 from tabgrad.compiler.program import Program as Program
 from tabgrad.dtypes import DType
 from tabgrad.engines.engine import MemoryUse
-from tabgrad.errors import ArgumentError, CaptureError, TabgradError
+from tabgrad.errors import ArgumentError, CaptureError, NotSupportedError, TabgradError
 from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import (
     Capture,
@@ -105,7 +105,8 @@ _session = _Session()
 def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
     """Choose what computes: "auto" and "wasm" (WebAssembly: wasmtime on the laptop, the player in a
     page), "webgpu" (the GPU: wgpu on the laptop, in a page the browser's, whose values are awaited
-    by `await t.data()`) or "reference" (NumPy, slow, the definition all engines are compared with).
+    by `await t.data()`), "webgl" (the GPU of a browser without WebGPU) or "reference" (NumPy, slow,
+    the definition all engines are compared with).
 
     Args:
         name: the engine.
@@ -114,6 +115,7 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
 
     Raises:
         ArgumentError: an unknown name, with the list of known ones; `deterministic` on a GPU.
+        NotSupportedError: "webgl" outside of a browser.
 
     Example:
         >>> import tabgrad as tg
@@ -172,12 +174,26 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
         from tabgrad.engines.reference import ReferenceEngine
 
         return ReferenceEngine()
-    if name == "webgpu" and deterministic:
+    if name == "exact":  # the reference without rounding on the way, for `Model.verify`
+        from tabgrad.engines.reference.exact import ExactEngine
+
+        return ExactEngine()
+    if name in ("webgpu", "webgl") and deterministic:
         raise ArgumentError(
             "expected deterministic=True with the engine 'wasm', whose instructions give the same "
-            "bits everywhere; received 'webgpu', where they are the adapter's. Leave it out, or "
+            f"bits everywhere; received {name!r}, where they are the adapter's. Leave it out, or "
             "use tg.set_engine('wasm', deterministic=True)"
         )
+    if name == "webgl":
+        if sys.platform != "emscripten":
+            raise NotSupportedError(
+                "expected an engine that a laptop has: 'auto', 'wasm', 'webgpu' or 'reference'; "
+                "received 'webgl', which only browsers have. Use tg.set_engine('webgpu') for this "
+                "machine's GPU"
+            )
+        from tabgrad.engines.page_gl import PageGlEngine
+
+        return PageGlEngine()
     if name == "webgpu" and sys.platform == "emscripten":
         from tabgrad.engines.page_gpu import PageGpuEngine
 
@@ -187,7 +203,7 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
 
         return WgpuEngine()
     if name not in ("auto", "wasm"):
-        known = "'auto', 'wasm', 'webgpu' or 'reference'"
+        known = "'auto', 'wasm', 'webgpu', 'webgl' or 'reference'"
         raise ArgumentError(f"expected an engine {known}; received {name!r}")
     if sys.platform == "emscripten":
         from tabgrad.engines.page import PageEngine

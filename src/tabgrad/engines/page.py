@@ -4,7 +4,7 @@ The player's `wasm.js` does the work in the same thread, so reading values needs
 Memory and Programs live in JavaScript; Python holds integers, and bytes cross once, straight
 between Python's memory and the engine's. Works on the main thread, in a worker and in Node.
 
-Not here: GPUs (`page_gpu.py`); pages without Python, where the player runs on its own.
+Not here: GPUs (`page_gpu.py`, `page_gl.py`); pages without Python, where the player runs alone.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ async def prepare(engine: str = "wasm") -> None:
     scripts from `blob:`.
 
     Args:
-        engine: "wasm", or "webgpu": its device, too, has to be waited for, so where Python cannot
-            wait (no JSPI) this comes before `tg.set_engine("webgpu")`.
+        engine: "wasm", "webgl", or "webgpu": its device, too, has to be waited for, so where
+            Python cannot wait (no JSPI) this comes before `tg.set_engine("webgpu")`.
 
     Raises:
         EngineError: when the browser refuses the script ("policy"), or has no GPU ("adapter").
@@ -60,6 +60,10 @@ async def prepare(engine: str = "wasm") -> None:
         from tabgrad.engines import page_gpu
 
         await page_gpu.prepare()
+    elif engine == "webgl":
+        from tabgrad.engines import page_gl
+
+        await load_module(page_gl.MODULE)
     else:
         await load_module(MODULE)
 

@@ -1,4 +1,4 @@
-// What page.js and page_gpu.js have in common: an engine's functions as Python calls them.
+// What page.js, page_gpu.js and page_gl.js have in common: an engine's functions as Python calls them.
 //
 // Only numbers, strings and typed arrays cross over. Python fills typed arrays by their `assign`,
 // which is one copy; passing it objects, or receiving Python's, would make proxies that leak unless

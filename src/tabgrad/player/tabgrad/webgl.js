@@ -97,6 +97,11 @@ void main() {
  * @returns {Promise<WebGlEngine>}
  */
 export async function open() {
+  return openNow();
+}
+
+/** `open` for callers that cannot wait. */
+export function openNow() {
   const canvas =
     typeof OffscreenCanvas === "undefined"
       ? document.createElement("canvas")
