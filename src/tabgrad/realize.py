@@ -184,16 +184,16 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
             f"bits everywhere; received {name!r}, where they are the adapter's. Leave it out, or "
             "use tg.set_engine('wasm', deterministic=True)"
         )
-    if name == "webgl":
-        if sys.platform != "emscripten":
-            raise NotSupportedError(
-                "expected an engine that a laptop has: 'auto', 'wasm', 'webgpu' or 'reference'; "
-                "received 'webgl', which only browsers have. Use tg.set_engine('webgpu') for this "
-                "machine's GPU"
-            )
+    if name == "webgl" and sys.platform == "emscripten":
         from tabgrad.engines.page_gl import PageGlEngine
 
         return PageGlEngine()
+    if name == "webgl":
+        raise NotSupportedError(
+            "expected an engine that a laptop has: 'auto', 'wasm', 'webgpu' or 'reference'; "
+            "received 'webgl', which only browsers have. Use tg.set_engine('webgpu') for this "
+            "machine's GPU"
+        )
     if name == "webgpu" and sys.platform == "emscripten":
         from tabgrad.engines.page_gpu import PageGpuEngine
 
