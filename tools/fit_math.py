@@ -1,8 +1,8 @@
-"""Fits the polynomials of the WebAssembly math library: `python tools/fit_math.py [name]`.
+"""Fits the polynomials of the math libraries: `python tools/fit_math.py [name]`.
 
 For each function it prints the coefficients (highest power first, rounded to the precision that the
 kernels use) and the largest weighted error of the rounded polynomial. The coefficient lists in
-`src/tabgrad/targets/wasm/mathlib` and `src/tabgrad/ops/special.py` are these outputs. Remez's
+`targets/coefficients.py`, `targets/wasm/mathlib` and `ops/special.py` are these outputs. Remez's
 exchange algorithm in 80 digits.
 """
 

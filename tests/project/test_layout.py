@@ -64,6 +64,8 @@ MAY_IMPORT = {
     "user": {"base", "building", "reading", "realize", "user"},
     "package": {"base", "building", "reading", "realize", "user"},
 }
+# What is in several targets is beside them (targets/coefficients.py) or in `shading`.
+TARGETS = {"wasm": {"wasm"}, "wgsl": {"wgsl", "shading"}, "glsl": {"glsl", "shading"}}
 # These two run wherever Python does, with no package installed.
 STANDARD_LIBRARY_ONLY = {"base", "ir", "compiler"}
 
@@ -111,6 +113,20 @@ def test_imports_go_downwards(module):
         if name.split(".")[0] == "tabgrad" and part_of(name) not in allowed
     ]
     assert not wrong, f"{part_of(module)} may import {sorted(allowed)} only:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("tabgrad.targets.")])
+def test_targets_know_none_of_the_others(module):
+    prefix = "tabgrad.targets."
+    folders = {path.parent.name for path in (PACKAGE / "targets").glob("*/__init__.py")}
+    own = module.removeprefix(prefix).split(".")[0]
+    wrong = [
+        f"{MODULES[module].relative_to(SOURCE)}:{line} imports {name}"
+        for name, line in imported_names(module, MODULES[module])
+        if name.startswith(prefix)
+        and name.removeprefix(prefix).split(".")[0] in folders - TARGETS.get(own, {own})
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if part_of(m) in STANDARD_LIBRARY_ONLY])

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from tabgrad.targets.coefficients import DOUBLE, SINGLE, Precision
 from tabgrad.targets.wasm.builder import F32x4, F64x2, Function, I32x4, I64x2, U32x4, Vector
-from tabgrad.targets.wasm.mathlib.precision import SINGLE, precision_of
 from tabgrad.targets.wasm.values import Number
 
 F = TypeVar("F", F32x4, F64x2)
 X = TypeVar("X", bound=Vector[Any, Any])
 
 SIGN = SINGLE.sign
+
+
+def precision_of(x: F32x4 | F64x2 | type[F32x4 | F64x2]) -> Precision:
+    """The precision of some lanes, or of a type of lanes."""
+    return SINGLE if isinstance(x, F32x4) or x is F32x4 else DOUBLE
 
 
 def multiply_add(a: F, b: F | Number, c: F | Number, fma: bool) -> F:

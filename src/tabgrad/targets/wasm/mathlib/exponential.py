@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from tabgrad.targets.coefficients import LOG2_E, SINGLE
 from tabgrad.targets.wasm.builder import Function, I32x4
-from tabgrad.targets.wasm.mathlib.arithmetic import F, choose, horner, multiply_add, with_sign_of
-from tabgrad.targets.wasm.mathlib.precision import SINGLE, precision_of
+from tabgrad.targets.wasm.mathlib.arithmetic import (
+    F,
+    choose,
+    horner,
+    multiply_add,
+    precision_of,
+    with_sign_of,
+)
 
 Words = Any  # I32x4 or I64x2, as wide as the floats
 
 INFINITY = float("inf")
-LOG2_E = 1.4426950408889634
 
 
 def exp(f: Function, x: F, fma: bool) -> F:
@@ -133,7 +139,7 @@ def _to_float(n: Words, kind: type[F]) -> F:
     if isinstance(n, I32x4):
         return kind(n.to_f32().get())
     p = precision_of(kind)
-    magic = p.lanes.const(p.round).bits()
+    magic = kind.const(p.round).bits()
     return kind((n + magic).get()) - p.round
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from tabgrad.targets.coefficients import PARITY, ROTATIONS
 from tabgrad.targets.wasm.builder import F64x2, Function, I32x4, U8x16, U32x4
 
 N = TypeVar("N", I32x4, U32x4)
 
 # Adding it to a 64-bit float leaves the float's integer, modulo 2**32, in the low word.
 ROUND = 6755399441055744.0
-
-ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-PARITY = 0x1BD11BDA
 
 
 def integer_floor_divide(f: Function, x: N, y: N) -> N:

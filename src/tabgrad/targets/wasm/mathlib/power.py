@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tabgrad.targets.coefficients import DOUBLE, SINGLE
 from tabgrad.targets.wasm.builder import F32x4, F64x2, Function, I32x4
 from tabgrad.targets.wasm.mathlib.arithmetic import (
     F,
@@ -10,9 +11,9 @@ from tabgrad.targets.wasm.mathlib.arithmetic import (
     horner,
     join,
     multiply_add,
+    precision_of,
 )
 from tabgrad.targets.wasm.mathlib.exponential import split_exponent
-from tabgrad.targets.wasm.mathlib.precision import DOUBLE, SINGLE, precision_of
 
 INFINITY = float("inf")
 

@@ -11,6 +11,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tabgrad.targets.coefficients import (
+    ATAN_TAIL,
+    COS_TAIL,
+    DOUBLE,
+    PI_HIGH,
+    PI_LOW,
+    SIN_TAIL,
+    TAN_TAIL,
+    TWO_OVER_PI_WORDS,
+)
 from tabgrad.targets.wasm.builder import (
     F64,
     I32,
@@ -30,37 +40,15 @@ from tabgrad.targets.wasm.mathlib.arithmetic import (
     horner,
     join,
     multiply_add,
+    precision_of,
     with_sign_of,
 )
-from tabgrad.targets.wasm.mathlib.precision import DOUBLE, precision_of
 
 TWO_OVER_PI = 0.6366197723675814
 # pi/2: the first 31 bits, so that a product with a 22-bit integer is exact, and the rest.
 HALF_PI_HIGH, HALF_PI_LOW = 1.5707963267341256, 6.077100506506192e-11
 ROUND = DOUBLE.round
 LARGE, LARGE_BITS = 4194304.0, 0x4A800000
-# pi rounded to 24 bits, and what that leaves.
-PI_HIGH, PI_LOW = 3.1415927410125732, -8.742277657347586e-08
-
-# (sin(x) - x) / x**3 in x**2, |x| <= pi / 4, degree 2, error 2**-26.7 relative to sin(x)
-SIN_TAIL = (-0.0001951463, 0.008332156, -0.16666655)
-# (cos(x) - 1 + x**2 / 2) / x**4 in x**2, |x| <= pi / 4, degree 2, error 2**-32.8 relative to cos(x)
-COS_TAIL = (2.4432413e-05, -0.001388731, 0.041666646)
-# (tan(x) - x) / x**3 in x**2, |x| <= pi / 4, degree 6, error 2**-29.5 relative to tan(x), float64
-TAN_TAIL = (
-    0.004387091373219865, 6.816948422719604e-05, 0.01085220975185679, 0.02127604510736408,
-    0.05406106897604361, 0.13332653511084744, 0.333333500295716,
-)  # fmt: skip
-# (atan(x) - x) / x**3 in x**2, x in [0, 1], degree 8, error 2**-27.3 relative to atan(x)
-ATAN_TAIL = (
-    -0.0017936204, 0.010914599, -0.031177832, 0.05795758, -0.084034495, 0.10952185, -0.14264242,
-    0.19998549, -0.333333,
-)  # fmt: skip
-
-# Three zero bits, then the bits of 2/pi after the point, in words of 32.
-TWO_OVER_PI_WORDS = (
-    0x145F306D, 0xC9C882A5, 0x3F84EAFA, 0x3EA69BB8, 0x1B6C52B3, 0x27887208, 0x3FCA2C75,
-)  # fmt: skip
 
 
 def _reduce_small(f: Function, x: F32x4, fma: bool) -> tuple[F64x2, F64x2, I32x4]:

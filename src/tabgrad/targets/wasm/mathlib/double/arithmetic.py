@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tabgrad.targets.coefficients import DOUBLE
 from tabgrad.targets.wasm.builder import F64, I32, I64, U64, F64x2, Function, I64x2, U64x2
-from tabgrad.targets.wasm.mathlib.precision import DOUBLE
 
 # Times this, less the surplus, a float is rounded to 26 bits.
 SPLITTER = float((1 << 27) + 1)

@@ -6,11 +6,11 @@ the rest. (Relaxed multiply-add cannot give the error of a product, because it n
 
 from __future__ import annotations
 
+from tabgrad.targets.coefficients import DOUBLE
 from tabgrad.targets.wasm.builder import F64x2, Function
 from tabgrad.targets.wasm.mathlib.arithmetic import choose, horner, multiply_add
 from tabgrad.targets.wasm.mathlib.exponential import scale, split, split_exponent
 from tabgrad.targets.wasm.mathlib.power import negative_bases
-from tabgrad.targets.wasm.mathlib.precision import DOUBLE
 
 INFINITY = float("inf")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tabgrad.targets.coefficients import DOUBLE
 from tabgrad.targets.wasm.builder import F64x2, Function, I64x2
 from tabgrad.targets.wasm.mathlib.arithmetic import choose, horner, multiply_add
 from tabgrad.targets.wasm.mathlib.double.arithmetic import product_error
 from tabgrad.targets.wasm.mathlib.double.reduction import reduce
-from tabgrad.targets.wasm.mathlib.precision import DOUBLE
 from tabgrad.targets.wasm.mathlib.trigonometry import turned
 
 INFINITY = float("inf")

@@ -1,21 +1,22 @@
-"""The two widths of floats: lane types, bits, and what `exponential.py` needs for each.
+"""The numbers that scalar functions are made of, for every target: polynomials, pi, log(2).
 
-Every list of coefficients is what tools/fit_math.py prints for the name in front.
+The two widths of floats with what exp, log and erf need for each, and what sin, cos, tan and atan2
+of 32-bit floats need. Every list of coefficients, highest power first, is what tools/fit_math.py
+prints for the name in front. What one target alone uses is beside its functions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from tabgrad.targets.wasm.builder import F32x4, F64x2
+LOG2_E = 1.4426950408889634
 
 
 @dataclass(frozen=True)
 class Precision:
     """A width of floats and its constants."""
 
-    lanes: type[Any]
+    bits: int
     fraction: int  # bits of a significand that are stored
     bias: int  # what an exponent's bits are too large by
     # Adding it to a float less than half as large rounds that to an integer, and leaves the
@@ -49,11 +50,6 @@ class Precision:
         return -(1 << self.bits - 1)
 
     @property
-    def bits(self) -> int:
-        """The bits of one lane."""
-        return 128 // int(self.lanes.LANES)
-
-    @property
     def one_bits(self) -> int:
         """The bits of 1.0."""
         return self.bias << self.fraction
@@ -80,7 +76,7 @@ class Precision:
 
 
 SINGLE = Precision(
-    lanes=F32x4,
+    bits=32,
     fraction=23,
     bias=127,
     round=12582912.0,
@@ -118,7 +114,7 @@ SINGLE = Precision(
 )  # fmt: skip
 
 DOUBLE = Precision(
-    lanes=F64x2,
+    bits=64,
     fraction=52,
     bias=1023,
     round=6755399441055744.0,
@@ -168,7 +164,29 @@ DOUBLE = Precision(
     ),
 )  # fmt: skip
 
+# pi rounded to 24 bits, and what that leaves.
+PI_HIGH, PI_LOW = 3.1415927410125732, -8.742277657347586e-08
 
-def precision_of(x: F32x4 | F64x2 | type[F32x4 | F64x2]) -> Precision:
-    """The precision of some lanes, or of a type of lanes."""
-    return SINGLE if isinstance(x, F32x4) or x is F32x4 else DOUBLE
+# sin: (sin(x) - x) / x**3 in x**2, |x| <= pi / 4, error 2**-26.7 relative to sin(x)
+SIN_TAIL = (-0.0001951463, 0.008332156, -0.16666655)
+# cos: (cos(x) - 1 + x**2 / 2) / x**4 in x**2, |x| <= pi / 4, error 2**-32.8 relative to cos(x)
+COS_TAIL = (2.4432413e-05, -0.001388731, 0.041666646)
+# tan: (tan(x) - x) / x**3 in x**2, |x| <= pi / 4, error 2**-29.5 relative to tan(x), float64
+TAN_TAIL = (
+    0.004387091373219865, 6.816948422719604e-05, 0.01085220975185679, 0.02127604510736408,
+    0.05406106897604361, 0.13332653511084744, 0.333333500295716,
+)  # fmt: skip
+# atan: (atan(x) - x) / x**3 in x**2, x in [0, 1], error 2**-27.3 relative to atan(x)
+ATAN_TAIL = (
+    -0.0017936204, 0.010914599, -0.031177832, 0.05795758, -0.084034495, 0.10952185, -0.14264242,
+    0.19998549, -0.333333,
+)  # fmt: skip
+
+# Three zero bits, then the bits of 2/pi after the point, in words of 32.
+TWO_OVER_PI_WORDS = (
+    0x145F306D, 0xC9C882A5, 0x3F84EAFA, 0x3EA69BB8, 0x1B6C52B3, 0x27887208, 0x3FCA2C75,
+)  # fmt: skip
+
+# Threefry-2x32: how far words are rotated in rounds of four, and what the third key is made with.
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = 0x1BD11BDA
