@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
 
@@ -539,11 +540,11 @@ def unload(loaded: Any, from_engine: Any) -> None:
     from_engine.unload(loaded)
 
 
-def compile_ahead(graphs: Sequence[EntryGraph], features: Sequence[str]) -> Program:
-    """Compile entries for a page's WASM engine with these features; used by exports."""
-    from tabgrad.targets.wasm.target import WasmTarget
-
-    return driver.compile(graphs, WasmTarget(features))
+def compile_ahead(
+    graphs: Sequence[EntryGraph], features: Sequence[str], kind: str = "wasm"
+) -> Program:
+    """Compile entries for a page's engine of a kind with these features; used by exports."""
+    return driver.compile(graphs, target_of(SimpleNamespace(kind=kind, features=features)))
 
 
 def target_of(chosen: Any) -> Any:

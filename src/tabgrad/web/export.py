@@ -6,12 +6,14 @@ page shows. Writing the files is `site.py`.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tabgrad import jit, realize
-from tabgrad.errors import ArgumentError, TabgradError
+from tabgrad.errors import ArgumentError, NotSupportedError, TabgradError
 from tabgrad.formats.safetensors import Array
 from tabgrad.jit import Compiled, Traced
 from tabgrad.models import Model
@@ -24,6 +26,13 @@ from tabgrad.web.site import Data, Initial, Site, write_site
 
 FORMAT, SCHEMA = "tabgrad-model", 1
 DEFAULT_BATCH_SIZE = 32
+# A page's GPU is worth its files from here on: calls of less work are soon done on WebAssembly.
+GPU_FLOPS = 100e6
+# What devices may have that changes how kernels are written; there are kernels for each case.
+GPU_FEATURES: dict[str, list[tuple[str, ...]]] = {
+    "webgpu": [(), ("cooperative",)],
+    "webgl": [(), ("draw-buffers-8",)],
+}
 
 
 def export(
@@ -33,6 +42,7 @@ def export(
     title: str | None = None,
     *,
     deterministic: bool = False,
+    engines: Sequence[str] | None = None,
     data: Sequence[Any] | None = None,
     task: Mapping[str, Any] | None = None,
 ) -> Site:
@@ -45,6 +55,10 @@ def export(
         batch_sizes: the batch sizes to export; by default 1 and that of the last fit, else 32.
         title: the page's heading, by default the model's name.
         deterministic: export only kernels whose results have the same bits on every machine.
+        engines: what the page can compute on besides WebAssembly, which is always there and takes
+            over where another engine fails: "webgpu", "webgl". By default both if a call of some
+            entry takes more than 100 million operations, else none; kernels that a GPU cannot
+            have (64-bit numbers) are then left out and named in what is printed.
         data: (x, y) or (x, y, x_test, y_test), a sample dataset for the page to train on.
         task: what the page is about, for instance {"kind": "digits", "labels": [...], "height": 8,
             "width": 8, "scale": 16.0} for a page on which digits are drawn.
@@ -53,7 +67,9 @@ def export(
         What was written: its `sizes`, raw and gzip, by file; also printed.
 
     Raises:
-        ArgumentError: batch sizes that are not positive, or functions that were never called.
+        ArgumentError: batch sizes that are not positive, functions that were never called, unknown
+            engines, engines of GPUs in a deterministic export.
+        NotSupportedError: an engine that was asked for cannot run the model.
 
     Example:
         >>> import tabgrad as tg
@@ -63,6 +79,9 @@ def export(
     parts = _of_model(model, batch_sizes) if isinstance(model, Model) else _of_functions(model)
     sets: list[tuple[str, ...]] = [()] if deterministic else [(), ("relaxed-simd",)]
     programs = {features: realize.compile_ahead(parts.graphs, features) for features in sets}
+    work = max((entry.flops for entry in programs[()].entries), default=0)
+    kinds = _gpus(engines, deterministic, work)
+    shaders, refused = _shaders(parts.graphs, kinds, asked=engines is not None)
     arrays, described = _variables(parts)
     name = getattr(model, "name", "functions")
     content = {
@@ -82,12 +101,60 @@ def export(
         path,
         model=content,
         programs={features: program.binary for features, program in programs.items()},
+        shaders=shaders,
         weights=arrays,
         initial=parts.initial,
         data=_sample(data),
+        notes=refused,
     )
     print(site)
     return site
+
+
+def _gpus(engines: Sequence[str] | None, deterministic: bool, work: float) -> list[str]:
+    """The kinds of GPU engines to write kernels for."""
+    if engines is None:
+        return [] if deterministic or work <= GPU_FLOPS else list(GPU_FEATURES)
+    known = ("wasm", *GPU_FEATURES)
+    if isinstance(engines, str) or any(name not in known for name in engines):
+        raise ArgumentError(f"expected engines as a list of {list(known)}; received {engines!r}")
+    kinds = [kind for kind in GPU_FEATURES if kind in engines]
+    if kinds and deterministic:
+        raise ArgumentError(
+            "expected deterministic=True with engines=['wasm'], whose instructions give the same "
+            f"bits everywhere; received {list(engines)!r}. Leave one of the two out"
+        )
+    return kinds
+
+
+def _shaders(
+    graphs: Sequence[Any], kinds: Sequence[str], asked: bool
+) -> tuple[dict[str, dict[tuple[str, ...], bytes]], list[str]]:
+    """Kernels of each kind of GPU by the features they need, and why there are none of others."""
+    found: dict[str, dict[tuple[str, ...], bytes]] = {}
+    refused = []
+    for kind in kinds:
+        try:
+            kernels: dict[tuple[str, ...], bytes] = {}
+            for features in GPU_FEATURES[kind]:
+                document = _document(realize.compile_ahead(graphs, features, kind))
+                if document not in kernels.values():  # features need not make a difference
+                    kernels[features] = document
+            found[kind] = kernels
+        except NotSupportedError as error:
+            if asked:
+                raise
+            refused.append(f"no kernels for {kind}: {error}")
+    return found, refused
+
+
+def _document(program: Program) -> bytes:
+    """A GPU's kernels with the constants that go with them, which are not those of others."""
+    document = json.loads(program.binary)
+    document["data"] = [
+        [base64.b64encode(data).decode() for data in entry.constants] for entry in program.entries
+    ]
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 class _Parts:

@@ -8,10 +8,11 @@ one kernel file for each set of browser features. What goes into model.json is d
 from __future__ import annotations
 
 import gzip
+import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -55,6 +56,7 @@ class Site:
 
     folder: Path
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         width = max(map(len, self.sizes), default=0)
@@ -63,7 +65,7 @@ class Site:
             lines.append(f"  {path:<{width}} {raw:>11,} bytes {packed:>11,} gzip")
         raw, packed = (sum(size[i] for size in self.sizes.values()) for i in (0, 1))
         lines.append(f"  {'in all':<{width}} {raw:>11,} bytes {packed:>11,} gzip")
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
 def write_site(
@@ -72,8 +74,10 @@ def write_site(
     model: Mapping[str, Any],
     programs: Mapping[tuple[str, ...], bytes],
     weights: Mapping[str, Array],
+    shaders: Mapping[str, Mapping[tuple[str, ...], bytes]] | None = None,
     initial: Initial | None = None,
     data: Data | None = None,
+    notes: Sequence[str] = (),
 ) -> Site:
     """Write a page, the player and a model into a folder, over what an earlier export left there.
 
@@ -83,13 +87,15 @@ def write_site(
             describe the files written here.
         programs: binary kernels by the browser features they need, () for none.
         weights: the value of every variable that does not start as zeros.
+        shaders: kernels for GPUs by kind of engine ("webgpu", "webgl") and features they need.
         initial: the variables from before any training.
         data: a sample dataset.
+        notes: what else is to be said when sizes are printed.
 
     Example:
         >>> write_site("site", model=model, programs={(): binary}, weights={})  # doctest: +SKIP
     """
-    site = Site(Path(folder))
+    site = Site(Path(folder), notes=list(notes))
     contents: dict[str, bytes] = {}
 
     def part(path: str, content: bytes) -> dict[str, Any]:
@@ -98,13 +104,18 @@ def write_site(
 
     described = dict(model)
     described["weights"] = [part("weights.safetensors", safetensors.dumps(weights))]
-    # The most demanding kernels first: the player takes the first that the browser can run.
     described["programs"] = {
-        "wasm": [
-            {"features": list(features), **part(_kernel_file(features), programs[features])}
-            for features in sorted(programs, key=len, reverse=True)
+        kind: [
+            {"features": list(features), **part(_kernel_file(kind, features), kernels[features])}
+            # The most demanding first: the player takes the first that the device can run.
+            for features in sorted(kernels, key=len, reverse=True)
         ]
+        for kind, kernels in {"wasm": programs, **(shaders or {})}.items()
     }
+    for kind in shaders or {}:
+        for program in described["programs"][kind]:
+            # By which the player knows again what it has measured.
+            program["hash"] = hashlib.sha256(contents[program["file"]]).hexdigest()[:16]
     described["initial"] = initial and {
         "files": [part("initial.safetensors", safetensors.dumps(initial.arrays))],
         "zeros": list(initial.zeros),
@@ -113,7 +124,7 @@ def write_site(
     contents["model.json"] = json.dumps(described, separators=(",", ":")).encode()
 
     digits = (model.get("task") or {}).get("kind") == "digits"
-    for path, text in page_files(model["title"], digits=digits):
+    for path, text in page_files(model["title"], digits=digits, gpus=shaders or ()):
         contents[path] = text.encode()
 
     for path in sorted(contents):
@@ -125,12 +136,18 @@ def write_site(
     return site
 
 
-def page_files(title: str, *, digits: bool) -> Iterator[tuple[str, str]]:
-    """The page and the player, which are the same for all models, as (path, text)."""
+def page_files(
+    title: str, *, digits: bool, gpus: Collection[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """The page and the player as (path, text): what models for no kind of GPU need is the same for
+    all of them."""
     package = files("tabgrad")
     player = _reader(package / "player")
     page = _reader(package / "web" / "templates")
-    yield from bundle(player, ["tabgrad.js", "tabgrad/worker.js"]).items()
+    absent = {f"tabgrad/{kind}.js" for kind in ("webgpu", "webgl") if kind not in gpus}
+    if not gpus:
+        absent |= {"tabgrad/relay.js", "tabgrad/choosing.js"}
+    yield from bundle(player, ["tabgrad.js", "tabgrad/worker.js"], absent).items()
     outside = ["tabgrad.js"] if digits else ["tabgrad.js", "digits.js"]
     yield from bundle(page, ["page.js"], outside).items()
     style = page("page.css") + (page("digits.css") if digits else "")
@@ -149,9 +166,9 @@ def _reader(folder: Traversable) -> Callable[[str], str]:
     return lambda path: folder.joinpath(*path.split("/")).read_text(encoding="utf-8")
 
 
-def _kernel_file(features: Sequence[str]) -> str:
+def _kernel_file(kind: str, features: Sequence[str]) -> str:
     short = [feature.removesuffix("-simd") for feature in features]
-    return ".".join(["kernels", *short, "wasm"])
+    return ".".join(["kernels", *short, *(["wasm"] if kind == "wasm" else [kind, "json"])])
 
 
 def _data(data: Data, part: Any) -> dict[str, Any]:
