@@ -109,6 +109,17 @@ def site_server() -> Iterator[SiteServer]:
         yield start
 
 
+@pytest.fixture
+def references() -> Iterator[None]:
+    """Room for references to overflow, divide by zero and meet signalling NaN, and digits enough
+    that mpmath's own errors do not matter."""
+    import mpmath
+    import numpy as np
+
+    with np.errstate(all="ignore"), mpmath.workprec(150):
+        yield
+
+
 @pytest.fixture(scope="session")
 def node() -> str:
     """The path of Node."""

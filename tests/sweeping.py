@@ -1,30 +1,17 @@
-"""Sweeps of the math library: whole arrays through one function, and what all functions owe.
+"""Sweeps of functions: arguments of every size, exact references, units in the last place.
 
-And float64 numbers against mpmath: arguments of every size, exact references, ULP.
+Float64 numbers are compared with mpmath's, float32 ones with float64. Tests that use this have the
+fixture `references` (tests/conftest.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import mpmath
 import numpy as np
-import pytest
-import wasmtime
-
-from tabgrad.targets.wasm.builder import I32, F32x4, F64x2, I32x4, I64x2, Module, U32x4, U64x2
-from tests.targets.wasm.machine import PAGE, Machine
-
-DTYPES: dict[Any, Any] = {
-    F32x4: np.float32,
-    I32x4: np.int32,
-    U32x4: np.uint32,
-    F64x2: np.float64,
-    I64x2: np.int64,
-    U64x2: np.uint64,
-}
 
 NAN = math.nan
 Exact = tuple[float, float]
@@ -41,6 +28,15 @@ def sweep(count: int, seed: int = 7) -> Any:
     drawn = random.integers(0, 1 << 52, (count, 4096), np.uint64)
     numbers = np.concatenate([heads | edge, (heads | drawn).ravel()])
     return numbers.view(np.float64)
+
+
+def sweep32(count: int) -> Any:
+    """Float32 numbers: every exponent, both signs, the edges and `count` random mantissas."""
+    random = np.random.default_rng(7)
+    heads = (np.arange(512, dtype=np.uint32) << np.uint32(23))[:, None]
+    edges = np.broadcast_to(np.uint32([0, 1, 2, 0x3FFFFF, 0x400000, 0x7FFFFE, 0x7FFFFF]), (512, 7))
+    drawn = random.integers(0, 1 << 23, (512, count), np.uint32)
+    return (heads | np.concatenate([edges, drawn], axis=1)).ravel().view(np.float32)
 
 
 def split(value: Any) -> Exact:
@@ -91,27 +87,26 @@ def check_worst(got: Any, want: list[Exact], bound: float, *arguments: Any) -> N
     assert error[at] <= bound, f"{error[at]:.3f} ulp at {found}: {got[at]!r}, not {want[at]!r}"
 
 
-def evaluate(emit: Callable[..., Any], kind: Any, *arrays: Any) -> Any:
-    """The function over whole arrays in one loop; an array, or a list where it gives a tuple."""
-    count, width = len(arrays[0]), 16 // kind.LANES
-    room = -(-(width * count + 16) // PAGE) * PAGE
-    module = Module()
-    f = module.function("run", export=True)
-    with f.loop_range(0, width * count, 16) as i:
-        operands = [f.let(kind.load(i + PAGE + room * n)) for n in range(len(arrays))]
-        given = emit(f, *operands)
-        results = given if isinstance(given, tuple) else (given,)
-        for n, result in enumerate(results):
-            f.store(i + PAGE + room * (len(arrays) + n), result)
-    machine = Machine(module, pages=1 + room * (len(arrays) + len(results)) // PAGE)
-    for n, array in enumerate(arrays):
-        machine.write(PAGE + room * n, array)
-    machine.call("run")
-    stored = [
-        machine.read(PAGE + room * (len(arrays) + n), count, DTYPES[type(result)])
-        for n, result in enumerate(results)
-    ]
-    return stored if isinstance(given, tuple) else stored[0]
+def check_worst32(
+    got: Any, want: Any, bound: float, *arguments: Any, flushed: bool = False
+) -> None:
+    """Complain about the largest error of float32 numbers beside float64 ones above the bound.
+
+    Beyond the largest float32 the error counts up to 2**128. With `flushed`, for results of a GPU,
+    subnormal numbers may have been taken for zeros.
+    """
+    limit = 2.0**128
+    finite = np.clip(want, -limit, limit)
+    _, exponent = np.frexp(finite)
+    unit = np.ldexp(1.0, np.clip(exponent - 24, -149, 104))
+    distance = np.abs(np.clip(got.astype(np.float64), -limit, limit) - finite)
+    error = np.where(np.isnan(got) != np.isnan(want), math.inf, np.nan_to_num(distance) / unit)
+    if flushed:
+        for x in arguments:
+            error = np.where(left_open(x, got, want), 0, error)
+    at = int(error.argmax())
+    found = [float(a[at]) for a in arguments]
+    assert error[at] <= bound, f"{error[at]:.2f} ulp at {found}: {got[at]!r}, not {want[at]!r}"
 
 
 def assert_same(got: Any, want: Any) -> None:
@@ -119,32 +114,3 @@ def assert_same(got: Any, want: Any) -> None:
     np.testing.assert_array_equal(got, want)
     zero = np.asarray(want) == 0
     np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
-
-
-def check_temporaries(kind: Any, functions: Iterable[Callable[..., Any]]) -> None:
-    """Each function gives its temporaries back: once more, it needs at most its result's local."""
-    f = Module().function("f", [I32])
-    (p,) = f.params
-    x = f.let(kind.load(p))
-    for function in functions:
-        function(f, x, True)
-        before = len(f.local_types)
-        function(f, x, True)
-        assert len(f.local_types) <= before + 1
-
-
-def check_plain(kind: Any, emit: Callable[..., Iterable[Any]]) -> None:
-    """What `emit(f, x, fma)` gives needs relaxed instructions with `fma`, and none without."""
-    module = Module()
-    for fma in (False, True):
-        f = module.function(f"f{fma}")
-        for result in emit(f, f.let(kind.load(0)), fma):
-            f.store(0, result)
-        config = wasmtime.Config()
-        config.wasm_relaxed_simd = False
-        engine = wasmtime.Engine(config)
-        if not fma:
-            wasmtime.Module(engine, module.encode())
-        else:
-            with pytest.raises(wasmtime.WasmtimeError, match="relaxed SIMD"):
-                wasmtime.Module(engine, module.encode())

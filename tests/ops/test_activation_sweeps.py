@@ -17,17 +17,13 @@ from scipy import special
 import tabgrad as tg
 from tests.ops.comparing import INSIDE, TINY
 from tests.ops.engines import ENGINES, GPUS, WIDE_ENGINES, chosen
-from tests.ops.test_special_sweeps import _near, _sweep32
-from tests.sweeping import left_open, sweep
+from tests.ops.test_special_sweeps import _near
+from tests.sweeping import left_open, sweep, sweep32
+
+pytestmark = pytest.mark.usefixtures("references")
 
 ALPHA, SCALE = 1.6732632423543772, 1.0507009873554805
 LARGEST = 2.0**128
-
-
-@pytest.fixture(autouse=True)
-def _settings() -> Iterator[None]:
-    with np.errstate(all="ignore"), mpmath.workprec(150):
-        yield
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -109,7 +105,7 @@ def _arguments(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [*OF_RESULT, *OF_ARGUMENT])
 def test_float32_over_all_exponents(engine: str, name: str) -> None:
     reference, bound = (OF_RESULT | OF_ARGUMENT)[name]
-    x = np.concatenate([_sweep32(40), _near(2000, "float32")])
+    x = np.concatenate([sweep32(40), _near(2000, "float32")])
     if name == "softsign":
         x = x[~np.isinf(x)]  # inf / inf
     got = np.asarray(getattr(tg.ops, name)(tg.tensor(x), **_arguments(name)))

@@ -17,14 +17,18 @@ import tabgrad as tg
 from tests.ops.comparing import INSIDE, TINY
 from tests.ops.engines import ENGINES, GPUS, WIDE_ENGINES, chosen
 from tests.ops.table_special import i0, sinc
-from tests.sweeping import check_worst, left_open, of_finite, real, split, sweep
+from tests.sweeping import (
+    check_worst,
+    check_worst32,
+    left_open,
+    of_finite,
+    real,
+    split,
+    sweep,
+    sweep32,
+)
 
-
-@pytest.fixture(autouse=True)
-def _settings() -> Iterator[None]:
-    """Room for the references to overflow, and digits enough that their errors do not matter."""
-    with np.errstate(all="ignore"), mpmath.workprec(150):
-        yield
+pytestmark = pytest.mark.usefixtures("references")
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -101,14 +105,6 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], float]] = {
 }
 
 
-def _sweep32(count: int) -> Any:
-    random = np.random.default_rng(7)
-    heads = (np.arange(512, dtype=np.uint32) << np.uint32(23))[:, None]
-    edges = np.broadcast_to(np.uint32([0, 1, 0x3FFFFF, 0x400000, 0x7FFFFF]), (512, 5))
-    drawn = random.integers(0, 1 << 23, (512, count), np.uint32)
-    return (heads | np.concatenate([edges, drawn], axis=1)).ravel().view(np.float32)
-
-
 def _near(count: int, dtype: str) -> Any:
     """Numbers of the sizes at which most functions change their formula."""
     random = np.random.default_rng(5)
@@ -127,14 +123,7 @@ def _check_float32(name: str, x: Any, engine: str) -> None:
     if engine in GPUS:
         near = np.abs(got.astype(np.float64) - want) <= INSIDE.get(name, 0) * TINY
         got = np.where(near | left_open(x, got, want), want.astype(np.float32), got)
-    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
-    limit = 2.0**128
-    finite = np.clip(want, -limit, limit)
-    _, exponent = np.frexp(finite)
-    unit = np.ldexp(1.0, np.clip(exponent - 24, -149, 104))
-    error = np.nan_to_num(np.abs(np.clip(got.astype(np.float64), -limit, limit) - finite)) / unit
-    at = error.argmax()
-    assert error[at] <= bound, f"{error[at]:.2f} ulp at {x[at]!r}: {got[at]!r}, not {want[at]!r}"
+    check_worst32(got, want, bound, x)
 
 
 def _check_float64(name: str, x: Any) -> None:
@@ -147,7 +136,7 @@ def _check_float64(name: str, x: Any) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float32_over_all_exponents(engine: str, name: str) -> None:
-    _check_float32(name, np.concatenate([_sweep32(40), _near(2000, "float32")]), engine)
+    _check_float32(name, np.concatenate([sweep32(40), _near(2000, "float32")]), engine)
 
 
 @WIDE
@@ -160,7 +149,7 @@ def test_float64_over_all_exponents(engine: str, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_at_many_points(engine: str, name: str) -> None:
-    _check_float32(name, np.concatenate([_sweep32(1000), _near(60000, "float32")]), engine)
+    _check_float32(name, np.concatenate([sweep32(1000), _near(60000, "float32")]), engine)
     _check_float64(name, np.concatenate([sweep(2), _near(1500, "float64")]))
 
 

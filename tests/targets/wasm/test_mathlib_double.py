@@ -13,36 +13,12 @@ import pytest
 
 from tabgrad.targets.wasm.builder import F64x2, Function, I64x2, Module, U64x2
 from tabgrad.targets.wasm.mathlib import double
-from tests.sweeping import (
-    DTYPES,
-    Exact,
-    assert_same,
-    check_plain,
-    check_temporaries,
-    check_worst,
-    evaluate,
-    of_finite,
-    real,
-    split,
-    sweep,
-)
+from tests.sweeping import Exact, assert_same, check_worst, of_finite, real, split, sweep
+from tests.targets.wasm.functions import DTYPES, VARIANTS, check_plain, check_temporaries, evaluate
+
+pytestmark = pytest.mark.usefixtures("references")
 
 INF, NAN = math.inf, math.nan
-VARIANTS = pytest.mark.parametrize("fma", [False, True], ids=["plain", "fma"])
-
-
-@pytest.fixture(autouse=True)
-def _no_floating_point_warnings() -> Iterator[None]:
-    """The references overflow, divide by zero and meet signalling NaN, as they should."""
-    with np.errstate(all="ignore"):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _precision() -> Iterator[None]:
-    """Enough digits that the references' own errors do not matter."""
-    with mpmath.workprec(150):
-        yield
 
 
 def exp(x: Any) -> Any:
