@@ -48,7 +48,6 @@ IN_PLACE_PANEL = 1 << 18  # bytes of a block of B below which strided panels cos
 SMALL_PANEL = 1 << 14  # bytes of B that stay in the fastest cache anyway
 FEW_ROWS = 24  # with so few rows packing B costs more than it saves
 MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums are made of blocks
-MIN_REUSE = 4  # times each element of A is used: below this, packing it costs no more than a border
 
 
 def prepare(
@@ -96,7 +95,8 @@ def _order_steps(kernel: Kernel) -> None:
 def _border(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer]) -> list[Kernel]:
     """A kernel that copies A's source with zeros around it, where A can then be read in place."""
     points = math.prod(v.size for v in (*matrix.outer, *matrix.m, *matrix.k))
-    found = with_border(matrix.a, points // MIN_REUSE, f"t{len(temporaries)}")
+    # A copy of rows is faster than packing, which asks of each element whether it exists.
+    found = with_border(matrix.a, points, f"t{len(temporaries)}")
     if found is None or not walkable(found[1], matrix.m, matrix.k):
         return []
     copy, matrix.a = found
