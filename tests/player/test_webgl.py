@@ -6,6 +6,7 @@ tests/e2e/test_webgl_table.py.
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 from collections.abc import Callable, Iterator
@@ -18,9 +19,10 @@ import pytest
 import tabgrad as tg
 from tabgrad import realize
 from tabgrad.engines.engine import Engine
-from tabgrad.errors import EngineError
 from tabgrad.targets.glsl.shader import room
-from tests.engines.browser import BrowserEngine, in_page
+from tabgrad.web.bundle import bundle
+from tests.engines.browser import PLAYER, BrowserEngine, in_page
+from tests.player.shading import buffer, fails, values
 
 ROW = 2048 * 16  # bytes of a row of texels
 
@@ -30,25 +32,6 @@ def engine() -> Iterator[BrowserEngine]:
     engine = BrowserEngine("webgl")
     yield engine
     engine.close()
-
-
-def fails(code: str, *parts: str) -> Any:
-    """Expects an EngineError with a code and with each part in its message."""
-    pattern = "".join(f"(?=.*{part})" for part in parts)
-    return pytest.raises(EngineError, match=f"(?s){pattern}", check=lambda e: e.code == code)
-
-
-def buffer(engine: Engine, *values: int) -> int:
-    """A buffer holding int32 values."""
-    data = struct.pack(f"<{len(values)}i", *values)
-    handle = engine.alloc(len(data), "int32")
-    engine.write(handle, data)
-    return handle
-
-
-def values(engine: Engine, handle: int, count: int = 1) -> list[int]:
-    """The first int32 values of a buffer."""
-    return list(struct.unpack(f"<{count}i", engine.read(handle, 4 * count)))
 
 
 @dataclass
@@ -79,7 +62,7 @@ def drawing(line: str, **launch: Any) -> Program:
     void main() {{ {line} }}"""
     step = {"kernel": 0, "reads": [], "writes": [0], "swaps": [0], "begin": [0], "count": 1}
     step |= {"last": True, **launch}
-    kernel = {"code": code, "reads": len(step["reads"]), "writes": 1, "turns": False}
+    kernel = {"code": code, "reads": len(launch.get("reads", ())), "writes": 1, "turns": False}
     plan = {"words": 2, "temps": [], "constants": [], "scalars": [], "launches": [step]}
     return Program(json.dumps({"kernels": [kernel], "entries": [plan]}).encode(), [Entry()])
 
@@ -489,3 +472,11 @@ def test_a_page_without_webgl_is_told() -> None:
     )
     assert answer[0] == "adapter"
     assert "expected WebGL2" in answer[1]
+
+
+def test_what_a_visitor_downloads_for_it() -> None:
+    """Fetched only by pages that use it."""
+    (text,) = bundle(lambda path: (PLAYER / path).read_text(), ["tabgrad/webgl.js"]).values()
+    packed = len(gzip.compress(text.encode(), 9))
+    print(f"webgl.js: {packed:,} bytes gzip")
+    assert packed <= 8_500

@@ -18,9 +18,22 @@ def test_a_file_has_all_it_imports():
     files = bundled(
         main='import { a } from "./lib/a.js";\nimport { b } from "./b.js";\na(b);\n',
         lib__a='import { b } from "../b.js";\nexport const a = () => b;\n',
-        b="export const b = 1;\nexport class B {}\n",
+        b="export const b = 1;\nclass B {}\n",
     )
     assert files == {"main.js": "const b=1;class B{}\nconst a=()=>b;a(b);"}
+
+
+def test_what_nobody_imports_is_left_out():
+    """But not what its own module needs, nor what might do something."""
+    files = bundled(
+        main='import { a } from "./a.js";\na();\n',
+        a="export const done = a();\n"
+        "export class A {\n  b() {\n    c();\n  }\n}\n"
+        "export const c = (x) =>\n  x.A;\n"
+        "export async function* a() {\n  yield d;\n}\n"
+        "export function d() {}\nexport function e() {\n  e();\n}\n",
+    )
+    assert files["main.js"] == "const done=a();async function*a(){yield d}\nfunction d(){}\na();"
 
 
 def test_what_is_imported_while_running_is_a_file():
@@ -76,6 +89,7 @@ def test_modules_outside_stay_imports():
             "a.js cannot move into main.js",
         ),
         ({"main": "const a = `1 ${b ? `2` : 3}`;\n"}, "template within a template"),
+        ({"main": "const a = `}${{ b: {} }, `2`}`;\n"}, "template within a template"),
     ],
 )
 def test_refuses_what_it_might_get_wrong(modules, words):
@@ -90,6 +104,7 @@ def test_refuses_what_it_might_get_wrong(modules, words):
         ('a = "// no  comment"; // one', 'a="// no  comment";'),
         ('a = "\\" /* no */";', 'a="\\" /* no */";'),
         ("a = `b  // ${ c }  d`;", "a=`b  // ${ c }  d`;"),
+        ("a = `#x\n{ // ${b}\n} ${{ c: 1 }.c} \\${`;", "a=`#x\n{ // ${b}\n} ${{ c: 1 }.c} \\${`;"),
         ("/** @type {x} */ (a) / b / c;", "(a)/b/c;"),
         ("/* a\n * b\n **/\nc;", "c;"),
         ("a - -b + +c - - -d;", "a- -b+ +c- - -d;"),

@@ -1,10 +1,10 @@
 """JavaScript modules as they go into a page: fewer files, without comments and spare white space.
 
 The player is written as many small modules with comments and JSDoc types, which a visitor should
-not have to download. A file has all that it imports in it; what is imported while running, by
-`import("./name.js")`, is a file of its own. Modules that several files need are copied into each,
-so they may hold no state, and nobody may ask whose copy a class is. Names stay as they were
-written, so what runs can still be read.
+not have to download. A file has all that it imports in it, less the functions and classes that
+nobody asks for; what is imported while running, by `import("./name.js")`, is a file of its own.
+Modules that several files need are copied into each, so they may hold no state, and nobody may ask
+whose copy a class is. Names stay as they were written, so what runs can still be read.
 
 It understands the player's own style and refuses everything else: named imports from "./" and
 exported declarations, statements that end in a semicolon and are not empty, no regular expression
@@ -20,9 +20,15 @@ from collections.abc import Callable, Collection, Iterable
 from tabgrad.errors import NotSupportedError
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let) )", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|class|const|let) )", re.MULTILINE)
 _DECLARED = re.compile(
-    r"^(?:export )?(?:async )?(?:function|class|const|let) ([\w$]+)", re.MULTILINE
+    r"^(?:export )?(?:async )?(?:function\*?|class|const|let) ([\w$]+)", re.MULTILINE
+)
+# Without its export, a function or class does nothing; what continues it is indented or closes it.
+_INERT = re.compile(
+    r"^export (?:(?:async )?function\*?|class|const(?= [\w$]+ = [^;]*?=>)) ([\w$]+)"
+    r"(?:.*\n)(?:(?:[ })\]].*)?\n)*",
+    re.MULTILINE,
 )
 _DYNAMIC_IMPORT = re.compile(r'\bimport\("(\.[^"]+)"\)')
 _ONLY_IN_FILES_OF_THEIR_OWN = re.compile(r"^export \{|import\.meta", re.MULTILINE)
@@ -35,6 +41,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+
+_IN_TEMPLATE = re.compile(r"\\.|\$\{|[{}]", re.DOTALL)
 
 
 def bundle(
@@ -113,8 +121,7 @@ def tighten(code: str) -> str:
         if match["space"] is not None:
             space = "\n" if "\n" in token or space == "\n" else " "
             continue
-        template = match["template"]
-        if template is not None and template.count("${") != len(re.findall(r"(?<!\\)\}", template)):
+        if match["template"] is not None and _ends_within(match["template"]):
             raise NotSupportedError(f"expected no template within a template: {token!r}")
         if space and out:
             before, after = out[-1][-1], token[0]
@@ -127,6 +134,17 @@ def tighten(code: str) -> str:
             out.pop()
         out.append(token)
     return "".join(out)
+
+
+def _ends_within(template: str) -> bool:
+    """Whether the text up to a backtick ends within a `${...}`, so that another template begins."""
+    depth = 0
+    for match in _IN_TEMPLATE.finditer(template):
+        if match[0] == "${" or (depth and match[0] == "{"):
+            depth += 1
+        elif depth and match[0] == "}":
+            depth -= 1
+    return depth > 0
 
 
 def _is_last(out: list[str], token: str) -> bool:
@@ -181,7 +199,8 @@ def _join(
             alone = _ONLY_IN_FILES_OF_THEIR_OWN.search(code)
             if alone:
                 raise NotSupportedError(f"{member} cannot move into {path}: {alone[0]!r}")
-            code = _EXPORT.sub("", code)
+            asked = {name for each in members for name in imports[each].get(member, ())}
+            code = _EXPORT.sub("", _without(code, asked))
         for specifier in set(_DYNAMIC_IMPORT.findall(code)):
             moved = _specifier(path, _resolve(member, specifier))
             code = code.replace(f'import("{specifier}")', f'import("{moved}")')
@@ -191,6 +210,20 @@ def _join(
         for target, every in wanted.items()
     ]
     return tighten("".join(lines) + body)
+
+
+def _without(code: str, asked: set[str]) -> str:
+    """A module without the functions and classes that nobody asked for, nor it itself."""
+
+    def kept(match: re.Match[str]) -> str:
+        uses = len(re.findall(rf"(?<![\w$.]){re.escape(match[1])}(?![\w$])", code))
+        own = len(re.findall(rf"(?<![\w$.]){re.escape(match[1])}(?![\w$])", match[0]))
+        # A template may have lines that look like the end of what it is in.
+        return match[0] if match[1] in asked or uses > own or "`" in match[0] else ""
+
+    while (less := _INERT.sub(kept, code)) != code:
+        code = less
+    return code
 
 
 def _resolve(importer: str, specifier: str) -> str:

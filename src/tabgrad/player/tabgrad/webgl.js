@@ -3,93 +3,46 @@
 //
 // The methods are those of wasm.js, and `readAsync`, which does not block the thread. What a
 // Program's binary says, targets/glsl/target.py tells; why textures hold words of integers, whatever
-// they are for, shader.py beside it. Those words need no extension, and bits stay as they are.
+// they are for, shader.py beside it. Those words need no extension, and bits stay as they are. Not
+// here: textures (textures.js), shaders (shaders.js).
 //
 // A kernel that reads what it writes draws into a second texture, which then takes the place of the
 // first: a handle's texture changes, so nobody may keep one. After the context is lost next to
 // nothing throws, so every method asks whether it is; it comes back to nobody: open another engine.
 
 import { TabgradError } from "./errors.js";
+import { Handles } from "./handles.js";
+import { frameOf, parsed, walk } from "./plans.js";
+import { COPY_ROWS, PROBE, Shaders } from "./shaders.js";
+import { TEXEL, Textures, errors, rectangles, room, rowsOf, sizeFor } from "./textures.js";
 import { narrowed, widened, widening } from "./words.js";
 
-const WIDTH = 2048; // texels of a row; shaders count on it
-const TEXEL = 16; // bytes
-const MAX_POOLED = 256 * 2 ** 20; // bytes of textures that wait to be used again
-const MAX_FRAMEBUFFERS = 1024;
-const WORK_UNIT = 16; // where textures are bound to be made and filled: shaders use those before
 const FRAME_WORDS = 64; // at least, as in shader.py
 
-const VERTEX = `#version 300 es
-void main() {
-  vec2 corner = vec2(gl_VertexID == 1 ? 3 : -1, gl_VertexID == 2 ? 3 : -1);
-  gl_Position = vec4(corner, 0, 1);
-}`;
-
-const HEAD = `#version 300 es
-precision highp float; precision highp int; precision highp usampler2D;
-layout(location = 0) out uvec4 o0;
-uint at(usampler2D b, int i) { return texelFetch(b, ivec2((i >> 2) & 2047, i >> 13), 0)[i & 3]; }
-`;
-
-// Rows of b0 by the numbers in b1; turns is (words of a row, words in all, 0, 0). Behind the last
-// word stays what is in b2.
-const COPY_ROWS = `${HEAD}uniform ivec4 turns; uniform usampler2D b0, b1, b2;
-void main() {
-  int first = (int(gl_FragCoord.x) + int(gl_FragCoord.y) * 2048) * 4;
-  for (int lane = 0; lane < 4; lane++) {
-    int i = first + lane, row = i / turns.x;
-    uint word = i < turns.y ? at(b0, int(at(b1, row)) * turns.x + i % turns.x) : at(b2, i);
-    o0 = uvec4(o0.yzw, word);
-  }
-}`;
-
-// How many bits a float has behind the point, asked of numbers that no compiler knows.
-const PROBE = `${HEAD}uniform ivec4 turns;
-void main() {
-  uint bits = 0u;
-  for (int k = 1; k <= 23; k++) {
-    float step = 1.0;
-    for (int i = 0; i < k; i++) step *= float(turns.x) * 0.5;
-    if (float(turns.x) + step != 1.0) bits = uint(k);
-  }
-  o0 = uvec4(bits, uint(turns.x) * 65537u * 65537u, floatBitsToUint(float(turns.x)), 0u);
-}`;
-
 /**
- * @typedef {object} Texture
- * @property {WebGLTexture} gl
- * @property {number} number
- * @property {number} width
- * @property {number} height
- * @property {Set<string>} framebuffers that draw to it
+ * @typedef {import("./shaders.js").Shader} Shader
+ * @typedef {import("./textures.js").Texture} Texture
  *
  * @typedef {object} Buffer
  * @property {number} nbytes as the rest of tabgrad counts
  * @property {string} dtype
  * @property {Texture} texture
  *
- * @typedef {object} Shader
- * @property {string} code
- * @property {number} users
- * @property {number} reads
- * @property {WebGLProgram} program
- * @property {WebGLShader} fragment
- * @property {WebGLUniformLocation | null} turns
- * @property {boolean} ready whether it is linked, and knows its textures
- *
- * @typedef {object} Entry
- * @property {any[]} launches
- * @property {Set<number>} scalars which arguments are no handles
- * @property {number} count of arguments
- * @property {number[]} constants handles
+ * @typedef {object} Own
  * @property {WebGLBuffer} frame
- * @property {number} words of the frame
  * @property {number[]} temps the bytes of each
  * @property {boolean} proven whether it has run once without an error
+ *
+ * @typedef {import("./plans.js").Planned & Own} Entry
  *
  * @typedef {object} Loaded a loaded Program, opaque to everyone else
  * @property {Shader[] | null} shaders
  * @property {Entry[]} entries
+ *
+ * @typedef {object} Run
+ * @property {Shader[]} shaders
+ * @property {(Buffer | null)[]} buffers of arguments and constants; none of scalars
+ * @property {[Buffer, Texture][]} late textures that are to take the place of buffers'
  */
 
 /**
@@ -126,34 +79,16 @@ export class WebGlEngine {
   features = new Set();
   /** What has been done, for tests and for whoever asks. */
   counts = { draws: 0, shaders: 0, textures: 0, framebuffers: 0 };
-  /** @type {Map<number, Buffer>} */
-  #buffers = new Map();
-  /** @type {Map<string, Texture[]>} of each size */
-  #pool = new Map();
-  #pooled = 0;
+  /** @type {Handles<Buffer>} */
+  #buffers = new Handles();
   #held = 0; // bytes of textures that buffers have
-  #live = 0;
-  #peak = 0;
-  #next = 1;
-  /** @type {Map<string, Shader>} by their code */
-  #shaders = new Map();
-  /** @type {Map<string, WebGLFramebuffer>} by the numbers of their textures */
-  #framebuffers = new Map();
+  #textures;
+  #shaders;
   /** @type {number[]} shared by all Programs */
   #temps = [];
   /** @type {TabgradError | null} why nothing works any more */
   #broken = null;
   #busy = false; // whether work may be under way
-  // What is set in the context.
-  /** @type {(Texture | null)[]} */
-  #bound = [];
-  /** @type {Shader | null} */
-  #used = null;
-  /** @type {string} */
-  #target = "";
-  #vertex;
-  #largest;
-  #parallel;
 
   /**
    * @param {WebGL2RenderingContext} gl
@@ -164,19 +99,20 @@ export class WebGlEngine {
     canvas.addEventListener("webglcontextlost", () => {
       this.#broken ??= lost();
     });
-    this.#largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
+    const check = () => this.#check();
+    this.#textures = new Textures(gl, this.counts, this.#buffers, check);
+    this.#shaders = new Shaders(gl, this.counts, check);
     if (gl.getParameter(gl.MAX_DRAW_BUFFERS) >= 8) this.features.add("draw-buffers-8");
-    this.#parallel = gl.getExtension("KHR_parallel_shader_compile");
-    this.#vertex = this.#compiled(gl.VERTEX_SHADER, VERTEX);
     gl.disable(gl.DITHER);
     gl.enable(gl.SCISSOR_TEST);
+    const largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     const [width, height] = gl.getParameter(gl.MAX_VIEWPORT_DIMS);
-    gl.viewport(0, 0, Math.min(width, this.#largest), Math.min(height, this.#largest));
+    gl.viewport(0, 0, Math.min(width, largest), Math.min(height, largest));
     const named = gl.getExtension("WEBGL_debug_renderer_info");
     const floatBits = this.#probe();
     this.info = {
       renderer: gl.getParameter(named ? named.UNMASKED_RENDERER_WEBGL : gl.RENDERER),
-      maxTextureSize: this.#largest,
+      maxTextureSize: largest,
       floatBits,
       /** The step from 1 to the next number: results are as much less exact as it is above 2**-23. */
       epsilon: 2 ** -floatBits,
@@ -193,21 +129,16 @@ export class WebGlEngine {
   alloc(nbytes, dtype = "float32") {
     this.#check();
     const texels = Math.ceil((nbytes * widening(dtype)) / TEXEL);
-    const texture = this.#texture(...sizeFor(texels));
-    this.#buffers.set(this.#next, { nbytes, dtype, texture });
+    const texture = this.#textures.make(...sizeFor(texels));
     this.#held += room(texture);
-    this.#live += nbytes;
-    this.#peak = Math.max(this.#peak, this.#live);
-    return this.#next++;
+    return this.#buffers.add({ nbytes, dtype, texture });
   }
 
   /** @param {number} handle */
   free(handle) {
-    const { nbytes, texture } = this.#buffer(handle);
-    this.#buffers.delete(handle);
-    this.#live -= nbytes;
+    const { texture } = this.#buffers.remove(handle);
     this.#held -= room(texture);
-    this.#giveBack(texture);
+    this.#textures.giveBack(texture);
   }
 
   /**
@@ -219,7 +150,7 @@ export class WebGlEngine {
   write(handle, data, offset = 0) {
     this.#check();
     const { byteLength } = data;
-    const [buffer, at] = this.#span(handle, byteLength, offset);
+    const [buffer, at] = this.#buffers.span(handle, byteLength, offset);
     if (!byteLength) return;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, byteLength);
     const words = widened(bytes, buffer.dtype);
@@ -230,10 +161,10 @@ export class WebGlEngine {
     let whole = words;
     if (low !== at || high !== end || words.byteOffset % 4) {
       const all = low === at && (high === end || last);
-      whole = all ? new Uint8Array(high - low) : this.#pixels(buffer.texture, low, high);
+      whole = all ? new Uint8Array(high - low) : this.#textures.pixels(buffer.texture, low, high);
       whole.set(words, at - low);
     }
-    this.#fill(buffer.texture, low / TEXEL, whole);
+    this.#textures.fill(buffer.texture, low / TEXEL, whole);
   }
 
   /**
@@ -244,10 +175,10 @@ export class WebGlEngine {
    */
   read(handle, nbytes, offset = 0) {
     this.#check();
-    const [buffer, at, size] = this.#span(handle, nbytes, offset);
+    const [buffer, at, size] = this.#buffers.span(handle, nbytes, offset);
     if (!size) return new Uint8Array();
     const low = at - (at % TEXEL);
-    const bytes = this.#pixels(buffer.texture, low, Math.ceil((at + size) / TEXEL) * TEXEL);
+    const bytes = this.#textures.pixels(buffer.texture, low, Math.ceil((at + size) / TEXEL) * TEXEL);
     this.#check();
     this.#busy = false;
     return narrowed(bytes.subarray(at - low, at - low + size), buffer.dtype).slice();
@@ -264,14 +195,14 @@ export class WebGlEngine {
     if (!this.#busy) return this.read(handle, nbytes, offset);
     this.#check();
     const { gl } = this;
-    const [buffer, at, size] = this.#span(handle, nbytes, offset);
+    const [buffer, at, size] = this.#buffers.span(handle, nbytes, offset);
     if (!size) return new Uint8Array();
     const low = at - (at % TEXEL);
     const high = Math.ceil((at + size) / TEXEL) * TEXEL;
     const rows = rowsOf(low / TEXEL, high / TEXEL);
     // A new one for each read: one that is used again has to be waited for.
     const staging = gl.createBuffer();
-    this.#drawTo([buffer.texture]);
+    this.#textures.drawTo([buffer.texture]);
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, staging);
     gl.bufferData(gl.PIXEL_PACK_BUFFER, rows.bytes, gl.STREAM_READ);
     gl.readPixels(rows.x, rows.y, rows.w, rows.h, gl.RGBA_INTEGER, gl.UNSIGNED_INT, 0);
@@ -299,19 +230,13 @@ export class WebGlEngine {
   copyRows(dst, src, rowBytes, indices) {
     this.#check();
     const count = indices.length;
-    const [to, , bytes] = this.#span(dst, count * rowBytes, 0);
-    const [from, , size] = this.#span(src, Math.min(rowBytes, this.#buffer(src).nbytes), 0);
+    const { to, from, size, bytes } = this.#buffers.rows(dst, src, rowBytes, indices);
     if (!count || !rowBytes) return;
-    const rows = Math.floor(from.nbytes / rowBytes);
-    for (let i = 0; i < count; i++) {
-      const row = indices[i];
-      if (!(row >= 0 && row < rows)) {
-        throw new TabgradError("range", `copyRows: row ${row} of ${rows} rows`);
-      }
-    }
     if (size % 4) {
       const data = new Uint8Array(count * rowBytes);
-      for (let i = 0; i < count; i++) data.set(this.read(src, rowBytes, indices[i] * rowBytes), i * rowBytes);
+      for (let i = 0; i < count; i++) {
+        data.set(this.read(src, rowBytes, indices[i] * rowBytes), i * rowBytes);
+      }
       this.write(dst, data);
       return;
     }
@@ -320,11 +245,12 @@ export class WebGlEngine {
     const texels = Math.ceil(bytes / TEXEL);
     const whole = to.nbytes === count * rowBytes;
     // In place only where neither what is read nor what stays behind the end is drawn over.
-    const target = whole && dst !== src ? to.texture : this.#texture(to.texture.width, to.texture.height);
-    const { texture: list } = this.#buffer(numbers);
+    const { width, height } = to.texture;
+    const target = whole && dst !== src ? to.texture : this.#textures.make(width, height);
+    const { texture: list } = this.#buffers.get(numbers);
     const kept = whole ? list : to.texture;
     const all = whole ? texels : Math.ceil((to.nbytes * widening(to.dtype)) / TEXEL);
-    this.#draw(this.#shader(COPY_ROWS, 3), [from.texture, list, kept], [target], 0, all, [
+    this.#draw(this.#shaders.get(COPY_ROWS, 3), [from.texture, list, kept], [target], 0, all, [
       size / 4,
       bytes / 4,
     ]);
@@ -343,13 +269,12 @@ export class WebGlEngine {
     try {
       let since = performance.now();
       for (const shader of loaded.shaders ?? []) {
-        while (this.#parallel && !shader.ready && !this.gl.isContextLost()) {
-          if (this.gl.getProgramParameter(shader.program, this.#parallel.COMPLETION_STATUS_KHR)) break;
+        while (this.#shaders.pending(shader)) {
           await moment();
           since = performance.now();
         }
         this.#check();
-        this.#finish(shader);
+        this.#shaders.finish(shader);
         if (performance.now() - since > 12) {
           await moment();
           since = performance.now();
@@ -369,14 +294,12 @@ export class WebGlEngine {
    */
   loadNow({ entries, module }) {
     this.#check();
-    const { kernels, entries: plans } = JSON.parse(
-      new TextDecoder().decode(/** @type {BufferSource} */ (module)),
-    );
+    const { kernels, entries: plans } = parsed(module);
     /** @type {Loaded} */
     const loaded = { shaders: [], entries: [] };
     try {
       for (const { code, reads } of kernels) {
-        const shader = this.#shader(code, reads);
+        const shader = this.#shaders.get(code, reads);
         shader.users++;
         loaded.shaders?.push(shader);
       }
@@ -393,19 +316,12 @@ export class WebGlEngine {
    * @param {Loaded} loaded
    */
   unload(loaded) {
-    const { gl } = this;
     if (!loaded.shaders) return;
-    for (const shader of loaded.shaders) {
-      if (--shader.users) continue;
-      this.#shaders.delete(shader.code);
-      gl.deleteProgram(shader.program);
-      gl.deleteShader(shader.fragment);
-      if (this.#used === shader) this.#used = null;
-    }
+    for (const shader of loaded.shaders) this.#shaders.leave(shader);
     loaded.shaders = null;
     for (const { constants, frame } of loaded.entries) {
       for (const handle of constants) if (this.#buffers.has(handle)) this.free(handle);
-      gl.deleteBuffer(frame);
+      this.gl.deleteBuffer(frame);
     }
   }
 
@@ -423,30 +339,22 @@ export class WebGlEngine {
     const { shaders } = loaded;
     if (!shaders) throw new TabgradError("unloaded", "this Program was unloaded");
     const entry = loaded.entries[number];
-    if (args.length !== entry.count) {
-      throw new TabgradError(
-        "range",
-        `entry ${number} takes ${entry.count} arguments (inputs, state, outputs), received ` +
-          args.length,
-      );
-    }
+    const frame = frameOf(entry, number, args, rows);
     const { scalars, constants } = entry;
     const words = [...Array.from(args), ...constants];
-    const buffers = words.map((word, i) => (scalars.has(i) ? null : this.#buffer(word)));
-    const frame = new Uint32Array(entry.words);
-    frame[1] = rows;
-    let at = 2;
-    for (const i of scalars) frame[at++] = args[i];
+    const buffers = words.map((word, i) => (scalars.has(i) ? null : this.#buffers.get(word)));
     gl.bindBuffer(gl.UNIFORM_BUFFER, entry.frame);
     gl.bufferSubData(gl.UNIFORM_BUFFER, 0, frame);
     gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, entry.frame);
-    if (!entry.proven) this.#errors(); // those of before are not this entry's
+    if (!entry.proven) errors(gl); // those of before are not this entry's
     entry.temps.forEach(this.#reserve, this);
     this.#busy = true;
-    const run = { shaders, buffers, turns: [0, 0, 0, 0], depth: 0, late: [] };
-    this.#launch(run, entry.launches);
+    /** @type {Run} */
+    const run = { shaders, buffers, late: [] };
+    const steps = walk(entry.launches, (launch, turns) => this.#step(run, launch, turns));
+    for (let step = steps.next(); !step.done; ) step = steps.next(this.#word(run, step.value));
     if (entry.proven) return;
-    const error = this.#errors();
+    const error = errors(gl);
     this.#check();
     if (error) {
       throw new TabgradError(
@@ -467,94 +375,21 @@ export class WebGlEngine {
 
   /** Bytes in live buffers, the peak of that, and of the textures that are held for them. */
   memoryUse() {
-    return { live: this.#live, peak: this.#peak, capacity: this.#held + this.#pooled };
+    const { live, peak } = this.#buffers;
+    return { live, peak, capacity: this.#held + this.#textures.waiting };
   }
 
   /** Gives the memory up. */
   close() {
     this.#broken = new TabgradError("handle", "this engine is closed");
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
-    for (const kept of [this.#buffers, this.#pool, this.#shaders, this.#framebuffers]) kept.clear();
-    this.#live = this.#pooled = this.#held = 0;
+    for (const kept of [this.#buffers, this.#textures, this.#shaders]) kept.clear();
+    this.#held = 0;
   }
 
   #check() {
     if (!this.#broken && this.gl.isContextLost()) this.#broken = lost();
     if (this.#broken) throw this.#broken;
-  }
-
-  #errors() {
-    const { gl } = this;
-    let first = 0;
-    // A lost context says so only once; others have at most a few errors waiting.
-    for (let i = 0, error; i < 8 && (error = gl.getError()); i++) first ||= error;
-    return first;
-  }
-
-  // Textures.
-
-  /**
-   * @param {number} width
-   * @param {number} height
-   * @returns {Texture}
-   */
-  #texture(width, height) {
-    const { gl } = this;
-    const found = this.#pool.get(`${width} ${height}`)?.pop();
-    if (found) {
-      this.#pooled -= room(found);
-      return found;
-    }
-    const bytes = width * height * TEXEL;
-    if (height > this.#largest) {
-      throw noMemory(bytes, `of at most ${(WIDTH * this.#largest * TEXEL).toLocaleString("en")} here`);
-    }
-    const large = bytes >= 2 ** 22;
-    if (large) this.#errors();
-    const made = gl.createTexture();
-    this.#work(made);
-    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32UI, width, height);
-    for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) {
-      gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
-    }
-    this.counts.textures++;
-    if (large && this.#errors() === gl.OUT_OF_MEMORY) {
-      gl.deleteTexture(made);
-      for (const waiting of this.#pool.values()) for (const one of waiting) this.#delete(one);
-      this.#pool.clear();
-      this.#pooled = 0;
-      throw noMemory(bytes, `beside the ${this.#live.toLocaleString("en")} in use`);
-    }
-    return { gl: made, number: this.counts.textures, width, height, framebuffers: new Set() };
-  }
-
-  /** @param {Texture} texture */
-  #giveBack(texture) {
-    if (this.#pooled + room(texture) > MAX_POOLED) {
-      this.#delete(texture);
-      return;
-    }
-    const key = `${texture.width} ${texture.height}`;
-    const waiting = this.#pool.get(key);
-    if (waiting) waiting.push(texture);
-    else this.#pool.set(key, [texture]);
-    this.#pooled += room(texture);
-  }
-
-  /** @param {Texture} texture */
-  #delete(texture) {
-    for (const key of texture.framebuffers) this.#deleteFramebuffer(key);
-    this.#bound = this.#bound.map((one) => (one === texture ? null : one));
-    this.gl.deleteTexture(texture.gl);
-  }
-
-  /** @param {string} key */
-  #deleteFramebuffer(key) {
-    const found = this.#framebuffers.get(key);
-    if (!found) return;
-    this.#framebuffers.delete(key);
-    this.gl.deleteFramebuffer(found);
-    if (this.#target === key) this.#target = "";
   }
 
   /**
@@ -563,76 +398,8 @@ export class WebGlEngine {
    * @param {Texture} texture
    */
   #swap(buffer, texture) {
-    this.#giveBack(buffer.texture);
+    this.#textures.giveBack(buffer.texture);
     buffer.texture = texture;
-  }
-
-  /** @param {WebGLTexture} texture */
-  #work(texture) {
-    const { gl } = this;
-    gl.activeTexture(gl.TEXTURE0 + WORK_UNIT);
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-  }
-
-  /**
-   * @param {Texture} texture
-   * @param {number} first texel
-   * @param {Uint8Array} bytes of whole texels
-   */
-  #fill(texture, first, bytes) {
-    const { gl } = this;
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-    this.#work(texture.gl);
-    for (const [x, y, w, h, from] of rectangles(first, words.length / 4)) {
-      const { RGBA_INTEGER, UNSIGNED_INT } = gl;
-      gl.texSubImage2D(gl.TEXTURE_2D, 0, x, y, w, h, RGBA_INTEGER, UNSIGNED_INT, words, from * 4);
-    }
-  }
-
-  /**
-   * Bytes of a texture between texels, at once.
-   * @param {Texture} texture
-   * @param {number} low
-   * @param {number} high
-   */
-  #pixels(texture, low, high) {
-    const { gl } = this;
-    const { x, y, w, h, skip, bytes } = rowsOf(low / TEXEL, high / TEXEL);
-    const words = new Uint32Array(bytes / 4);
-    this.#drawTo([texture]);
-    gl.readPixels(x, y, w, h, gl.RGBA_INTEGER, gl.UNSIGNED_INT, words);
-    return new Uint8Array(words.buffer, skip, high - low);
-  }
-
-  /** @param {number} handle */
-  #buffer(handle) {
-    const found = this.#buffers.get(handle);
-    if (found) return found;
-    throw new TabgradError(
-      "handle",
-      `${handle} is not a live buffer of this engine; it was freed, or never allocated`,
-    );
-  }
-
-  /**
-   * A buffer, and where bytes lie among its words and how many those are.
-   * @param {number} handle
-   * @param {number} nbytes
-   * @param {number} offset
-   * @returns {[Buffer, number, number]}
-   */
-  #span(handle, nbytes, offset) {
-    const buffer = this.#buffer(handle);
-    const ratio = widening(buffer.dtype);
-    const outside = offset < 0 || nbytes < 0 || offset + nbytes > buffer.nbytes;
-    if (outside || (ratio > 1 && (offset % (4 / ratio) || nbytes % (4 / ratio)))) {
-      throw new TabgradError(
-        "range",
-        `buffer ${handle} has ${buffer.nbytes} bytes of ${buffer.dtype}, asked for ${nbytes} at ` +
-          `offset ${offset}`,
-      );
-    }
-    return [buffer, offset * ratio, nbytes * ratio];
   }
 
   /** Waits until the GPU has done everything so far. */
@@ -650,49 +417,6 @@ export class WebGlEngine {
     this.#busy = false;
   }
 
-  // Drawing.
-
-  /**
-   * @param {Texture[]} textures
-   */
-  #drawTo(textures) {
-    const { gl } = this;
-    const key = textures.map(({ number }) => number).join();
-    if (key === this.#target) return;
-    let found = this.#framebuffers.get(key);
-    if (!found) {
-      for (const oldest of this.#framebuffers.keys()) {
-        if (this.#framebuffers.size < MAX_FRAMEBUFFERS) break;
-        this.#deleteFramebuffer(oldest);
-      }
-      found = gl.createFramebuffer();
-      this.counts.framebuffers++;
-      gl.bindFramebuffer(gl.FRAMEBUFFER, found);
-      const places = textures.map((texture, i) => {
-        const place = gl.COLOR_ATTACHMENT0 + i;
-        gl.framebufferTexture2D(gl.FRAMEBUFFER, place, gl.TEXTURE_2D, texture.gl, 0);
-        texture.framebuffers.add(key);
-        return place;
-      });
-      gl.drawBuffers(places);
-      const state = gl.checkFramebufferStatus(gl.FRAMEBUFFER);
-      if (state !== gl.FRAMEBUFFER_COMPLETE) {
-        gl.deleteFramebuffer(found);
-        this.#target = "";
-        this.#check();
-        throw new TabgradError(
-          "memory",
-          `expected textures that can be drawn to; WebGL says ${state}. Memory may be short: use ` +
-            'smaller batches or less data, or engine "wasm"',
-        );
-      }
-      this.#framebuffers.set(key, found);
-    } else {
-      gl.bindFramebuffer(gl.FRAMEBUFFER, found);
-    }
-    this.#target = key;
-  }
-
   /**
    * @param {Shader} shader
    * @param {Texture[]} reads
@@ -703,18 +427,9 @@ export class WebGlEngine {
    */
   #draw(shader, reads, writes, first, count, turns) {
     const { gl } = this;
-    if (!shader.ready) this.#finish(shader);
-    if (this.#used !== shader) {
-      gl.useProgram(shader.program);
-      this.#used = shader;
-    }
-    reads.forEach((texture, i) => {
-      if (this.#bound[i] === texture) return;
-      gl.activeTexture(gl.TEXTURE0 + i);
-      gl.bindTexture(gl.TEXTURE_2D, texture.gl);
-      this.#bound[i] = texture;
-    });
-    this.#drawTo(writes);
+    this.#shaders.use(shader);
+    reads.forEach((texture, i) => this.#textures.bind(i, texture));
+    this.#textures.drawTo(writes);
     if (shader.turns) gl.uniform4i(shader.turns, turns[0], turns[1], turns[2] ?? 0, turns[3] ?? 0);
     for (const [x, y, w, h] of rectangles(first, count)) {
       gl.scissor(x, y, w, h);
@@ -725,51 +440,16 @@ export class WebGlEngine {
   }
 
   /**
-   * @param {{
-   *   shaders: Shader[], buffers: (Buffer | null)[], turns: number[], depth: number,
-   *   late: [Buffer, Texture][],
-   * }} run
-   * @param {any[]} launches
-   */
-  #launch(run, launches) {
-    const { turns } = run;
-    for (const launch of launches) {
-      if (launch.loop !== undefined) {
-        const { loop, reverse, body } = launch;
-        const { depth } = run;
-        run.depth++;
-        for (let i = 0; i < loop; i++) {
-          turns[depth] = reverse ? loop - 1 - i : i;
-          this.#launch(run, body);
-        }
-        run.depth = depth;
-        turns[depth] = 0;
-      } else if (launch.while !== undefined) {
-        this.#launch(run, launch.test);
-        while (this.#word(run, launch.while)) {
-          this.#launch(run, launch.body);
-          this.#launch(run, launch.test);
-        }
-      } else if (launch.branch !== undefined) {
-        const last = launch.branches.length - 1;
-        const chosen = Math.min(Math.max(this.#word(run, launch.branch), 0), last);
-        this.#launch(run, launch.branches[chosen]);
-      } else {
-        this.#step(run, launch);
-      }
-    }
-  }
-
-  /**
-   * @param {{shaders: Shader[], buffers: (Buffer | null)[], turns: number[], late: [Buffer, Texture][]}} run
+   * @param {Run} run
    * @param {any} launch
+   * @param {number[]} turns of the loops around, outermost first
    */
-  #step(run, { kernel, reads, writes, swaps, begin, count, last }) {
-    const { turns, buffers, late } = run;
+  #step(run, { kernel, reads, writes, swaps, begin, count, last }, turns) {
+    const { buffers, late } = run;
     const reading = reads.map((/** @type {number} */ place) => this.#at(buffers, place).texture);
     const writing = writes.map((/** @type {number} */ place) => this.#at(buffers, place));
     const targets = writing.map((/** @type {Buffer} */ buffer, /** @type {number} */ i) =>
-      swaps[i] ? this.#texture(buffer.texture.width, buffer.texture.height) : buffer.texture,
+      swaps[i] ? this.#textures.make(buffer.texture.width, buffer.texture.height) : buffer.texture,
     );
     let first = begin[0];
     for (let i = 1; i < begin.length; i++) first += begin[i] * turns[i - 1];
@@ -788,76 +468,19 @@ export class WebGlEngine {
    * @param {number} place
    */
   #at(buffers, place) {
-    if (place < 0) return this.#buffer(this.#temps[-1 - place]);
+    if (place < 0) return this.#buffers.get(this.#temps[-1 - place]);
     return /** @type {Buffer} */ (buffers[place]);
   }
 
   /**
    * The first word of a buffer, once everything before has run.
-   * @param {{buffers: (Buffer | null)[]}} run
+   * @param {Run} run
    * @param {number} place
    */
   #word({ buffers }, place) {
-    const bytes = this.#pixels(this.#at(buffers, place).texture, 0, TEXEL);
+    const bytes = this.#textures.pixels(this.#at(buffers, place).texture, 0, TEXEL);
     this.#check();
     return new DataView(bytes.buffer).getInt32(0, true);
-  }
-
-  // Shaders.
-
-  /**
-   * @param {string} code
-   * @param {number} reads how many textures
-   * @returns {Shader}
-   */
-  #shader(code, reads) {
-    const { gl } = this;
-    const known = this.#shaders.get(code);
-    if (known) return known;
-    this.counts.shaders++;
-    const fragment = this.#compiled(gl.FRAGMENT_SHADER, code);
-    const program = gl.createProgram();
-    gl.attachShader(program, this.#vertex);
-    gl.attachShader(program, fragment);
-    gl.linkProgram(program);
-    // Nothing is asked yet: an answer would have to be waited for.
-    const made = { code, users: 0, reads, program, fragment, turns: null, ready: false };
-    this.#shaders.set(code, made);
-    return made;
-  }
-
-  /**
-   * @param {number} type
-   * @param {string} code
-   */
-  #compiled(type, code) {
-    const { gl } = this;
-    const shader = /** @type {WebGLShader} */ (gl.createShader(type));
-    gl.shaderSource(shader, code);
-    gl.compileShader(shader);
-    return shader;
-  }
-
-  /**
-   * Waits for a shader and tells it its textures.
-   * @param {Shader} shader
-   */
-  #finish(shader) {
-    const { gl } = this;
-    const { program, fragment, reads, code } = shader;
-    if (shader.ready) return;
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
-      this.#check();
-      const log = gl.getShaderInfoLog(fragment) || gl.getProgramInfoLog(program);
-      throw new TabgradError("compile", `the browser refused a shader: ${log}\n${code}`);
-    }
-    gl.useProgram(program);
-    this.#used = shader;
-    for (let i = 0; i < reads; i++) gl.uniform1i(gl.getUniformLocation(program, `b${i}`), i);
-    const block = gl.getUniformBlockIndex(program, "Frame");
-    if (block !== gl.INVALID_INDEX) gl.uniformBlockBinding(program, block, 0);
-    shader.turns = gl.getUniformLocation(program, "turns");
-    shader.ready = true;
   }
 
   /**
@@ -899,7 +522,7 @@ export class WebGlEngine {
    */
   #reserve(size, number) {
     const old = this.#temps[number];
-    if (old && this.#buffer(old).nbytes === size) return;
+    if (old && this.#buffers.get(old).nbytes === size) return;
     if (old) this.free(old);
     this.#temps[number] = 0;
     this.#temps[number] = this.alloc(size);
@@ -907,12 +530,12 @@ export class WebGlEngine {
 
   /** The bits that a float has behind the point here. */
   #probe() {
-    const target = this.#texture(1, 1);
-    const shader = this.#shader(PROBE, 0);
+    const target = this.#textures.make(1, 1);
+    const shader = this.#shaders.get(PROBE, 0);
     shader.users++;
     this.#draw(shader, [], [target], 0, 1, [1, 0, 0, 0]);
-    const [bits, product, one] = new Uint32Array(this.#pixels(target, 0, TEXEL).buffer);
-    this.#giveBack(target);
+    const [bits, product, one] = new Uint32Array(this.#textures.pixels(target, 0, TEXEL).buffer);
+    this.#textures.giveBack(target);
     this.#check();
     if (product !== 131073 || one !== 0x3f800000) {
       throw new TabgradError(
@@ -925,57 +548,6 @@ export class WebGlEngine {
   }
 }
 
-/** @param {Texture} texture */
-const room = ({ width, height }) => width * height * TEXEL;
-
-/**
- * Sizes few enough that textures are used again.
- * @param {number} texels
- * @returns {[number, number]}
- */
-function sizeFor(texels) {
-  if (texels <= WIDTH) return [Math.max(2 ** Math.ceil(Math.log2(Math.max(texels, 1))), 16), 1];
-  const rows = Math.ceil(texels / WIDTH);
-  const step = rows > 8 ? 2 ** Math.max(Math.floor(Math.log2(rows - 1)) - 3, 0) : 1;
-  return [WIDTH, Math.ceil(rows / step) * step];
-}
-
-/**
- * Texels one behind the other as rectangles: x, y, width, height and how many come before.
- * @param {number} first
- * @param {number} count
- */
-function rectangles(first, count) {
-  /** @type {number[][]} */
-  const found = [];
-  let x = first % WIDTH;
-  let y = Math.floor(first / WIDTH);
-  for (let done = 0; done < count; ) {
-    const left = count - done;
-    const full = !x && left >= WIDTH;
-    const w = full ? WIDTH : Math.min(left, WIDTH - x);
-    const h = full ? Math.floor(left / WIDTH) : 1;
-    found.push([x, y, w, h, done]);
-    done += w * h;
-    y += h;
-    x = 0;
-  }
-  return found;
-}
-
-/**
- * The smallest rectangle with texels from low to high, and where among its bytes they begin.
- * @param {number} low
- * @param {number} high
- */
-function rowsOf(low, high) {
-  const y = Math.floor(low / WIDTH);
-  const h = Math.floor((high - 1) / WIDTH) - y + 1;
-  const x = h === 1 ? low % WIDTH : 0;
-  const w = h === 1 ? high - low : WIDTH;
-  return { x, y, w, h, skip: (low - y * WIDTH - x) * TEXEL, bytes: w * h * TEXEL };
-}
-
 /** A turn of the event loop, without the delays that timers come to have. */
 const moment = () =>
   new Promise((resolve) => {
@@ -986,18 +558,6 @@ const moment = () =>
     };
     port2.postMessage(0);
   });
-
-/**
- * @param {number} bytes
- * @param {string} why
- */
-function noMemory(bytes, why) {
-  return new TabgradError(
-    "memory",
-    `no memory for a buffer of ${bytes.toLocaleString("en")} bytes ${why}; use smaller batches or ` +
-      'less data, or engine "wasm"',
-  );
-}
 
 const lost = () =>
   new TabgradError(

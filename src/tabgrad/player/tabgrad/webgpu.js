@@ -3,76 +3,36 @@
 // The methods are those of wasm.js, but that a page cannot wait for a GPU: `open` and `load` are
 // asynchronous, reading is `readAsync`. What a Program's binary says, targets/wgsl/target.py tells.
 //
-// A GPU reports errors late. Work that may fail is done under an error scope and has a fate: what it
-// writes is in doubt until that is known. Where it failed, reading what depends on it throws; there
-// are no silent zeros. A lost device comes back to nobody: open another engine.
+// Where work failed, reading what depends on it throws; there are no silent zeros (fates.js). A lost
+// device comes back to nobody: open another engine.
 
 import { TabgradError } from "./errors.js";
+import { Fates } from "./fates.js";
+import { Handles, noMemory } from "./handles.js";
+import { Pipelines } from "./pipelines.js";
+import { frameOf, parsed, walk } from "./plans.js";
+import { Pool } from "./pool.js";
+import { bufferAt, forget, numbered, recorded, recorder } from "./recordings.js";
 import { narrowed, widened, widening } from "./words.js";
 
-const ALIGN = 256; // of the turns that a dynamic offset points to
 const MAX_POOLED = 256 * 2 ** 20; // bytes of buffers that wait to be used again
 const MAX_STAGED = 64 * 2 ** 20; // and of those through which values are read
-const MAX_RECORDINGS = 8; // of an entry
-const MAX_DISPATCHES = 10_000; // of a submit: long loops take several
 // Flags of WebGPU's buffers.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
-const COMPUTE = 4; // the stage of a shader
 
 /**
- * @typedef {object} Fate whether work went well
- * @property {TabgradError | null} error
- * @property {boolean} fine
- * @property {Promise<void>} settled
+ * @typedef {import("./fates.js").Fate} Fate
+ * @typedef {import("./pipelines.js").Pipeline} Pipeline
+ * @typedef {import("./recordings.js").Buffer} Buffer
+ * @typedef {import("./recordings.js").Entry} Entry
+ * @typedef {import("./recordings.js").Recording} Recording
  *
  * @typedef {{gpu: GPUBuffer, made: Fate | null}} Made memory, and whether there was any
  *
- * @typedef {object} Buffer
- * @property {number} nbytes as the rest of tabgrad counts
- * @property {string} dtype
- * @property {GPUBuffer} gpu
- * @property {Fate | null} made
- * @property {Fate | null} filled of its contents
- * @property {Set<Recording>} recordings that have it
- *
- * @typedef {object} Recording what an entry's runs with the same buffers have in common
- * @property {Entry} entry
- * @property {string} key
- * @property {(Buffer | undefined)[]} buffers of arguments and constants; none of scalars
- * @property {Buffer[]} temps
- * @property {GPUBindGroup[]} groups of each launch
- *
- * @typedef {object} Pipeline
- * @property {number} users
- * @property {GPUBindGroupLayout} layout
- * @property {boolean} turns whether it binds them
- * @property {GPUComputePipeline} [pipeline]
- * @property {Promise<void>} [ready]
- * @property {Fate | null} fate
- *
- * @typedef {object} Entry
- * @property {any[]} launches
- * @property {number} temps how many it has
- * @property {Set<number>} scalars which arguments are no handles
- * @property {number} count of arguments
- * @property {number} outputs place of the first
- * @property {boolean[]} writes of each argument, whether it is written
- * @property {number[]} constants handles
- * @property {GPUBuffer} frame
- * @property {GPUBuffer} turns
- * @property {Map<string, Recording>} recordings by the handles of its arguments
- *
  * @typedef {object} Loaded a loaded Program, opaque to everyone else
- * @property {Map<string, Pipeline> | null} own
+ * @property {Set<Pipeline> | null} own null once unloaded
  * @property {Pipeline[]} pipelines
  * @property {Entry[]} entries
- *
- * @typedef {object} Run
- * @property {Pipeline[]} pipelines
- * @property {Recording} recording
- * @property {GPUCommandEncoder | null} encoder
- * @property {GPUComputePassEncoder | null} pass
- * @property {number} dispatches
  */
 
 /**
@@ -97,24 +57,16 @@ export class WebGpuEngine {
   kind = "webgpu";
   /** What has been done, for tests and for whoever asks. */
   counts = { submits: 0, passes: 0, dispatches: 0, pipelines: 0, groups: 0, buffers: 0 };
-  /** @type {Map<number, Buffer>} */
-  #buffers = new Map();
-  /** @type {Map<number, Made[]>} of each size */
-  #pool = new Map();
-  /** @type {Map<number, GPUBuffer[]>} */
-  #staging = new Map();
-  #staged = 0;
-  #pooled = 0;
-  #live = 0;
-  #peak = 0;
-  #next = 1;
-  /** @type {Map<string, GPUBindGroupLayout>} */
-  #layouts = new Map();
-  /** @type {Map<string, Pipeline>} */
-  #pipelines = new Map();
+  /** @type {Handles<Buffer>} */
+  #buffers = new Handles();
+  /** @type {Pool<Made>} */
+  #pool = new Pool(MAX_POOLED);
+  /** @type {Pool<GPUBuffer>} */
+  #staging = new Pool(MAX_STAGED);
+  #fates;
+  #pipelines;
   /** @type {number[]} shared by all Programs */
   #temps = [];
-  #doubts = 0;
   /** @type {TabgradError | null} why nothing works any more */
   #broken = null;
   /** @type {Promise<void> | null} the end of what waits for a run that looks at a value */
@@ -127,6 +79,8 @@ export class WebGpuEngine {
    */
   constructor(device, info, schedule) {
     this.device = device;
+    this.#fates = new Fates(device);
+    this.#pipelines = new Pipelines(this.#fates, this.counts);
     this.features = new Set(schedule === "serial" ? [] : [schedule]);
     const { vendor, architecture, description, isFallbackAdapter } = info;
     this.info = { vendor, architecture, description, isFallbackAdapter };
@@ -151,41 +105,16 @@ export class WebGpuEngine {
   alloc(nbytes, dtype = "float32") {
     this.#check();
     const room = roomFor(nbytes * widening(dtype));
-    let found = this.#pool.get(room)?.pop();
-    if (found) {
-      this.#pooled -= room;
-    } else {
-      const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
-      const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
-      if (room > limit) {
-        throw noMemory(room, `of at most ${limit.toLocaleString("en")} on this adapter`);
-      }
-      this.device.pushErrorScope("out-of-memory");
-      const gpu = this.#create(room, STORAGE | COPY_SRC | COPY_DST);
-      const made = this.#fate([], () => {
-        this.#do(() => this.#trim()); // of this buffer, too, should it wait there
-        return noMemory(room, `beside the ${this.#live.toLocaleString("en")} in use`);
-      });
-      found = { gpu, made };
-    }
-    const buffer = { nbytes, dtype, ...found, filled: null, recordings: new Set() };
-    this.#buffers.set(this.#next, buffer);
-    this.#live += nbytes;
-    this.#peak = Math.max(this.#peak, this.#live);
-    return this.#next++;
+    const found = this.#pool.take(room, room) ?? this.#made(room);
+    return this.#buffers.add({ nbytes, dtype, ...found, filled: null, recordings: new Set() });
   }
 
   /** @param {number} handle */
   free(handle) {
-    const { nbytes, gpu, made, recordings } = this.#buffer(handle);
-    this.#buffers.delete(handle);
+    const { gpu, made, recordings } = this.#buffers.remove(handle);
     for (const recording of recordings) forget(recording);
-    this.#live -= nbytes;
-    if (made?.error || this.#pooled + gpu.size > MAX_POOLED) {
+    if (made?.error || !this.#pool.put(gpu.size, gpu.size, { gpu, made })) {
       this.#do(() => gpu.destroy());
-    } else {
-      put(this.#pool, gpu.size, { gpu, made });
-      this.#pooled += gpu.size;
     }
   }
 
@@ -198,7 +127,7 @@ export class WebGpuEngine {
   write(handle, data, offset = 0) {
     this.#check();
     const { byteLength } = data;
-    const [buffer, at] = this.#span(handle, byteLength, offset);
+    const [buffer, at] = this.#buffers.span(handle, byteLength, offset);
     if (!byteLength) return;
     let words = widened(new Uint8Array(data.buffer, data.byteOffset, byteLength), buffer.dtype);
     if (words.length % 4 && offset + byteLength === buffer.nbytes) {
@@ -210,7 +139,7 @@ export class WebGpuEngine {
     if (this.#waiting) words = words.slice();
     const all = byteLength === buffer.nbytes;
     this.#do(() => {
-      buffer.filled = this.#guard([buffer.made, all ? null : buffer.filled], false, () =>
+      buffer.filled = this.#fates.guard([buffer.made, all ? null : buffer.filled], false, () =>
         this.device.queue.writeBuffer(buffer.gpu, at, /** @type {BufferSource} */ (words)),
       );
     });
@@ -237,7 +166,7 @@ export class WebGpuEngine {
    */
   async readAsync(handle, nbytes, offset = 0) {
     this.#check();
-    const [buffer, at, size] = this.#span(handle, nbytes, offset);
+    const [buffer, at, size] = this.#buffers.span(handle, nbytes, offset);
     if (!size) return new Uint8Array();
     const low = at & ~3;
     /** @type {any} */
@@ -245,7 +174,7 @@ export class WebGpuEngine {
     /** @type {Promise<Uint8Array> | undefined} */
     let copied;
     await this.#do(() => {
-      fate = this.#guard([buffer.made, buffer.filled], false, () => {
+      fate = this.#fates.guard([buffer.made, buffer.filled], false, () => {
         copied = this.#copied(buffer.gpu, low, (at + size + 3 - low) & ~3);
         copied.catch(() => {}); // the fate comes first
       });
@@ -267,17 +196,12 @@ export class WebGpuEngine {
   copyRows(dst, src, rowBytes, indices) {
     this.#check();
     const count = indices.length;
-    const [to] = this.#span(dst, count * rowBytes, 0);
-    const [from, , size] = this.#span(src, Math.min(rowBytes, this.#buffer(src).nbytes), 0);
+    const { to, from, size } = this.#buffers.rows(dst, src, rowBytes, indices);
     if (!count || !rowBytes) return;
-    const rows = Math.floor(from.nbytes / rowBytes);
     /** @type {number[][]} neighbouring rows together: the first, where it goes, how many */
     const runs = [];
     for (let i = 0; i < count; i++) {
       const row = indices[i];
-      if (!(row >= 0 && row < rows)) {
-        throw new TabgradError("range", `copyRows: row ${row} of ${rows} rows`);
-      }
       const last = runs[runs.length - 1];
       if (last && row === last[0] + last[2]) last[2]++;
       else runs.push([row, i, 1]);
@@ -286,7 +210,7 @@ export class WebGpuEngine {
     this.#do(() => {
       const all = count * rowBytes === to.nbytes;
       const needed = [from.made, from.filled, to.made, all ? null : to.filled];
-      to.filled = this.#guard(needed, from === to, () => {
+      to.filled = this.#fates.guard(needed, from === to, () => {
         const encoder = this.device.createCommandEncoder();
         for (const [row, i, many] of runs) {
           encoder.copyBufferToBuffer(from.gpu, row * size, to.gpu, i * size, many * size);
@@ -307,7 +231,8 @@ export class WebGpuEngine {
       await Promise.all(loaded.pipelines.map(({ ready }) => ready));
       const handles = [...this.#temps, ...loaded.entries.flatMap(({ constants }) => constants)];
       for (const handle of handles) {
-        const made = this.#buffers.get(handle)?.made;
+        if (!this.#buffers.has(handle)) continue;
+        const { made } = this.#buffers.get(handle);
         await made?.settled;
         if (made?.error) throw made.error;
       }
@@ -327,19 +252,16 @@ export class WebGpuEngine {
    */
   loadNow({ entries, module }, later = false) {
     this.#check();
-    const { kernels, entries: plans } = JSON.parse(
-      new TextDecoder().decode(/** @type {BufferSource} */ (module)),
-    );
-    /** @type {Map<string, Pipeline>} */
-    const own = new Map();
+    const { kernels, entries: plans } = parsed(module);
+    /** @type {Set<Pipeline>} */
+    const own = new Set();
     /** @type {Loaded} */
     const loaded = { own, pipelines: [], entries: [] };
     try {
       for (const kernel of kernels) {
-        const key = `${kernel.turns} ${kernel.writes} ${kernel.code}`;
-        const pipeline = this.#pipeline(key, kernel, later);
-        if (!own.has(key)) pipeline.users++;
-        own.set(key, pipeline);
+        const pipeline = this.#pipelines.get(kernel, later);
+        if (!own.has(pipeline)) pipeline.users++;
+        own.add(pipeline);
         loaded.pipelines.push(pipeline);
       }
       entries.forEach((entry, i) => this.#entry(loaded.entries, entry, plans[i]));
@@ -355,10 +277,8 @@ export class WebGpuEngine {
    * @param {Loaded} loaded
    */
   unload(loaded) {
-    for (const [key, pipeline] of loaded.own ?? []) {
-      if (!--pipeline.users) this.#pipelines.delete(key);
-    }
     if (!loaded.own) return;
+    for (const pipeline of loaded.own) this.#pipelines.leave(pipeline);
     loaded.own = null;
     for (const { constants, recordings, frame, turns } of loaded.entries) {
       for (const recording of [...recordings.values()]) forget(recording);
@@ -384,18 +304,8 @@ export class WebGpuEngine {
     this.#check();
     if (!loaded.own) throw new TabgradError("unloaded", "this Program was unloaded");
     const entry = loaded.entries[number];
-    if (args.length !== entry.count) {
-      throw new TabgradError(
-        "range",
-        `entry ${number} takes ${entry.count} arguments (inputs, state, outputs), received ` +
-          args.length,
-      );
-    }
-    const recording = this.#recording(entry, args);
-    const frame = new Uint32Array(entry.frame.size / 4);
-    frame[1] = rows;
-    let at = 2;
-    for (const i of entry.scalars) frame[at++] = args[i];
+    const frame = frameOf(entry, number, args, rows);
+    const recording = recorded(entry, args, this.#temps, (word) => this.#buffers.get(word));
     return this.#do(() => this.#start(loaded, recording, frame));
   }
 
@@ -408,7 +318,8 @@ export class WebGpuEngine {
 
   /** Bytes in live buffers, the peak of that, and of the GPU's memory that is held for them. */
   memoryUse() {
-    return { live: this.#live, peak: this.#peak, capacity: this.#live + this.#pooled };
+    const { live, peak } = this.#buffers;
+    return { live, peak, capacity: live + this.#pool.bytes };
   }
 
   /** Gives the memory up. */
@@ -416,55 +327,6 @@ export class WebGpuEngine {
     this.#broken = new TabgradError("handle", "this engine is closed");
     this.device.destroy();
     for (const kept of [this.#buffers, this.#pool, this.#staging, this.#pipelines]) kept.clear();
-    this.#live = this.#pooled = 0;
-  }
-
-  // Fates.
-
-  /**
-   * Closes an error scope.
-   * @param {Fate[]} before what the work needed
-   * @param {(error: GPUError) => TabgradError} problem
-   */
-  #fate(before, problem) {
-    const settle = async () => {
-      const error = await scope;
-      for (const one of before) await one.settled;
-      fate.error = before.find((one) => one.error)?.error ?? (error && problem(error));
-      fate.fine = !fate.error;
-      if (fate.fine) this.#doubts--;
-    };
-    const scope = this.device.popErrorScope().catch(() => null); // lost: others notice that
-    this.#doubts++;
-    /** @type {Fate} */
-    const fate = { error: null, fine: false, settled: Promise.resolve() };
-    fate.settled = settle();
-    return fate;
-  }
-
-  /**
-   * Does work, under an error scope where it is the first of its kind or needs what is in doubt, and
-   * not at all where it needs what has failed.
-   * @param {(Fate | null | undefined)[]} needed
-   * @param {boolean} first
-   * @param {() => void} work
-   * @returns {Fate | null} what is to become of it; null where nothing is in doubt
-   */
-  #guard(needed, first, work) {
-    const before = /** @type {Fate[]} */ (needed.filter((fate) => fate && !fate.fine));
-    const failed = before.find(({ error }) => error);
-    if (failed) return failed;
-    if (!first && !before.length) {
-      work();
-      return null;
-    }
-    this.device.pushErrorScope("validation");
-    work();
-    return this.#fate(before, ({ message }) => {
-      const hint = 'This is a bug of tabgrad; use engine "wasm"';
-      const text = `expected the GPU to accept a Program; it says: ${message}. ${hint}`;
-      return new TabgradError("trap", text);
-    });
   }
 
   /**
@@ -486,8 +348,6 @@ export class WebGpuEngine {
     if (this.#broken) throw this.#broken;
   }
 
-  // Buffers.
-
   /**
    * @param {number} size
    * @param {number} usage
@@ -497,42 +357,25 @@ export class WebGpuEngine {
     return this.device.createBuffer({ size, usage });
   }
 
-  /** Gives back what only waits to be used again. */
-  #trim() {
-    for (const waiting of this.#pool.values()) for (const { gpu } of waiting) gpu.destroy();
-    this.#pool.clear();
-    this.#pooled = 0;
-  }
-
-  /** @param {number} handle */
-  #buffer(handle) {
-    const found = this.#buffers.get(handle);
-    if (found) return found;
-    throw new TabgradError(
-      "handle",
-      `${handle} is not a live buffer of this engine; it was freed, or never allocated`,
-    );
-  }
-
   /**
-   * A buffer, and where bytes lie among its words and how many those are.
-   * @param {number} handle
-   * @param {number} nbytes
-   * @param {number} offset
-   * @returns {[Buffer, number, number]}
+   * New memory.
+   * @param {number} room
+   * @returns {Made}
    */
-  #span(handle, nbytes, offset) {
-    const buffer = this.#buffer(handle);
-    const ratio = widening(buffer.dtype);
-    const outside = offset < 0 || nbytes < 0 || offset + nbytes > buffer.nbytes;
-    if (outside || (ratio > 1 && (offset % (4 / ratio) || nbytes % (4 / ratio)))) {
-      throw new TabgradError(
-        "range",
-        `buffer ${handle} has ${buffer.nbytes} bytes of ${buffer.dtype}, asked for ${nbytes} at ` +
-          `offset ${offset}`,
-      );
+  #made(room) {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
+    const limit = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+    if (room > limit) {
+      throw noMemory(room, `of at most ${limit.toLocaleString("en")} on this adapter`);
     }
-    return [buffer, offset * ratio, nbytes * ratio];
+    this.device.pushErrorScope("out-of-memory");
+    const gpu = this.#create(room, STORAGE | COPY_SRC | COPY_DST);
+    const made = this.#fates.close([], () => {
+      // What only waits to be used again goes, and with it this buffer, should it wait there.
+      this.#do(() => this.#pool.clear().forEach((one) => one.gpu.destroy()));
+      return noMemory(room, `beside the ${this.#buffers.live.toLocaleString("en")} in use`);
+    });
+    return { gpu, made };
   }
 
   /**
@@ -541,7 +384,7 @@ export class WebGpuEngine {
    */
   #reserve(size, number) {
     const old = this.#temps[number];
-    if (old && this.#buffer(old).nbytes >= size) return;
+    if (old && this.#buffers.get(old).nbytes >= size) return;
     this.#temps[number] = this.alloc(size);
     if (old) this.free(old);
   }
@@ -555,9 +398,7 @@ export class WebGpuEngine {
    */
   async #copied(gpu, at, size) {
     const room = roomFor(size);
-    let staging = this.#staging.get(room)?.pop();
-    if (staging) this.#staged -= room;
-    else staging = this.#create(room, MAP_READ | COPY_DST);
+    const staging = this.#staging.take(room, room) ?? this.#create(room, MAP_READ | COPY_DST);
     const encoder = this.device.createCommandEncoder();
     encoder.copyBufferToBuffer(gpu, at, staging, 0, size);
     this.#submit(encoder);
@@ -571,12 +412,7 @@ export class WebGpuEngine {
     }
     const words = new Uint8Array(staging.getMappedRange(0, size)).slice();
     staging.unmap();
-    if (this.#staged + room > MAX_STAGED) {
-      staging.destroy();
-    } else {
-      put(this.#staging, room, staging);
-      this.#staged += room;
-    }
+    if (!this.#staging.put(room, room, staging)) staging.destroy();
     return words;
   }
 
@@ -584,70 +420,6 @@ export class WebGpuEngine {
   #submit(encoder) {
     this.counts.submits++;
     this.device.queue.submit([encoder.finish()]);
-  }
-
-  // Programs.
-
-  /**
-   * @param {string} key
-   * @param {{code: string, writes: boolean[], turns: boolean}} kernel
-   * @param {boolean} later
-   * @returns {Pipeline}
-   */
-  #pipeline(key, { code, writes, turns }, later) {
-    const known = this.#pipelines.get(key);
-    if (known && (later || known.pipeline)) return known;
-    const { device } = this;
-    const layout = this.#layout(writes, turns);
-    const created = device.createPipelineLayout({ bindGroupLayouts: [layout] });
-    /** @type {Pipeline} */
-    const made = known ?? { users: 0, layout, turns, fate: null };
-    this.#pipelines.set(key, made);
-    this.counts.pipelines++;
-    device.pushErrorScope("validation");
-    const compute = { module: device.createShaderModule({ code }), entryPoint: "main" };
-    if (!later) made.pipeline = device.createComputePipeline({ layout: created, compute });
-    made.fate = this.#fate([], ({ message }) => refused(message, code));
-    if (later) {
-      const pending = device.createComputePipelineAsync({ layout: created, compute });
-      made.ready = pending.then(
-        (pipeline) => {
-          made.pipeline ??= pipeline;
-        },
-        async ({ message }) => {
-          await made.fate?.settled;
-          throw made.fate?.error ?? refused(message, code);
-        },
-      );
-      made.ready.catch(() => {}); // whoever loads waits for it
-    }
-    return made;
-  }
-
-  /**
-   * @param {boolean[]} writes
-   * @param {boolean} turns
-   */
-  #layout(writes, turns) {
-    const key = `${turns} ${writes}`;
-    let layout = this.#layouts.get(key);
-    if (layout) return layout;
-    /** @type {GPUBufferBindingLayout[]} */
-    const uniforms = [
-      { type: "uniform" },
-      { type: "uniform", hasDynamicOffset: true, minBindingSize: 16 },
-    ];
-    const entries = [
-      ...uniforms.slice(0, turns ? 2 : 1).map((buffer, binding) => ({ binding, buffer })),
-      ...writes.map((write, i) => {
-        /** @type {GPUBufferBindingType} */
-        const type = write ? "storage" : "read-only-storage";
-        return { binding: i + 2, buffer: { type } };
-      }),
-    ].map((entry) => ({ ...entry, visibility: COMPUTE }));
-    layout = this.device.createBindGroupLayout({ entries });
-    this.#layouts.set(key, layout);
-    return layout;
   }
 
   /**
@@ -662,6 +434,7 @@ export class WebGpuEngine {
     const turns = this.#create(table.byteLength, UNIFORM | COPY_DST);
     this.device.queue.writeBuffer(turns, 0, table);
     const outputs = entry.inputs.length + entry.state.length;
+    const room = Math.max((words + 3) & ~3, 4);
     /** @type {Entry} */
     const made = {
       launches,
@@ -675,7 +448,8 @@ export class WebGpuEngine {
         ...Array(entry.outputs.length).fill(true),
       ],
       constants: [],
-      frame: this.#create(Math.max((words + 3) & ~3, 4) * 4, UNIFORM | COPY_DST),
+      words: room,
+      frame: this.#create(room * 4, UNIFORM | COPY_DST),
       turns,
       recordings: new Map(),
     };
@@ -685,38 +459,6 @@ export class WebGpuEngine {
       this.write(made.constants[i], data);
     });
     temps.forEach(this.#reserve, this);
-  }
-
-  /**
-   * @param {Entry} entry
-   * @param {ArrayLike<number>} args
-   * @returns {Recording}
-   */
-  #recording(entry, args) {
-    const { scalars, recordings, constants } = entry;
-    const handles = Array.from(args, (word, i) => (scalars.has(i) ? 0 : word));
-    const key = handles.join();
-    const known = recordings.get(key);
-    if (known) return known;
-    /** @type {Recording} */
-    const recording = {
-      entry,
-      key,
-      buffers: [...handles, ...constants].map((word, i) =>
-        scalars.has(i) ? undefined : this.#buffer(word),
-      ),
-      temps: this.#temps.slice(0, entry.temps).map((word) => this.#buffer(word)),
-      groups: [],
-    };
-    for (const oldest of recordings.values()) {
-      if (recordings.size < MAX_RECORDINGS) break;
-      forget(oldest);
-    }
-    recordings.set(key, recording);
-    for (const buffer of [...recording.buffers, ...recording.temps]) {
-      buffer?.recordings.add(recording);
-    }
-    return recording;
   }
 
   /**
@@ -733,23 +475,28 @@ export class WebGpuEngine {
     const first = !recording.groups.length;
     /** @type {(Fate | null | undefined)[]} */
     let needed = [];
-    if (this.#doubts) {
+    if (this.#fates.doubts) {
       needed = [...pipelines.map(({ fate }) => fate), ...temps.map(({ made }) => made)];
       buffers.forEach((buffer, i) => {
         needed.push(buffer?.made, i < outputs || i >= count ? buffer?.filled : null);
       });
     }
-    /** @type {Run} */
-    const run = { pipelines, recording, encoder: null, pass: null, dispatches: 0 };
-    const walk = this.#walk(run, entry.launches, 0, 0);
+    const { dispatch, finish } = recorder(
+      this.device,
+      this.counts,
+      pipelines,
+      recording,
+      (encoder) => this.#submit(encoder),
+    );
+    const steps = walk(entry.launches, dispatch);
     /** @param {number} [word] @returns {Promise<void> | void} */
     const proceed = (word) => {
       /** @type {IteratorResult<number, void> | undefined} */
       let step;
-      const fate = this.#guard(needed, first, () => {
+      const fate = this.#fates.guard(needed, first, () => {
         if (word === undefined) this.device.queue.writeBuffer(entry.frame, 0, frame);
-        step = walk.next(/** @type {number} */ (word));
-        this.#finish(run);
+        step = steps.next(/** @type {number} */ (word));
+        finish();
       });
       for (const buffer of written) buffer.filled = fate;
       needed = [fate];
@@ -763,145 +510,6 @@ export class WebGpuEngine {
     };
     return proceed();
   }
-
-  /**
-   * Records launches; yields the place of a buffer wherever the next depends on its first word.
-   * @param {Run} run
-   * @param {any[]} launches
-   * @param {number} turn among all turns of the loops around
-   * @param {number} place of that turn in the table
-   * @returns {Generator<number, void, number>}
-   */
-  *#walk(run, launches, turn, place) {
-    for (const launch of launches) {
-      if (launch.loop !== undefined) {
-        const { loop, reverse, body, base } = launch;
-        for (let i = 0; i < loop; i++) {
-          const next = turn * loop + (reverse ? loop - 1 - i : i);
-          yield* this.#walk(run, body, next, base + next);
-        }
-      } else if (launch.while !== undefined) {
-        yield* this.#walk(run, launch.test, turn, place);
-        while (yield launch.while) {
-          yield* this.#walk(run, launch.body, turn, place);
-          yield* this.#walk(run, launch.test, turn, place);
-        }
-      } else if (launch.branch !== undefined) {
-        const last = launch.branches.length - 1;
-        const chosen = Math.min(Math.max(yield launch.branch, 0), last);
-        yield* this.#walk(run, launch.branches[chosen], turn, place);
-      } else {
-        this.#dispatch(run, launch, place);
-      }
-    }
-  }
-
-  /**
-   * @param {Run} run
-   * @param {any} launch
-   * @param {number} place of the turn
-   */
-  #dispatch(run, { kernel, groups, buffers, at }, place) {
-    const { pipelines, recording } = run;
-    const { pipeline, layout, turns } = pipelines[kernel];
-    if (!run.pass) {
-      run.encoder = this.device.createCommandEncoder();
-      run.pass = run.encoder.beginComputePass();
-      this.counts.passes++;
-    }
-    const group = (recording.groups[at] ??= this.#group(recording, layout, turns, buffers));
-    run.pass.setPipeline(/** @type {GPUComputePipeline} */ (pipeline));
-    if (turns) run.pass.setBindGroup(0, group, [ALIGN * place]);
-    else run.pass.setBindGroup(0, group);
-    run.pass.dispatchWorkgroups(groups[0], groups[1]);
-    this.counts.dispatches++;
-    if (++run.dispatches % MAX_DISPATCHES === 0) this.#finish(run);
-  }
-
-  /**
-   * @param {Recording} recording
-   * @param {GPUBindGroupLayout} layout
-   * @param {boolean} turns
-   * @param {number[]} places
-   */
-  #group(recording, layout, turns, places) {
-    const { entry } = recording;
-    this.counts.groups++;
-    const entries = places.map((place, i) => ({
-      binding: i + 2,
-      resource: { buffer: bufferAt(recording, place).gpu },
-    }));
-    entries.push({ binding: 0, resource: { buffer: entry.frame } });
-    if (turns) {
-      const resource = { buffer: entry.turns, size: 16 };
-      entries.push({ binding: 1, resource });
-    }
-    return this.device.createBindGroup({ layout, entries });
-  }
-
-  /** @param {Run} run */
-  #finish(run) {
-    if (!run.encoder) return;
-    run.pass?.end();
-    this.#submit(run.encoder);
-    run.encoder = run.pass = null;
-  }
-}
-
-/**
- * @param {Recording} recording
- * @param {number} place
- */
-const bufferAt = ({ buffers, temps }, place) =>
-  /** @type {Buffer} */ (place >= 0 ? buffers[place] : temps[-1 - place]);
-
-/** @param {Recording} recording */
-function forget(recording) {
-  const { entry, key, buffers, temps } = recording;
-  entry.recordings.delete(key);
-  for (const buffer of [...buffers, ...temps]) buffer?.recordings.delete(recording);
-}
-
-/**
- * Numbers launches and the turns of loops, and makes the table of the latter: of each turn the
- * numbers of the loops around, outermost first.
- * @param {any[]} launches
- * @param {number} most bytes of the table
- */
-function numbered(launches, most) {
-  const none = { size: 1, depth: 0, turns: new Int32Array() };
-  const all = [none];
-  let [count, at] = [1, 0];
-  const visit = (/** @type {any[]} */ some, /** @type {typeof none} */ around) => {
-    for (const launch of some) {
-      const { loop, body, test, branches } = launch;
-      let inside = around;
-      if (loop !== undefined) {
-        const [size, depth] = [around.size * loop, around.depth + 1];
-        launch.base = count;
-        count += size;
-        if (count * ALIGN > most) throw noMemory(count * ALIGN, "for the turns of loops");
-        inside = { size, depth, turns: new Int32Array(size * depth) };
-        for (let i = 0; i < size; i++) {
-          const first = Math.floor(i / loop) * around.depth;
-          inside.turns.set(around.turns.subarray(first, first + around.depth), i * depth);
-          inside.turns[i * depth + around.depth] = i % loop;
-        }
-        all.push(inside);
-      }
-      for (const part of [body, test, ...(branches ?? [])]) if (part) visit(part, inside);
-      if (launch.kernel !== undefined) launch.at = at++;
-    }
-  };
-  visit(launches, none);
-  const table = new Int32Array((ALIGN / 4) * count);
-  let next = 0;
-  for (const { size, depth, turns } of all) {
-    for (let i = 0; i < size; i++) {
-      table.set(turns.subarray(i * depth, (i + 1) * depth), (ALIGN / 4) * next++);
-    }
-  }
-  return table;
 }
 
 /**
@@ -914,18 +522,6 @@ function roomFor(nbytes) {
 }
 
 /**
- * @template T
- * @param {Map<number, T[]>} pool
- * @param {number} size
- * @param {T} one
- */
-function put(pool, size, one) {
-  const waiting = pool.get(size);
-  if (waiting) waiting.push(one);
-  else pool.set(size, [one]);
-}
-
-/**
  * @param {number} at
  * @param {number} size
  */
@@ -935,19 +531,6 @@ function inWords(at, size) {
   throw new TabgradError("range", `expected whole words of 4 bytes; received ${what}`);
 }
 
-/**
- * @param {number} room
- * @param {string} why
- */
-function noMemory(room, why) {
-  const size = room.toLocaleString("en");
-  return new TabgradError(
-    "memory",
-    `no memory for a buffer of ${size} bytes ${why}; use smaller batches or less data, or engine ` +
-      '"wasm"',
-  );
-}
-
 /** @param {unknown} why */
 const lost = (why) =>
   new TabgradError(
@@ -955,10 +538,3 @@ const lost = (why) =>
     `expected the GPU to stay; it was lost: ${why}. What was on it is gone: open the engine again, ` +
       'or use engine "wasm"',
   );
-
-/**
- * @param {string} message
- * @param {string} code
- */
-const refused = (message, code) =>
-  new TabgradError("compile", `the browser refused a shader: ${message}\n${code}`);

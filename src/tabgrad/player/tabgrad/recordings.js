@@ -1,0 +1,205 @@
+// A run on WebGPU as commands: bind groups are made once for the same buffers, dispatches go into one
+// pass and one submit, and a table in memory says of each turn of a loop which it is.
+//
+// Not here: what runs when (plans.js), and whether it went well (fates.js).
+
+import { noMemory } from "./handles.js";
+
+const ALIGN = 256; // of the turns that a dynamic offset points to
+const MAX_RECORDINGS = 8; // of an entry
+const MAX_DISPATCHES = 10_000; // of a submit: long loops take several
+
+/**
+ * @typedef {import("./fates.js").Fate} Fate
+ *
+ * @typedef {object} Buffer
+ * @property {number} nbytes as the rest of tabgrad counts
+ * @property {string} dtype
+ * @property {GPUBuffer} gpu
+ * @property {Fate | null} made
+ * @property {Fate | null} filled of its contents
+ * @property {Set<Recording>} recordings that have it
+ *
+ * @typedef {object} Recording what an entry's runs with the same buffers have in common
+ * @property {Entry} entry
+ * @property {string} key
+ * @property {(Buffer | undefined)[]} buffers of arguments and constants; none of scalars
+ * @property {Buffer[]} temps
+ * @property {GPUBindGroup[]} groups of each launch
+ *
+ * @typedef {object} Own
+ * @property {number} temps how many it has
+ * @property {number} outputs place of the first
+ * @property {boolean[]} writes of each argument, whether it is written
+ * @property {GPUBuffer} frame
+ * @property {GPUBuffer} turns
+ * @property {Map<string, Recording>} recordings by the handles of its arguments
+ *
+ * @typedef {import("./plans.js").Planned & Own} Entry
+ */
+
+/**
+ * The recording of runs of an entry with some arguments.
+ * @param {Entry} entry
+ * @param {ArrayLike<number>} args
+ * @param {number[]} temps
+ * @param {(handle: number) => Buffer} lookup
+ * @returns {Recording}
+ */
+export function recorded(entry, args, temps, lookup) {
+  const { scalars, recordings, constants } = entry;
+  const handles = Array.from(args, (word, i) => (scalars.has(i) ? 0 : word));
+  const key = handles.join();
+  const known = recordings.get(key);
+  if (known) return known;
+  /** @type {Recording} */
+  const recording = {
+    entry,
+    key,
+    buffers: [...handles, ...constants].map((word, i) =>
+      scalars.has(i) ? undefined : lookup(word),
+    ),
+    temps: temps.slice(0, entry.temps).map(lookup),
+    groups: [],
+  };
+  for (const oldest of recordings.values()) {
+    if (recordings.size < MAX_RECORDINGS) break;
+    forget(oldest);
+  }
+  recordings.set(key, recording);
+  for (const buffer of [...recording.buffers, ...recording.temps]) {
+    buffer?.recordings.add(recording);
+  }
+  return recording;
+}
+
+/** @param {Recording} recording */
+export function forget(recording) {
+  const { entry, key, buffers, temps } = recording;
+  entry.recordings.delete(key);
+  for (const buffer of [...buffers, ...temps]) buffer?.recordings.delete(recording);
+}
+
+/**
+ * @param {Recording} recording
+ * @param {number} place
+ */
+export const bufferAt = ({ buffers, temps }, place) =>
+  /** @type {Buffer} */ (place >= 0 ? buffers[place] : temps[-1 - place]);
+
+/**
+ * Records the commands of one run.
+ * @param {GPUDevice} device
+ * @param {{passes: number, dispatches: number, groups: number}} counts
+ * @param {import("./pipelines.js").Pipeline[]} pipelines
+ * @param {Recording} recording
+ * @param {(encoder: GPUCommandEncoder) => void} submit
+ */
+export function recorder(device, counts, pipelines, recording, submit) {
+  const { entry } = recording;
+  /** @type {GPUCommandEncoder | null} */
+  let encoder = null;
+  /** @type {GPUComputePassEncoder | null} */
+  let pass = null;
+  let dispatches = 0;
+
+  /**
+   * @param {GPUBindGroupLayout} layout
+   * @param {boolean} told
+   * @param {number[]} places
+   */
+  const group = (layout, told, places) => {
+    counts.groups++;
+    const entries = places.map((place, i) => ({
+      binding: i + 2,
+      resource: { buffer: bufferAt(recording, place).gpu },
+    }));
+    entries.push({ binding: 0, resource: { buffer: entry.frame } });
+    if (told) {
+      const resource = { buffer: entry.turns, size: 16 };
+      entries.push({ binding: 1, resource });
+    }
+    return device.createBindGroup({ layout, entries });
+  };
+
+  /** Submits what was recorded since the last time. */
+  const finish = () => {
+    if (!encoder) return;
+    pass?.end();
+    submit(encoder);
+    encoder = pass = null;
+  };
+
+  /**
+   * @param {any} launch
+   * @param {number[]} turns of the loops around
+   */
+  const dispatch = ({ kernel, groups, buffers, at, base, lengths }, turns) => {
+    const { pipeline, layout, turns: told } = pipelines[kernel];
+    if (!pass) {
+      encoder = device.createCommandEncoder();
+      pass = encoder.beginComputePass();
+      counts.passes++;
+    }
+    pass.setPipeline(/** @type {GPUComputePipeline} */ (pipeline));
+    let place = 0;
+    for (let i = 0; i < lengths.length; i++) place = place * lengths[i] + turns[i];
+    pass.setBindGroup(
+      0,
+      (recording.groups[at] ??= group(layout, told, buffers)),
+      told ? [ALIGN * (base + place)] : [],
+    );
+    pass.dispatchWorkgroups(groups[0], groups[1]);
+    counts.dispatches++;
+    if (++dispatches % MAX_DISPATCHES === 0) finish();
+  };
+  return { dispatch, finish };
+}
+
+/**
+ * Numbers launches and the turns of loops, and makes the table of the latter: of each turn the
+ * numbers of the loops around, outermost first.
+ * @param {any[]} launches
+ * @param {number} most bytes of the table
+ */
+export function numbered(launches, most) {
+  /** @type {{base: number, lengths: number[], size: number, turns: Int32Array}} */
+  const none = { base: 0, lengths: [], size: 1, turns: new Int32Array() };
+  const all = [none];
+  let [count, at] = [1, 0];
+  const visit = (/** @type {any[]} */ some, /** @type {typeof none} */ around) => {
+    for (const launch of some) {
+      const { loop, body, test, branches } = launch;
+      let inside = around;
+      if (loop !== undefined) {
+        const depth = around.lengths.length;
+        const size = around.size * loop;
+        const base = count;
+        count += size;
+        if (count * ALIGN > most) throw noMemory(count * ALIGN, "for the turns of loops");
+        const turns = new Int32Array(size * (depth + 1));
+        for (let i = 0; i < size; i++) {
+          const first = Math.floor(i / loop) * depth;
+          turns.set(around.turns.subarray(first, first + depth), i * (depth + 1));
+          turns[i * (depth + 1) + depth] = i % loop;
+        }
+        inside = { base, lengths: [...around.lengths, loop], size, turns };
+        all.push(inside);
+      }
+      for (const part of [body, test, ...(branches ?? [])]) if (part) visit(part, inside);
+      if (launch.kernel !== undefined) {
+        Object.assign(launch, { at: at++, base: around.base, lengths: around.lengths });
+      }
+    }
+  };
+  visit(launches, none);
+  const table = new Int32Array((ALIGN / 4) * count);
+  let next = 0;
+  for (const { size, lengths, turns } of all) {
+    const depth = lengths.length;
+    for (let i = 0; i < size; i++) {
+      table.set(turns.subarray(i * depth, (i + 1) * depth), (ALIGN / 4) * next++);
+    }
+  }
+  return table;
+}
