@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabgrad import layers as layers_module
 from tabgrad import naming, ops, realize, summary
@@ -18,6 +18,9 @@ from tabgrad.layers.base import InputLayer, Layer, Shape, attributes, scope_path
 from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
 from tabgrad.training import Trainer
+
+if TYPE_CHECKING:
+    from tabgrad.verify import Verification
 
 
 class Model(Trainer, Layer):
@@ -238,6 +241,43 @@ class Model(Trainer, Layer):
         """
         self._settle()
         (print_fn or print)(summary.text(self))
+
+    def verify(
+        self, engines: Sequence[Any] | None = None, x: Any = None, print_fn: Any = None
+    ) -> Verification:
+        """Run every layer on every engine of this device, compare with float64, print a table.
+
+        Each layer is given what the model hands it for `x`, computed in float64 and rounded, and
+        runs alone, as in prediction (no dropout, moving averages): its outputs, and the gradients
+        of its weights and inputs for fixed cotangents. The model as a whole has the last line.
+        Weights and the current engine stay as they are. Needs NumPy.
+
+        Args:
+            engines: names ("wasm", "webgpu", ...) or engines; by default all of this device.
+            x: inputs of which up to 32 rows are taken; by default 4 rows of random numbers.
+            print_fn: called with the table instead of print.
+
+        Returns:
+            What was found: `rows` (layer, engine, direction, largest relative error, tolerance,
+            verdict), `missing` (engines that are not here, and why), and `ok`. The tolerance is
+            1e-4 for float32, 2e-2 for float16 and 1e-12 for float64; where the last bit of the
+            inputs decides more than that, 32 times what it decides.
+
+        Raises:
+            ArgumentError: an unknown engine; no x for a model whose shape is not known.
+            MissingPackageError: NumPy, or what an engine that was named needs, is not installed.
+
+        Example:
+            >>> model = Sequential([layers_module.Input((2,)), layers_module.Dense(1)])
+            >>> model.verify(engines=["wasm"], print_fn=lambda text: None).ok
+            True
+        """
+        from tabgrad import verify
+
+        self._settle()
+        found = verify.check(self, engines, x)
+        (print_fn or print)(str(found))
+        return found
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype.name}

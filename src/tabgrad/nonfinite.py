@@ -90,7 +90,7 @@ def _watching() -> Iterator[list[tuple[Layer, Any, Any]]]:
     """Collect the layers that return something that is not finite, innermost first."""
     found: list[tuple[Layer, Any, Any]] = []
 
-    def observe(layer: Layer, inputs: Any, outputs: Any) -> None:
+    def observe(layer: Layer, inputs: Any, outputs: Any, *rest: Any) -> None:
         if isinstance(outputs, Tensor) and not _finite(outputs):
             found.append((layer, inputs, outputs))
 

@@ -179,6 +179,10 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
         from tabgrad.engines.reference.exact import ExactEngine
 
         return ExactEngine()
+    if name == "exact":  # the reference without rounding on the way, for `Model.verify`
+        from tabgrad.engines.reference.exact import ExactEngine
+
+        return ExactEngine()
     if name in ("webgpu", "webgl") and deterministic:
         raise ArgumentError(
             "expected deterministic=True with the engine 'wasm', whose instructions give the same "

@@ -48,8 +48,9 @@ _NOT_YET = {
 scope_path: list[str] = []
 # The `training` argument of the layer calls around this one.
 _training: list[bool | None] = [None]
-# Functions of (layer, inputs, outputs) called after each layer call, inner layers first.
-observers: list[Callable[[Any, Any, Any], None]] = []
+# Functions of (layer, inputs, outputs, args, kwargs) called after each layer call, inner layers
+# first; the last two are what `call` was given beside the inputs.
+observers: list[Callable[[Any, Any, Any, Any, Any], None]] = []
 
 
 class Layer:
@@ -324,7 +325,7 @@ class Layer:
                     self._build_now(_shapes(inputs))
                 outputs = self.call(inputs, *args, **kwargs)
             for observe in observers:
-                observe(self, inputs, outputs)
+                observe(self, inputs, outputs, args, kwargs)
             return outputs
         except TabgradError as error:
             if _names_a_layer(error):
