@@ -8,10 +8,10 @@ Not here: which kernels there are in the first place (fuse.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
-from tabgrad.ir.index import Index, Var
+from tabgrad.compiler.temporaries import after_fold, put_down
 from tabgrad.ir.kernel import Buffer, Expr, Kernel, Store, rebuilt, run_time_places, walk
 
 Bound = Callable[[Buffer], bool]
@@ -34,7 +34,7 @@ class _Narrowing:
         """The kernels that take the place of one, in order."""
         if len(self._touched(kernel)) <= self.most or kernel.kind == "sort":
             return [kernel]
-        if kernel.kind in ("reduce", "contract") and not _plain(kernel):
+        if kernel.kind in ("reduce", "contract", "cumulative") and not _plain(kernel):
             return self._without_epilogue(kernel)
         if len(kernel.stores) > 1 and kernel.kind == "map":
             return self._store_by_store(kernel)
@@ -44,22 +44,14 @@ class _Narrowing:
         both = (*kernel.reads(), *kernel.writes())
         return {id(b.root) for b in both if self.bound(b.root)}
 
-    def _temporary(self, size: int, like: Expr) -> Buffer:
-        buffer = Buffer(f"t{len(self.temporaries)}", "temp", size, like.dtype)
-        self.temporaries.append(buffer)
-        return buffer
-
     def _without_epilogue(self, kernel: Kernel) -> list[Kernel]:
         acc = next(x for x in walk([s.expr for s in kernel.stores]) if x.op == "acc")
-        size, place = _room(kernel.space)
-        home = self._temporary(size, acc)
-        fold = replace(kernel, stores=[Store(home, place, acc)], nodes=())
-        loaded = Expr("load", acc.dtype, buffer=home, index=place)
-        exprs = rebuilt(
-            [s.expr for s in kernel.stores], lambda x, _: loaded if x.op == "acc" else None
-        )
-        stores = [replace(s, expr=x) for s, x in zip(kernel.stores, exprs, strict=True)]
-        rest = Kernel("map", kernel.space, stores, nodes=kernel.nodes, name=kernel.name)
+        # A running fold stores at every step, any other one when it is complete.
+        loops = (*kernel.space, *kernel.inner) if kernel.kind == "cumulative" else kernel.space
+        store, loaded = put_down(acc, loops, self.temporaries)
+        fold = replace(kernel, stores=[store], nodes=())
+        stores = after_fold(kernel.stores, loaded)
+        rest = Kernel("map", loops, stores, nodes=kernel.nodes, name=kernel.name)
         return [*self.narrow(fold), *self.narrow(rest)]
 
     def _store_by_store(self, kernel: Kernel) -> list[Kernel]:
@@ -71,11 +63,9 @@ class _Narrowing:
         ):
             if id(store.buffer.root) in read:
                 # Others may still read what it overwrites.
-                size, place = _room(kernel.space)
-                home = self._temporary(size, store.expr)
-                again = Expr("load", store.expr.dtype, buffer=home, index=place)
+                first, again = put_down(store.expr, kernel.space, self.temporaries)
                 late.append(Kernel("map", kernel.space, [replace(store, expr=again)]))
-                store = Store(home, place, store.expr)
+                store = first
             stores.append(store)
             nodes.append(node)
         groups: list[list[Store]] = []
@@ -108,24 +98,14 @@ class _Narrowing:
             return [kernel]
         part = best
         loops = [v for v in (*kernel.space, *kernel.inner) if v in part.variables()]
-        size, place = _room(loops)
-        home = self._temporary(size, part)
-        before = Kernel("map", tuple(loops), [Store(home, place, part)])
-        loaded = Expr("load", part.dtype, buffer=home, index=place)
+        store, loaded = put_down(part, loops, self.temporaries)
+        before = Kernel("map", tuple(loops), [store])
         return [*self.narrow(before), *self.narrow(_with(kernel, part, loaded))]
 
 
 def _plain(kernel: Kernel) -> bool:
     """Whether a fold stores what it has folded and nothing else."""
     return len(kernel.stores) == 1 and kernel.stores[0].expr.op == "acc"
-
-
-def _room(loops: Sequence[Var]) -> tuple[int, Index]:
-    """The points of some loops, and the number of a point."""
-    size, place = 1, Index()
-    for loop in loops:
-        size, place = size * loop.size, place * loop.size + Index.of(loop)
-    return size, place
 
 
 def _with(kernel: Kernel, old: Expr, new: Expr) -> Kernel:

@@ -79,6 +79,15 @@ class Entry:
 
 
 @dataclass
+class Emitted:
+    """What a target gives back: the code and, for each plan, scratch bytes and kernel names."""
+
+    binary: bytes
+    scratch: list[int]
+    kernels: list[list[str]]
+
+
+@dataclass
 class Program:
     """Entries and the binary that runs them on one kind of engine."""
 

@@ -7,7 +7,8 @@ quotients and remainders, which nearly always cancel: `split` is where that happ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -199,6 +200,19 @@ def _text(atom: Atom, show: Callable[[Any], str]) -> str:
         return f"[{show(atom.expr)}]"
     sign = "//" if isinstance(atom, Div) else "%"
     return f"({atom.of.text(show)}){sign}{atom.by}"
+
+
+def points_of(loops: Sequence[Var]) -> int:
+    """How many points some loops have."""
+    return math.prod([loop.size for loop in loops])
+
+
+def place_of(loops: Sequence[Var]) -> Index:
+    """The number of a point of some loops, the last of which moves fastest."""
+    place = Index()
+    for loop in loops:
+        place = place * loop.size + Index.of(loop)
+    return place
 
 
 def flatten(indices: tuple[Index, ...], shape: tuple[int, ...]) -> Index:

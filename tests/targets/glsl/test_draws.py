@@ -11,8 +11,10 @@ import pytest
 
 import tabgrad as tg
 from tabgrad.compiler import driver
+from tabgrad.compiler.plan import Plan
 from tabgrad.dtypes import float32
 from tabgrad.errors import NotSupportedError
+from tabgrad.ir.entry import EntryGraph
 from tabgrad.ir.index import Index, Var
 from tabgrad.ir.kernel import Buffer, Expr, Kernel, Store
 from tabgrad.targets.glsl.dialect import Glsl
@@ -77,7 +79,7 @@ def draw_of(index: Callable[[Index], Index], points: int, size: int, reads: bool
     at = Index.of(loop)
     value = Expr("load", float32, buffer=home if reads else x, index=at)
     kernel = Kernel("map", (loop,), [Store(home, index(at), value)])
-    setting = Setting((), {}, 2, lambda root: root.size, MAX_WRITES)
+    setting = Setting(Plan(EntryGraph("f", [], [], []), [kernel], []), (), {}, 2)
     (draw,) = draws_of(kernel, setting)
     return draw
 

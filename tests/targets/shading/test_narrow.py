@@ -122,3 +122,22 @@ def test_many_results_of_one_map() -> None:
     x, y = arrays(2, (50,))
     for i, got in enumerate(tg.compile(many)(tg.tensor(x), tg.tensor(y))):
         np.testing.assert_allclose(got.numpy(), np.tanh(x * (i + 1.0) + y), rtol=1e-5, atol=1e-6)
+
+
+def test_a_running_fold_and_its_epilogue() -> None:
+    """What follows a running sum reads ten other arrays: nothing of it can be computed before the
+    sum is."""
+
+    def mixed(x, a, b, c, d, e, f, g, h, i, j):  # type: ignore[no-untyped-def]
+        found = tg.cumulative_sum(x * x, axis=1)
+        for y in (a, b, c, d, e, f, g, h, i, j):
+            found = found * y + 1
+        return found
+
+    assert len(kernels(mixed, *[((9, 40), "float32")] * 11)) > 1
+    given = arrays(11, (9, 40))
+    got = tg.compile(mixed)(*map(tg.tensor, given)).numpy()
+    want = np.cumsum(given[0].astype(np.float64) ** 2, 1)
+    for y in given[1:]:
+        want = want * y + 1
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)

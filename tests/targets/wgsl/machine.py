@@ -16,8 +16,9 @@ import numpy as np
 from tabgrad.dtypes import as_dtype
 from tabgrad.engines.wgpu import WgpuEngine
 from tabgrad.ir.kernel import Buffer
+from tabgrad.targets.shading.bindings import SCALARS
 from tabgrad.targets.shading.values import LANES, Block, Value
-from tabgrad.targets.wgsl.shader import SCALARS, Bindings, write
+from tabgrad.targets.wgsl.shader import Bindings, write
 from tools.gpu import provide_adapter
 
 

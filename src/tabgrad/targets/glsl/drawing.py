@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.index import Var
-from tabgrad.ir.kernel import Buffer, Kernel, Loop, Store
+from tabgrad.ir.kernel import Buffer, Kernel, Store
 from tabgrad.targets.glsl.inverse import invert
-from tabgrad.targets.glsl.shader import WIDTH, Textures, bits, texels, word_kind, write
+from tabgrad.targets.glsl.shader import MAX_WRITES, WIDTH, Textures, bits, room, texels, write
+from tabgrad.targets.shading.bindings import element
+from tabgrad.targets.shading.document import Surroundings
 from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
 from tabgrad.targets.shading.operations import combine
 from tabgrad.targets.shading.values import LANES, Block, Value
@@ -42,20 +44,18 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What the kernels of an entry are in: the loops around, outermost first, the words of the
-    frame that hold scalar arguments (by id of the buffer) and how many words it has, for how many
-    elements a whole buffer has room, and how many outputs a draw may have."""
+class Setting(Surroundings):
+    """What the kernels of an entry are in, and how many outputs a draw may have."""
 
-    around: Sequence[Loop]
-    scalars: dict[int, int]
-    words: int
-    room: Callable[[Buffer], int]
-    outputs: int
+    outputs: int = MAX_WRITES
+
+    def room(self, root: Buffer) -> int:
+        """For how many elements a whole buffer has room."""
+        return self.plan.buffers[root.offset] if root.role == "temp" else room(root.size)
 
     def textures(self) -> Textures:
         """For a shader to be written."""
-        return Textures(self.scalars, self.around)
+        return Textures(self.scalars, self.loops)
 
 
 Fold = Callable[[Evaluator, Var | None], Value]
@@ -131,8 +131,6 @@ class _Drawing:
     ) -> None:
         self.kernel, self.stores, self.setting, self.fold = kernel, stores, setting, fold
         self.textures = setting.textures()
-        for store in stores:
-            word_kind(store.buffer)
         self.first = stores[0]
         self.home = self.first.buffer
         self.inverse = invert(self.first.index, kernel.space, self.home.size, self.first.conditions)
@@ -179,11 +177,11 @@ class _Drawing:
         self.merges = not in_place
         if in_place:
             low = inverse.low // LANES
-            steps = [0] * len(self.setting.around)
+            steps = [0] * len(self.setting.loops)
             inner = home
             while inner.parent is not None:
                 assert inner.loop is not None
-                steps[self.setting.around.index(inner.loop)] += inner.size // LANES
+                steps[self.setting.loops.index(inner.loop)] += inner.size // LANES
                 inner = inner.parent
             self.begin = (low, *steps)
             self.count = inverse.high // LANES + 1 - low
@@ -299,9 +297,7 @@ class _Drawing:
             now: list[Value] = []
             for store, word in zip(self.stores, old, strict=True):
                 assert word is not None
-                kind = word_kind(store.buffer)
-                truth = store.buffer.dtype.kind == "b"
-                now.append(block.var(word.differs(0) if truth else word.view(kind)))
+                now.append(block.var(element(store.buffer, word)))
             self._walk(e, self.inverse.rest, now)
             for i, value in enumerate(now):
                 assign(e, i, value)
@@ -311,9 +307,7 @@ class _Drawing:
         if store.combine == "set":
             return value
         assert old is not None
-        before = old.view(word_kind(store.buffer))
-        before = old.differs(0) if store.buffer.dtype.kind == "b" else before
-        return combine(store.combine, before, value, store.buffer.dtype)
+        return combine(store.combine, element(store.buffer, old), value, store.buffer.dtype)
 
     def _walk(self, e: Evaluator, loops: Sequence[Var], now: list[Value]) -> None:
         """Every update in order, at those points that lead to this element."""

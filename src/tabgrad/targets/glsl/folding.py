@@ -10,13 +10,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabgrad.ir.index import Var
+from tabgrad.ir.index import Var, points_of
 from tabgrad.ir.kernel import Expr, Kernel
 from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
 from tabgrad.targets.glsl.tiles import Tile
 from tabgrad.targets.shading.expressions import Evaluator, four_by_four, side_by_side
 from tabgrad.targets.shading.folds import folded, joined, place_of_extreme
 from tabgrad.targets.shading.values import LANES, Value
+
+FEW, MANY = 512, 2048  # results that keep no device busy; parts that do
+LEAST = 64  # terms of a part
+
+
+def parts_of(kernel: Kernel) -> int:
+    """In how many parts a fold should be made: a fragment folds alone, and few results are few
+    fragments. Of a sum of a million numbers one fragment would make all."""
+    results, terms = points_of(kernel.space), points_of(kernel.inner)
+    if results >= FEW or terms < 8 * LEAST:
+        return 1
+    return min(MANY // max(results, 1), terms // LEAST)
 
 
 def along_of(kernel: Kernel, roots: Sequence[Expr]) -> Var | None:
@@ -108,10 +120,10 @@ class _Products:
         whole = loop.size - loop.size % LANES
         if loop == along and self.vector is None:
             with block.range(0, whole, LANES) as i, e.at({loop: i}, along):
-                self._add(self.totals[0], e.value(self.a), e.value(self.b))
+                _add(self.totals[0], e.value(self.a), e.value(self.b))
             if self.rest is not None:
                 with block.range(whole, loop.size) as i, e.at({loop: i}):
-                    self._add(self.rest, e.value(self.a), e.value(self.b))
+                    _add(self.rest, e.value(self.a), e.value(self.b))
         elif loop == along:
             with block.range(0, whole, LANES) as i, e.fresh():
                 self._four_steps(i)
@@ -160,14 +172,11 @@ class _Products:
                 lefts += [four.lane(i) for i in range(LANES)]
         for number, row in enumerate(self._rows()):
             if lefts:
-                self._add(self.totals[number], lefts[number], right)
+                _add(self.totals[number], lefts[number], right)
             else:
                 with e.at({}, self.vector, row):
-                    self._add(self.totals[number], block.let(e.value(self.a)), right)
+                    _add(self.totals[number], block.let(e.value(self.a)), right)
 
-    def _add(self, total: Value, x: Value, y: Value) -> None:
-        width = total.width
-        if total.kind == "f":
-            self.e.block.set(total, x.splat(width).times_plus(y.splat(width), total))
-        else:
-            self.e.block.set(total, x * y + total)
+
+def _add(total: Value, x: Value, y: Value) -> None:
+    total.block.set(total, x.times_plus(y, total))

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tabgrad.ir.index import points_of
 from tabgrad.ir.kernel import Buffer, Kernel
 from tabgrad.targets.glsl.drawing import AT_LAST, Draw, Setting
-from tabgrad.targets.glsl.shader import WIDTH, texels, word_kind, write
+from tabgrad.targets.glsl.shader import WIDTH, texels, write
+from tabgrad.targets.shading.operations import sort_key, sorts_before
 from tabgrad.targets.shading.values import LANES, Block, Value
 
 
 def sort(kernel: Kernel, setting: Setting) -> list[list[Draw]]:
     """The passes that sort every row where it is; the draws of a pass all read what the pass
     before has left."""
-    n, rows = 1, 1
-    for loop in kernel.inner:
-        n *= loop.size
-    for loop in kernel.space:
-        rows *= loop.size
+    n, rows = points_of(kernel.inner), points_of(kernel.space)
     homes = [store.buffer for store in kernel.stores]
     by_room: dict[int, list[Buffer]] = {}
     for home in homes:
@@ -50,8 +48,7 @@ def _merge(
     textures = setting.textures()
 
     def key(block: Block, at: Value) -> Value:
-        value = textures.load(block, keys, at)
-        return value.select(block.const(1, "u"), 0) if value.kind == "b" else value
+        return sort_key(textures.load(block, keys, at))
 
     def source(block: Block, at: Value) -> Value:
         """Where what belongs at a place lies."""
@@ -71,13 +68,13 @@ def _merge(
             half = let((low + high) >> 1)
             mine = let(key(block, first + half))
             other = let(key(block, second + p - half - 1))
-            before = let(~_less(other, mine))  # of equal keys the left one is first
+            before = let(~sorts_before(other, mine))  # of equal keys the left one is first
             block.set(low, (inside & before).select(half + 1, low))
             block.set(high, (inside & ~before).select(half, high))
         taken = let(p - low)
         mine, other = let(key(block, first + low)), let(key(block, second + taken))
         ends = taken >= right
-        from_left = let(ends | ((low < left) & ~_less(other, mine)))
+        from_left = let(ends | ((low < left) & ~sorts_before(other, mine)))
         return let(from_left.select(first + low, second + taken))
 
     def body(block: Block, first: Value) -> None:
@@ -87,8 +84,6 @@ def _merge(
                 word = textures.words(block, buffer, at, False)
                 block.line(f"o{i} = uvec4(o{i}.yzw, {word.text});")
 
-    for buffer in moved:
-        word_kind(buffer)
     code = write(textures, len(moved), texels(n * rows) > WIDTH, body, setting.words)
     return Draw(
         code,
@@ -99,8 +94,3 @@ def _merge(
         (0,),
         texels(n * rows),
     )
-
-
-def _less(x: Value, y: Value) -> Value:
-    less = x < y
-    return less | (~x.is_nan() & y.is_nan()) if x.kind == "f" else less

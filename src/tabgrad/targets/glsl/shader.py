@@ -6,8 +6,6 @@ keep NaN and subnormal numbers as they are, every WebGL2 can render to them with
 and a texture given back serves any dtype. On a software adapter products and sums run as fast as
 on float textures. 2048 is the width every WebGL2 has; how high a texture may be is asked when one
 is made.
-
-Elements of less than 32 bits take a whole word, as in WGSL.
 """
 
 from __future__ import annotations
@@ -17,27 +15,14 @@ from collections.abc import Callable, Sequence
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Buffer, Loop
 from tabgrad.targets.glsl.dialect import Glsl, helpers_of
-from tabgrad.targets.shading.expressions import Storage
+from tabgrad.targets.shading.bindings import ZERO, Bindings, element
 from tabgrad.targets.shading.values import LANES, Block, Module, Value
 
 WIDTH, WIDTH_BITS = 2048, 11
 MAX_READS = 16  # textures of a fragment shader that every WebGL2 has
 MAX_WRITES = 4  # and draw buffers
 
-# Words of the frame, a uniform block: a zero, the true number of rows, then scalar arguments.
-ZERO, ROWS, SCALARS = 0, 1, 2
 FRAME_WORDS = 64  # of most entries, so that equal kernels have equal texts
-
-
-def word_kind(buffer: Buffer) -> str:
-    """The kind of the words that hold a buffer's elements."""
-    dtype = buffer.dtype
-    if dtype.itemsize == 8:
-        raise NotSupportedError(
-            f"expected dtypes of at most 32 bits on WebGL; received {dtype.name}. Cast to "
-            f"{'float32' if dtype.is_float else 'int32'}, or use tg.set_engine('wasm')"
-        )
-    return "u" if dtype.kind == "b" else dtype.kind
 
 
 def texels(size: int) -> int:
@@ -56,39 +41,18 @@ def room(size: int) -> int:
     return -(-rows // step) * step * WIDTH * LANES
 
 
-class Textures(Storage):
-    """Textures that a shader reads, found while it is written."""
+class Textures(Bindings):
+    """Textures that a shader reads."""
 
     def __init__(self, scalars: dict[int, int], loops: Sequence[Loop]) -> None:
-        self.scalars = scalars  # by the id of a scalar argument, its word in the frame
-        self.loops = loops
-        self.roots: dict[int, Buffer] = {}
-        self.turns = False
+        super().__init__(scalars, loops)
         self._helpers: dict[str, str] = {}
 
-    def base(self, block: Block, buffer: Buffer) -> Value | None:
-        """Where a slice begins in the whole, None where that is not a slice."""
-        total: Value | None = None
-        while buffer.parent is not None:
-            assert buffer.loop is not None
-            turn = Value(block, f"turns.{'xyzw'[self.loops.index(buffer.loop)]}", "i")
-            self.turns = True
-            total = turn * buffer.size if total is None else total + turn * buffer.size
-            buffer = buffer.parent
-        return total
-
-    def load(self, block: Block, buffer: Buffer, at: Value) -> Value:
-        kind = word_kind(buffer)
-        if id(buffer) in self.scalars:
-            word = Value(block, _frame_word(self.scalars[id(buffer)]), "u")
-        else:
-            word = Value(block, f"{self._fetch(buffer, False)}({self._at(block, buffer, at)})", "u")
-        return word.differs(0) if buffer.dtype.kind == "b" else word.view(kind)
+    def word(self, block: Block, buffer: Buffer, at: Value) -> Value:
+        return self.words(block, buffer, at, False)
 
     def load_four(self, block: Block, buffer: Buffer, at: Value) -> Value:
-        text = f"{self._fetch(buffer, True)}({self._at(block, buffer, at)})"
-        words = Value(block, text, "u", LANES)
-        return words.differs(0) if buffer.dtype.kind == "b" else words.view(word_kind(buffer))
+        return element(buffer, self.words(block, buffer, self.place(block, buffer, at), True))
 
     def load_neighbours(self, block: Block, buffer: Buffer, at: Value) -> Value | None:
         if id(buffer) in self.scalars:
@@ -102,24 +66,18 @@ class Textures(Storage):
             "return skip == 0 ? x : skip == 1 ? uvec4(x.yzw, y.x) : "
             "skip == 2 ? uvec4(x.zw, y.xy) : uvec4(x.w, y.xyz); }"
         )
-        words = Value(block, f"{whole}({self._at(block, buffer, at)})", "u", LANES)
-        return words.differs(0) if buffer.dtype.kind == "b" else words.view(word_kind(buffer))
+        text = f"{whole}({self.place(block, buffer, at).text})"
+        return element(buffer, Value(block, text, "u", LANES))
 
-    def words(self, block: Block, root: Buffer, at: Value, four: bool) -> Value:
-        """What a whole buffer holds, as it is: one word, or those of the texel of an element."""
-        text = f"{self._fetch(root, four)}({at.text})"
+    def words(self, block: Block, buffer: Buffer, at: Value, four: bool) -> Value:
+        """What the whole of a buffer holds, as it is: one word, or those of an element's texel."""
+        text = f"{self._fetch(buffer, four)}({at.text})"
         return Value(block, text, "u", LANES if four else 1)
 
-    def _at(self, block: Block, buffer: Buffer, at: Value) -> str:
-        base = self.base(block, buffer)
-        return (at if base is None else at + base).text
-
     def _fetch(self, buffer: Buffer, four: bool) -> str:
-        root = buffer.root
-        self.roots.setdefault(id(root), root)
-        sampler = f"b{list(self.roots).index(id(root))}"
+        sampler = self.name(buffer)
         name = f"{sampler}_{'four' if four else 'one'}"
-        texel = f"texelFetch({sampler}, {_texel_of(root)}, 0)"
+        texel = f"texelFetch({sampler}, {_texel_of(buffer.root)}, 0)"
         self._helpers[name] = (
             f"uvec4 {name}(int i) {{ float t = float(i); return {texel}; }}"
             if four
@@ -127,8 +85,8 @@ class Textures(Storage):
         )
         return name
 
-    def rows(self, block: Block) -> Value:
-        return Value(block, _frame_word(ROWS), "u").view("i")
+    def frame_word(self, block: Block, number: int) -> Value:
+        return Value(block, _frame_word(number), "u")
 
     def store(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
         raise NotSupportedError("internal: a fragment cannot choose where it writes")

@@ -8,12 +8,11 @@ second kernel puts the rows together again, with whatever was to follow the cont
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
-from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, rebuilt, walk
+from tabgrad.compiler.temporaries import after_fold, temporary
+from tabgrad.ir.index import Index, Var, place_of, points_of
+from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
 from tabgrad.targets.shading.expressions import four_at_once, four_by_four, side_by_side
 from tabgrad.targets.shading.values import LANES
 
@@ -40,10 +39,7 @@ def in_tiles(kernel: Kernel, temporaries: list[Buffer], outputs: int) -> list[Ke
         return [kernel]
     row, column = found
     count = ROWS
-    if (
-        outputs >= MANY_ROWS <= row.size
-        and math.prod([v.size for v in kernel.space]) >= MANY_RESULTS
-    ):
+    if outputs >= MANY_ROWS <= row.size and points_of(kernel.space) >= MANY_RESULTS:
         count = MANY_ROWS
     acc = next(x for x in walk([s.expr for s in kernel.stores]) if x.op == "acc")
     tiles = Var(f"{row.name}t", -(-row.size // count))
@@ -57,12 +53,8 @@ def in_tiles(kernel: Kernel, temporaries: list[Buffer], outputs: int) -> list[Ke
         wide = Var(f"{column.name}w", -(-column.size // LANES) * LANES)
         space[-1] = wide
         a, b = (x.replace({column: Index.of(wide)}) for x in (a, b))
-    place = _place_of(space)
-    size = math.prod([v.size for v in space])
-    homes = []
-    for _ in range(count):
-        homes.append(Buffer(f"t{len(temporaries)}", "temp", size, acc.dtype))
-        temporaries.append(homes[-1])
+    place = place_of(space)
+    homes = [temporary(temporaries, points_of(space), acc.dtype) for _ in range(count)]
     stores = [
         Store(home, place, Expr("output", acc.dtype, (acc,), value=r))
         for r, home in enumerate(homes)
@@ -77,8 +69,7 @@ def in_tiles(kernel: Kernel, temporaries: list[Buffer], outputs: int) -> list[Ke
         own = Expr("load", acc.dtype, buffer=home, index=at)
         test = Condition(Index.of(row) + (count - r), modulo=count)
         value = Expr("guard", acc.dtype, (own, value), conditions=(test,))
-    exprs = rebuilt([s.expr for s in kernel.stores], lambda x, _: value if x.op == "acc" else None)
-    puts = [replace(s, expr=x) for s, x in zip(kernel.stores, exprs, strict=True)]
+    puts = after_fold(kernel.stores, value)
     return [tile, Kernel("map", kernel.space, puts, nodes=kernel.nodes, name=kernel.name)]
 
 
@@ -87,8 +78,7 @@ def _loops(kernel: Kernel) -> tuple[Var, Var] | None:
     a, b = kernel.a, kernel.b
     if kernel.kind != "contract" or a is None or b is None:
         return None
-    results = math.prod([v.size for v in kernel.space])
-    if results < LEAST_RESULTS or math.prod([v.size for v in kernel.inner]) < LEAST_STEPS:
+    if points_of(kernel.space) < LEAST_RESULTS or points_of(kernel.inner) < LEAST_STEPS:
         return None
     best: tuple[int, Var, Var] | None = None
     for left, right in ((a, b), (b, a)):
@@ -112,10 +102,3 @@ def _gain(root: Expr, loop: Var) -> int:
 
 def _stored(kernel: Kernel, loop: Var) -> int:
     return sum(four_at_once(store.index, loop) for store in kernel.stores)
-
-
-def _place_of(loops: Sequence[Var]) -> Index:
-    total = Index()
-    for loop in loops:
-        total = total * loop.size + Index.of(loop)
-    return total

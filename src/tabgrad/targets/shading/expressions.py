@@ -261,14 +261,27 @@ def side_by_side(roots: Sequence[Expr], vector: Var) -> int:
 
 def four_by_four(roots: Sequence[Expr], vector: Var) -> int:
     """How many of those loads begin at a multiple of four."""
-    return sum(
-        x.op == "load"
-        and x.buffer is not None
-        and x.index is not None
-        and aligned(x.buffer)
-        and four_at_once(x.index, vector)
-        for x in walk(roots)
-    )
+    return sum(_is_by_four(x, vector) for x in walk(roots))
+
+
+def read_by_four(roots: Sequence[Expr], vector: Var) -> set[int]:
+    """The ids of the whole buffers that are read in that way."""
+    return {id(x.buffer.root) for x in walk(roots) if x.buffer and _is_by_four(x, vector)}
+
+
+def stored_by_four(stores: Sequence[Store], vector: Var) -> set[int]:
+    """The ids of the whole buffers that are written in that way."""
+    return {
+        id(store.buffer.root)
+        for store in stores
+        if aligned(store.buffer) and four_at_once(store.index, vector)
+    }
+
+
+def _is_by_four(x: Expr, vector: Var) -> bool:
+    if x.op != "load" or x.buffer is None or x.index is None:
+        return False
+    return aligned(x.buffer) and four_at_once(x.index, vector)
 
 
 def aligned(buffer: Buffer) -> bool:

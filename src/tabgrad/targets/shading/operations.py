@@ -52,6 +52,17 @@ def _extreme(fold: str, x: Value, y: Value) -> Value:
     return x.call(fold, y)
 
 
+def sort_key(value: Value) -> Value:
+    """What a sort compares: truths as numbers."""
+    return value.select(value.block.const(1, "u"), 0) if value.kind == "b" else value
+
+
+def sorts_before(x: Value, y: Value) -> Value:
+    """Whether a key comes before another; NaN come last."""
+    less = x < y
+    return less | (~x.is_nan() & y.is_nan()) if x.kind == "f" else less
+
+
 def operation(block: Block, expr: Expr, args: list[Any]) -> Any:
     """One elementwise primitive."""
     rule = _OPERATIONS.get(expr.op)

@@ -249,7 +249,9 @@ class Value:
         return self._new(f"{self.block.dialect.builtins[name]}({arguments})", "", width)
 
     def times_plus(self, factor: Value | Number, addend: Value | Number) -> Value:
-        """self * factor + addend, fused where the machine can."""
+        """self * factor + addend; of floats fused where the machine can."""
+        if self.kind != "f":
+            return self * factor + addend
         x, y = self._with(factor)
         x, z = x._with(addend)
         y = y.splat(x.width)

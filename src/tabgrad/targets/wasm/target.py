@@ -30,6 +30,7 @@ from tabgrad.compiler.frame import (
 from tabgrad.compiler.invariant import derive, hoist, steady
 from tabgrad.compiler.phases import in_phases
 from tabgrad.compiler.plan import Plan
+from tabgrad.compiler.program import Emitted
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import (
     Branch,
@@ -62,15 +63,6 @@ LEAST_SHARED = 2_000_000
 # How often a thread that has to wait looks before it sleeps: to wake one takes several
 # microseconds, but where another needs the core, looking is in its way.
 SPINS = 1 << 14
-
-
-@dataclass
-class Emitted:
-    """What a target gives back: the code and, for each plan, scratch bytes and kernel names."""
-
-    binary: bytes
-    scratch: list[int]
-    kernels: list[list[str]]
 
 
 class WasmTarget:

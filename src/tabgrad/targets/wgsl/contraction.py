@@ -8,19 +8,49 @@ This is the serial schedule: no barriers, no workgroup memory.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from tabgrad.ir.index import Index, Var
-from tabgrad.ir.kernel import Expr, Kernel, walk
-from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
+from tabgrad.compiler.border import with_border
+from tabgrad.ir.index import Var, points_of
+from tabgrad.ir.kernel import Buffer, Expr, Kernel
+from tabgrad.targets.shading.expressions import (
+    Evaluator,
+    four_by_four,
+    read_by_four,
+    stored_by_four,
+)
 from tabgrad.targets.shading.values import LANES, Block, Value
-from tabgrad.targets.wgsl.loops import Bind, counters_of, product
-from tabgrad.targets.wgsl.shader import GROUP, Shader, write
+from tabgrad.targets.wgsl.loops import (
+    COLUMNS,
+    ENOUGH_THREADS,
+    ROWS,
+    Bind,
+    counters_of,
+    put_all,
+)
+from tabgrad.targets.wgsl.shader import Shader, write
 
-ROWS, COLUMNS = 8, 8
-# Software adapters give each core whole workgroups of 64 threads; a large GPU has over 100 cores.
-ENOUGH_THREADS, ENOUGH_GROUPS = 256, 128
+MIN_REUSE = 8  # times an element is used: below this a border costs more than its tests
+
+
+def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
+    """Kernels that copy operands of a contraction with the zeros it reads around them, after which
+    its loads need no guards: each element is used many times, and shader compilers leave tests in
+    the innermost loop."""
+    if kernel.kind != "contract" or not {"m", "n"} <= set(kernel.roles.values()):
+        return []
+    made = []
+    for name in ("a", "b"):
+        operand = getattr(kernel, name)
+        if not operand.dtype.is_float:
+            continue
+        found = with_border(operand, kernel.points // MIN_REUSE, f"t{len(temporaries)}")
+        if found is not None:
+            copy, new = found
+            temporaries.append(copy.stores[0].buffer)
+            setattr(kernel, name, new)
+            made.append(copy)
+    return made
 
 
 def emit(kernel: Kernel, bind: Bind, words: int) -> Shader:
@@ -43,7 +73,7 @@ class _Tile:
         self.columns = self._columns()
         # Few results: rather more threads than large tiles.
         while (
-            self.rows > 1 and product(kernel.space) // (self.rows * self.columns) < ENOUGH_THREADS
+            self.rows > 1 and points_of(kernel.space) // (self.rows * self.columns) < ENOUGH_THREADS
         ):
             self.rows //= 2
         self.across = self.rows % LANES == 0 and self._across()
@@ -93,18 +123,18 @@ class _Tile:
         if row is None or row.size % LANES:
             return False
         step = self.step
-        if step is not None and any(_by_four(x, step) for x in walk([self.a])):
+        if step is not None and four_by_four([self.a], step):
             return False
-        return any(_by_four(x, row) for x in walk([self.a]))
+        return four_by_four([self.a], row) > 0
 
     def _lies_along_steps(self) -> bool:
         """Whether four steps of B lie side by side, and four columns do not (a transposed B)."""
         step, column = self.step, self.column
         if step is None or column is None or not self.wide:
             return False
-        if any(_by_four(x, column) for x in walk([self.b])):
+        if four_by_four([self.b], column):
             return False
-        return any(_by_four(x, step) for x in walk([self.b]))
+        return four_by_four([self.b], step) > 0
 
     def _fours(self) -> set[int]:
         """Roots that are read or written four at a time, and never begin within four."""
@@ -115,16 +145,10 @@ class _Tile:
             *((s.expr, self.column if self.wide else None) for s in self.kernel.stores),
         ]
         for root, vector in parts:
-            if vector is None:
-                continue
-            for x in walk([root]):
-                if _by_four(x, vector):
-                    assert x.buffer is not None
-                    found.add(id(x.buffer.root))
+            if vector is not None:
+                found |= read_by_four([root], vector)
         if self.wide and self.column is not None:
-            for store in self.kernel.stores:
-                if aligned(store.buffer) and four_at_once(store.index, self.column):
-                    found.add(id(store.buffer.root))
+            found |= stored_by_four(self.kernel.stores, self.column)
         return found
 
     def emit(self) -> Shader:
@@ -149,7 +173,7 @@ class _Tile:
             with e.at(starts):
                 self._body(e, starts)
 
-        return write(self.bindings, product(tiles), body, self.words)
+        return write(self.bindings, points_of(tiles), body, self.words)
 
     def _body(self, e: Evaluator, starts: dict[Var, Value]) -> None:
         block = e.block
@@ -169,7 +193,7 @@ class _Tile:
             else:
                 self._steps(e, None, places_of_rows, places_of_columns, totals)
 
-        if product(self.kernel.inner):
+        if points_of(self.kernel.inner):
             nest(self.kernel.inner)
         self._put(e, places_of_rows, places_of_columns, totals)
 
@@ -217,7 +241,7 @@ class _Tile:
                 for left, sums in zip(lefts, totals, strict=True):
                     value = left.lane(k) if left.width > 1 else left
                     for right, total in zip(rights, sums, strict=True):
-                        block.set(total, _multiply_add(value, right, total))
+                        block.set(total, value.times_plus(right, total))
 
     def _turned(self, e: Evaluator, columns: list[dict[Var, Value]]) -> list[list[Value]]:
         """B at four steps for each of four neighbouring columns."""
@@ -260,54 +284,4 @@ class _Tile:
 
     def _put_one(self, e: Evaluator, row: dict[Var, Value], column: dict[Var, Value]) -> None:
         with e.at({**row, **column}, self.column if self.wide else None):
-            for store in self.kernel.stores:
-                e.value(store.expr)
-            for store in self.kernel.stores:
-                e.store(store)
-
-
-def _by_four(x: Expr, vector: Var) -> bool:
-    """Whether this loads four neighbours at once along a loop."""
-    if x.op != "load" or x.buffer is None or x.index is None:
-        return False
-    return aligned(x.buffer) and four_at_once(x.index, vector)
-
-
-def _multiply_add(x: Value, y: Value, z: Value) -> Value:
-    if z.kind == "f":
-        width = max(x.width, y.width, z.width)
-        return x.splat(width).times_plus(y.splat(width), z.splat(width))
-    return x * y + z
-
-
-def split(kernel: Kernel, cooperative: bool) -> tuple[Var, int] | None:
-    """Which loop of a long fold with few results is shared among how many threads (or groups)."""
-    if kernel.kind not in ("reduce", "contract") or kernel.fold in ("dot", "argmax", "argmin"):
-        return None
-    results, terms = product(kernel.space), product(kernel.inner)
-    enough, least = ENOUGH_THREADS // 2, 256
-    if kernel.kind == "contract":
-        results, least = -(-results // (ROWS * COLUMNS)), 64
-        enough = ENOUGH_THREADS * 3 // 8
-        if cooperative:
-            results, enough, least = -(-results // GROUP), ENOUGH_GROUPS, 128
-    if not kernel.inner or results >= enough or terms < 8 * least:
-        return None
-    loop = max(kernel.inner, key=lambda v: v.size)
-    wanted = min(8 * enough // results, terms // least)
-    parts = [p for p in _divisors(loop.size) if p <= wanted]
-    best = parts[-1] if parts else 1
-    return (loop, best) if best > 1 else None
-
-
-def _divisors(n: int) -> list[int]:
-    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
-    return sorted({*small, *(n // d for d in small)})
-
-
-def place_of(loops: Sequence[Var]) -> Index:
-    """The number of a point of some loops."""
-    total = Index()
-    for loop in loops:
-        total = total * loop.size + Index.of(loop)
-    return total
+            put_all(e, self.kernel)

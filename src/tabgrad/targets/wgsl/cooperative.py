@@ -18,12 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabgrad.ir.index import Var
-from tabgrad.ir.kernel import Expr, Kernel, walk
-from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
+from tabgrad.ir.index import Var, points_of
+from tabgrad.ir.kernel import Expr, Kernel
+from tabgrad.targets.shading.expressions import (
+    Evaluator,
+    four_by_four,
+    read_by_four,
+    stored_by_four,
+)
+from tabgrad.targets.shading.folds import start_of
 from tabgrad.targets.shading.operations import combine
 from tabgrad.targets.shading.values import LANES, Block, Value
-from tabgrad.targets.wgsl.loops import Bind, counters_of, product, put_all, start_of
+from tabgrad.targets.wgsl.dialect import TYPES
+from tabgrad.targets.wgsl.loops import Bind, counters_of, put_all
 from tabgrad.targets.wgsl.shader import GROUP, Shader, write_groups
 
 TILE, STEPS = 64, 16  # results of a workgroup in either direction; steps of k that are staged
@@ -36,13 +43,13 @@ def takes(kernel: Kernel) -> bool:
     if kernel.kind == "contract":
         rows, columns, _ = sides(kernel)
         return (
-            product(rows) >= TILE // 2
-            and product(columns) >= TILE // 2
-            and product(kernel.inner) >= STEPS
+            points_of(rows) >= TILE // 2
+            and points_of(columns) >= TILE // 2
+            and points_of(kernel.inner) >= STEPS
         )
     if kernel.kind != "reduce" or kernel.fold.startswith("arg") or kernel.fold == "dot":
         return False
-    return product(kernel.inner) >= LONG_FOLD and product(kernel.space) <= MANY_RESULTS
+    return points_of(kernel.inner) >= LONG_FOLD and points_of(kernel.space) <= MANY_RESULTS
 
 
 def emit(kernel: Kernel, bind: Bind, words: int) -> Shader:
@@ -67,7 +74,7 @@ def _emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
     body = kernel.body
     assert body is not None
     bindings = bind(set())
-    terms = product(kernel.inner)
+    terms = points_of(kernel.inner)
     kind = "u" if body.dtype.kind == "b" else body.dtype.kind
 
     def write_body(block: Block, local: Value, group: Value) -> None:
@@ -89,8 +96,8 @@ def _emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
                 e.acc = block.let(_staged(block, block.const(0, "i"), kind, body))
                 put_all(e, kernel)
 
-    shared = [f"var<workgroup> staged: array<{bindings.word(kind)}, {GROUP}>;"]
-    return write_groups(bindings, product(kernel.space), shared, write_body, words)
+    shared = [f"var<workgroup> staged: array<{TYPES[kind]}, {GROUP}>;"]
+    return write_groups(bindings, points_of(kernel.space), shared, write_body, words)
 
 
 def _stage(block: Block, at: Value, value: Value) -> None:
@@ -114,7 +121,7 @@ class _Tile:
         ):
             down, across = across, down
         self.down, self.across = down, across
-        self.terms = product(kernel.inner)
+        self.terms = points_of(kernel.inner)
         last = kernel.inner[-1]
         self.step = last if last.size % LANES == 0 else None
         self.along_rows = self._along(down, self.rows)
@@ -127,29 +134,25 @@ class _Tile:
         """The loop along which four of an operand are read at once: k, or its own last one."""
         for loop in (self.step, loops[-1]):
             if loop is not None and loop.size % LANES == 0:
-                if any(_by_four(x, loop) for x in walk([operand])):
+                if four_by_four([operand], loop):
                     return loop
         return None
 
     def _fours(self) -> set[int]:
-        found = set()
+        found: set[int] = set()
         for root, loop in ((self.down, self.along_rows), (self.across, self.along_columns)):
             if loop is not None:
-                loads = [x for x in walk([root]) if _by_four(x, loop)]
-                found |= {id(x.buffer.root) for x in loads if x.buffer is not None}
+                found |= read_by_four([root], loop)
         if self.wide is not None:
-            for store in self.kernel.stores:
-                loads = [x for x in walk([store.expr]) if _by_four(x, self.wide)]
-                found |= {id(x.buffer.root) for x in loads if x.buffer is not None}
-                if aligned(store.buffer) and four_at_once(store.index, self.wide):
-                    found.add(id(store.buffer.root))
+            found |= stored_by_four(self.kernel.stores, self.wide)
+            found |= read_by_four([store.expr for store in self.kernel.stores], self.wide)
         return found
 
     def emit(self) -> Shader:
         """The shader."""
-        tiles_down = -(-product(self.rows) // TILE)
-        tiles_across = -(-product(self.columns) // TILE)
-        word = self.bindings.word(self.kind)
+        tiles_down = -(-points_of(self.rows) // TILE)
+        tiles_across = -(-points_of(self.columns) // TILE)
+        word = TYPES[self.kind]
         size = STEPS * TILE // LANES
         shared = [
             f"var<workgroup> {name}: array<vec4<{word}>, {size}>;"
@@ -165,7 +168,7 @@ class _Tile:
             with e.at(counters_of(block, self.others, let(rest / tiles_down))):
                 self._body(e, local, row, column)
 
-        groups = tiles_down * tiles_across * product(self.others)
+        groups = tiles_down * tiles_across * points_of(self.others)
         return write_groups(self.bindings, groups, shared, body, self.words)
 
     def _body(self, e: Evaluator, local: Value, row: Value, column: Value) -> None:
@@ -192,12 +195,12 @@ class _Tile:
                 for i, sums in enumerate(totals):
                     left = lefts[i // LANES].lane(i % LANES)
                     for right, total in zip(rights, sums, strict=True):
-                        block.set(total, _multiply_add(left, right, total))
+                        block.set(total, left.times_plus(right, total))
             block.line("workgroupBarrier();")
         first_row, first_column = let(row + mine_down * EACH), let(column + mine_across * EACH)
         for i, sums in enumerate(totals):
             here = let(first_row + i)
-            with block.if_(here < product(self.rows)), e.fresh():
+            with block.if_(here < points_of(self.rows)), e.fresh():
                 for j, total in enumerate(sums):
                     self._put(e, here, let(first_column + j * LANES), total)
 
@@ -217,7 +220,7 @@ class _Tile:
     ) -> None:
         """Put 16 steps of 64 rows (or columns) into workgroup memory, 4 x 4 by each thread."""
         block, let, inner = e.block, e.block.let, self.kernel.inner
-        none, most = block.const(0, self.kind), product(loops)
+        none, most = block.const(0, self.kind), points_of(loops)
         fours = TILE // LANES
         # Neighbouring threads read what lies together.
         by_k = along is None or along == self.step
@@ -260,7 +263,7 @@ class _Tile:
         return value.block.let(inside.select(value, none.splat(LANES)))
 
     def _put(self, e: Evaluator, row: Value, column: Value, total: Value) -> None:
-        block, most = e.block, product(self.columns)
+        block, most = e.block, points_of(self.columns)
         here = counters_of(block, self.rows, row)
         if self.wide is not None:
             with block.if_(column < most), e.fresh():
@@ -274,15 +277,3 @@ class _Tile:
                 with e.at({**here, **counters_of(block, self.columns, at)}):
                     e.acc = total.lane(lane)
                     put_all(e, self.kernel)
-
-
-def _by_four(x: Expr, vector: Var) -> bool:
-    if x.op != "load" or x.buffer is None or x.index is None:
-        return False
-    return aligned(x.buffer) and four_at_once(x.index, vector)
-
-
-def _multiply_add(x: Value, y: Value, z: Value) -> Value:
-    if z.kind == "f":
-        return x.splat(LANES).times_plus(y, z)
-    return x.splat(LANES) * y + z

@@ -6,26 +6,20 @@ This is the serial schedule: what is folded is folded by one thread, without bar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from tabgrad.ir.index import Dyn, Index, Var
-from tabgrad.ir.kernel import Expr, Kernel, identity, run_time_places, walk
-from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
-from tabgrad.targets.shading.operations import combine, constant
+from tabgrad.ir.index import Dyn, Index, Var, points_of
+from tabgrad.ir.kernel import Kernel, run_time_places
+from tabgrad.targets.shading.expressions import Evaluator, read_by_four, stored_by_four
+from tabgrad.targets.shading.folds import folded, place_of_extreme, start_of
+from tabgrad.targets.shading.operations import combine
 from tabgrad.targets.shading.values import LANES, Block, Value
-from tabgrad.targets.wgsl.shader import Bindings, Shader, write
+from tabgrad.targets.wgsl.shader import GROUP, Bindings, Shader, write
 
-PART = 256  # sums of longer folds are made in parts of so many terms, which keeps errors small
+ROWS, COLUMNS = 8, 8  # results of a thread of a contraction
+# Software adapters give each core whole workgroups of 64 threads; a large GPU has over 100 cores.
+ENOUGH_THREADS, ENOUGH_GROUPS = 256, 128
 
 Bind = Callable[[set[int]], Bindings]
-
-
-def product(loops: Sequence[Var]) -> int:
-    """The points of some loops."""
-    total = 1
-    for loop in loops:
-        total *= loop.size
-    return total
 
 
 def counters_of(
@@ -45,22 +39,12 @@ def counters_of(
     return found
 
 
-def accesses(kernel: Kernel) -> list[tuple[Any, Index]]:
-    """Every buffer a kernel reads or writes, with the index where it does."""
+def fours_along(kernel: Kernel, vector: Var) -> set[int]:
+    """The roots of buffers that are read or written four at a time along a loop."""
     roots = kernel.expressions()
     for store in kernel.stores:
         roots += run_time_places(store)
-    found = [(x.buffer, x.index) for x in walk(roots) if x.op == "load" and x.buffer and x.index]
-    return [*found, *((store.buffer, store.index) for store in kernel.stores)]
-
-
-def fours_along(kernel: Kernel, vector: Var) -> set[int]:
-    """The roots of buffers that are read or written four at a time along a loop."""
-    return {
-        id(buffer.root)
-        for buffer, index in accesses(kernel)
-        if aligned(buffer) and four_at_once(index, vector)
-    }
+    return read_by_four(roots, vector) | stored_by_four(kernel.stores, vector)
 
 
 def _vector_of(kernel: Kernel) -> Var | None:
@@ -82,7 +66,7 @@ def emit_map(kernel: Kernel, bind: Bind, words: int) -> Shader:
         with e.at(counters_of(block, kernel.space, thread, width), vector):
             put_all(e, kernel)
 
-    return write(bindings, product(kernel.space) // width, body, words)
+    return write(bindings, points_of(kernel.space) // width, body, words)
 
 
 def put_all(e: Evaluator, kernel: Kernel) -> None:
@@ -107,91 +91,10 @@ def emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
     def body(block: Block, thread: Value) -> None:
         e = Evaluator(block, bindings, {})
         with e.at(counters_of(block, kernel.space, thread)):
-            e.acc = _extreme_at(e, kernel) if arg else _folded(e, kernel, vector)
+            e.acc = place_of_extreme(e, kernel, None) if arg else folded(e, kernel, None, vector)
             put_all(e, kernel)
 
-    return write(bindings, product(kernel.space), body, words)
-
-
-def _folded(e: Evaluator, kernel: Kernel, vector: Var | None) -> Value:
-    block, body, fold = e.block, kernel.body, kernel.fold
-    assert body is not None
-    start = start_of(e, fold, body)
-    if vector is not None:
-        start = start.splat(LANES)
-    total = block.var(start)
-    terms = product(kernel.inner)
-    parts = (
-        fold == "sum" and body.dtype.is_float and terms > 2 * PART and kernel.inner[-1].size > PART
-    )
-
-    def turn(into: Value) -> None:
-        block.set(into, combine(fold, into, e.value(body), body.dtype))
-
-    def nest(loops: Sequence[Var]) -> None:
-        if not loops:
-            turn(total)
-            return
-        loop, *rest = loops
-        step = LANES if loop == vector else 1
-        if not rest and parts:
-            with block.range(0, loop.size, PART) as begin, e.fresh():
-                part = block.var(start)
-                end = block.let((begin + PART).call("min", loop.size))
-                with block.range(begin, end, step) as i, e.at({loop: i}, vector):
-                    turn(part)
-                block.set(total, total + part)
-            return
-        with block.range(0, loop.size, step) as i, e.at({loop: i}, vector if not rest else None):
-            nest(rest)
-
-    if terms:
-        nest(kernel.inner)
-    elif total.kind == "f":
-        block.set(total, total.held())  # or 0 / 0 of what follows is folded to 0
-    if vector is None:
-        return total
-    found = total.lane(0)
-    for lane in range(1, LANES):
-        found = block.let(combine(fold, found, total.lane(lane), body.dtype))
-    return found
-
-
-def start_of(e: Evaluator, fold: str, body: Expr) -> Value:
-    """What a fold begins with."""
-    if fold in ("sum", "dot") and body.dtype.is_float:
-        return e.block.const(-0.0 if fold == "sum" else 0.0, "f")
-    return constant(e.block, identity("sum" if fold == "dot" else fold, body.dtype))
-
-
-def _extreme_at(e: Evaluator, kernel: Kernel) -> Value:
-    """Where the largest or smallest is; the first of equals, and a NaN before every number."""
-    block, body, place = e.block, kernel.body, kernel.body_index
-    assert body is not None and place is not None
-    zero = {loop: block.const(0, "i") for loop in kernel.inner}
-    with e.at(zero):
-        best, where = block.var(e.value(body)), block.var(e.value(place))
-
-    def nest(loops: Sequence[Var]) -> None:
-        if loops:
-            with block.range(0, loops[0].size) as i, e.at({loops[0]: i}):
-                nest(loops[1:])
-            return
-        value = e.value(body)
-        if value.kind == "b":
-            one = block.const(1, "u")
-            new, old = value.select(one, 0), best.select(one, 0)
-        else:
-            new, old = value, best
-        better = new > old if kernel.fold == "argmax" else new < old
-        if value.kind == "f":
-            better = ~old.is_nan() & (new.is_nan() | better)
-        with block.if_(block.let(better)), e.fresh():
-            block.set(best, value)
-            block.set(where, e.value(place))
-
-    nest(kernel.inner)
-    return where
+    return write(bindings, points_of(kernel.space), body, words)
 
 
 def emit_cumulative(kernel: Kernel, bind: Bind, words: int) -> Shader:
@@ -215,7 +118,7 @@ def emit_cumulative(kernel: Kernel, bind: Bind, words: int) -> Shader:
 
             nest(kernel.inner)
 
-    return write(bindings, product(kernel.space), write_body, words)
+    return write(bindings, points_of(kernel.space), write_body, words)
 
 
 def emit_scatter(kernel: Kernel, bind: Bind, words: int) -> Shader:
@@ -237,7 +140,7 @@ def emit_scatter(kernel: Kernel, bind: Bind, words: int) -> Shader:
         with e.at(counters_of(block, apart, thread)):
             nest(rest)
 
-    return write(bindings, product(apart), body, words)
+    return write(bindings, points_of(apart), body, words)
 
 
 def _apart(index: Index, loop: Var) -> bool:
@@ -257,3 +160,18 @@ def _apart(index: Index, loop: Var) -> bool:
         if isinstance(atom, Dyn) and loop in atom.expr.variables():
             return False
     return within < step
+
+
+def parts_of(kernel: Kernel, cooperative: bool) -> int:
+    """In how many parts a fold should be made: few results of long folds keep few threads busy (of
+    the cooperative schedule, few groups)."""
+    results, terms = points_of(kernel.space), points_of(kernel.inner)
+    enough, least = ENOUGH_THREADS // 2, 256
+    if kernel.kind == "contract":
+        results, least = -(-results // (ROWS * COLUMNS)), 64
+        enough = ENOUGH_THREADS * 3 // 8
+        if cooperative:
+            results, enough, least = -(-results // GROUP), ENOUGH_GROUPS, 128
+    if results >= enough or terms < 8 * least:
+        return 1
+    return min(8 * enough // max(results, 1), terms // least)

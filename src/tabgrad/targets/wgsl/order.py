@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tabgrad.ir.index import points_of
 from tabgrad.ir.kernel import Buffer, Kernel, Loop
+from tabgrad.targets.shading.operations import sort_key, sorts_before
 from tabgrad.targets.shading.values import Block, Value
-from tabgrad.targets.wgsl.loops import product
 from tabgrad.targets.wgsl.shader import Bindings, Shader, write
 
 
 def emit(kernel: Kernel, around: Sequence[Loop], words: int) -> list[Shader]:
     """The passes that sort every row, from the buffers to their scratch and back."""
-    n, rows = product(kernel.inner), product(kernel.space)
+    n, rows = points_of(kernel.inner), points_of(kernel.space)
     homes = [store.buffer for store in kernel.stores]
     others = list(kernel.scratch)
     passes = max((n - 1).bit_length(), 0)
@@ -66,15 +67,15 @@ def _merge(
         middle = let((pair + run).call("min", n))
         end = let((pair + 2 * run).call("min", n))
         left = let(at < middle)
-        mine = let(_key(bindings.load(block, keys, thread)))
+        mine = let(sort_key(bindings.load(block, keys, thread)))
         low = block.var(left.select(middle, pair))
         high = block.var(left.select(end, middle))
         with block.range(0, max(run.bit_length(), 1)):
             inside = let(low < high)
             half = let(inside.select((low + high) >> 1, low))
-            other = let(_key(bindings.load(block, keys, row + half.call("min", n - 1))))
+            other = let(sort_key(bindings.load(block, keys, row + half.call("min", n - 1))))
             # Of equal keys the left one is first.
-            before = let(left.select(_less(other, mine), ~_less(mine, other)))
+            before = let(left.select(sorts_before(other, mine), ~sorts_before(mine, other)))
             block.set(low, (inside & before).select(half + 1, low))
             block.set(high, (inside & ~before).select(half, high))
         own = left.select(at - pair, at - middle)
@@ -84,12 +85,3 @@ def _merge(
             bindings.store(block, new, place, bindings.load(block, old, thread))
 
     return write(bindings, n * rows, body, words)
-
-
-def _key(value: Value) -> Value:
-    return value.select(value.block.const(1, "u"), 0) if value.kind == "b" else value
-
-
-def _less(x: Value, y: Value) -> Value:
-    less = x < y
-    return less | (~x.is_nan() & y.is_nan()) if x.kind == "f" else less

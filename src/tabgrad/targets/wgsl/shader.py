@@ -1,8 +1,7 @@
 """One compute shader: its bindings, its entry point, and how its elements are read and written.
 
-Elements of less than 32 bits take a whole word: bool and unsigned ones a u32, signed ones an i32,
-float16 an f32. A buffer is bound once, whole; of one that a kernel also writes the binding is
-read_write. Where four neighbours are read at once the array is one of vec4.
+A buffer is bound once, whole; of one that a kernel also writes the binding is read_write. Where
+four neighbours are read at once the array is one of vec4.
 """
 
 from __future__ import annotations
@@ -12,27 +11,14 @@ from dataclasses import dataclass
 
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Buffer, Loop
-from tabgrad.targets.shading.expressions import Storage
+from tabgrad.targets.shading import bindings
+from tabgrad.targets.shading.bindings import element, word_kind
 from tabgrad.targets.shading.values import LANES, Block, Module, Value
 from tabgrad.targets.wgsl.dialect import HELD, TYPES, Wgsl
 
 GROUP = 64  # invocations of a workgroup
 MAX_GROUPS = 65535  # in one dimension of a dispatch
 MAX_STORAGE = 8  # storage buffers of a stage that every adapter has
-
-# Words of the frame, a uniform: a zero, the true number of rows, then scalar arguments.
-ZERO, ROWS, SCALARS = 0, 1, 2
-
-
-def word_kind(buffer: Buffer) -> str:
-    """The kind of the words that hold a buffer's elements."""
-    dtype = buffer.dtype
-    if dtype.itemsize == 8:
-        raise NotSupportedError(
-            f"expected dtypes of at most 32 bits on WebGPU; received {dtype.name}. Cast to "
-            f"{'float32' if dtype.is_float else 'int32'}, or use tg.set_engine('wasm')"
-        )
-    return "u" if dtype.kind == "b" else dtype.kind
 
 
 @dataclass(frozen=True)
@@ -46,8 +32,8 @@ class Shader:
     groups: tuple[int, int]
 
 
-class Bindings(Storage):
-    """Storage buffers of a shader, found while it is written."""
+class Bindings(bindings.Bindings):
+    """Storage buffers of a shader."""
 
     def __init__(
         self,
@@ -56,70 +42,37 @@ class Bindings(Storage):
         scalars: dict[int, int],
         loops: Sequence[Loop],
     ) -> None:
+        super().__init__(scalars, loops)
         self.written = {id(b.root) for b in written}
         self.fours = fours  # ids of the roots that are arrays of vec4
-        self.scalars = scalars  # by the id of a scalar argument, its word in the frame
-        self.loops = loops
-        self.roots: dict[int, Buffer] = {}
-        self.turns = False
 
-    def name(self, buffer: Buffer) -> str:
-        """The variable of a buffer."""
-        root = buffer.root
-        self.roots.setdefault(id(root), root)
-        return f"b{list(self.roots).index(id(root))}"
+    def word(self, block: Block, buffer: Buffer, at: Value) -> Value:
+        return Value(block, self._one(block, buffer, at), word_kind(buffer))
 
-    def _place(self, block: Block, buffer: Buffer, at: Value) -> Value:
-        """A place in a slice as one in the whole."""
-        while buffer.parent is not None:
-            assert buffer.loop is not None
-            turn = Value(block, f"turns.{'xyzw'[self.loops.index(buffer.loop)]}", "i")
-            self.turns = True
-            at = at + turn * buffer.size
-            buffer = buffer.parent
-        return at
-
-    def load(self, block: Block, buffer: Buffer, at: Value) -> Value:
-        kind = word_kind(buffer)
-        if id(buffer) in self.scalars:
-            word = Value(block, f"frame_word({self.scalars[id(buffer)]}u)", "u").view(kind)
-            return word.differs(0) if buffer.dtype.kind == "b" else word
-        at = self._place(block, buffer, at)
+    def _one(self, block: Block, buffer: Buffer, at: Value) -> str:
+        """The variable of one element, by its place in the whole."""
         name = self.name(buffer)
-        if id(buffer.root) in self.fours:
-            place = block.let(at.view("u"))
-            text = f"{name}[{place.text} >> 2u][{place.text} & 3u]"
-        else:
-            text = f"{name}[{at.text}]"
-        word = Value(block, text, kind)
-        return word.differs(0) if buffer.dtype.kind == "b" else word
+        if id(buffer.root) not in self.fours:
+            return f"{name}[{at.text}]"
+        place = block.let(at.view("u"))
+        return f"{name}[{place.text} >> 2u][{place.text} & 3u]"
+
+    def _four(self, block: Block, buffer: Buffer, at: Value) -> str:
+        return f"{self.name(buffer)}[{self.place(block, buffer, at).text} >> 2u]"
 
     def load_four(self, block: Block, buffer: Buffer, at: Value) -> Value:
-        at = self._place(block, buffer, at)
-        text = f"{self.name(buffer)}[{at.text} >> 2u]"
-        words = Value(block, text, word_kind(buffer), LANES)
-        return words.differs(0) if buffer.dtype.kind == "b" else words
+        text = self._four(block, buffer, at)
+        return element(buffer, Value(block, text, word_kind(buffer), LANES))
 
     def store(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
-        at = self._place(block, buffer, at)
-        name = self.name(buffer)
-        word = _word(value)
-        if id(buffer.root) in self.fours:
-            place = block.let(at.view("u"))
-            block.line(f"{name}[{place.text} >> 2u][{place.text} & 3u] = {word.text};")
-        else:
-            block.line(f"{name}[{at.text}] = {word.text};")
+        target = self._one(block, buffer, self.place(block, buffer, at))
+        block.line(f"{target} = {_word(value).text};")
 
     def store_four(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
-        at = self._place(block, buffer, at)
-        block.line(f"{self.name(buffer)}[{at.text} >> 2u] = {_word(value).text};")
+        block.line(f"{self._four(block, buffer, at)} = {_word(value).text};")
 
-    def rows(self, block: Block) -> Value:
-        return Value(block, f"frame_word({ROWS}u)", "u").view("i")
-
-    def word(self, kind: str) -> str:
-        """The type of a word."""
-        return TYPES[kind]
+    def frame_word(self, block: Block, number: int) -> Value:
+        return Value(block, f"frame_word({number}u)", "u")
 
     def declarations(self, words: int) -> list[str]:
         """The lines that declare everything bound, for a frame of so many words."""
