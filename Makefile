@@ -3,7 +3,7 @@
 VENV_PYTHON := .venv/bin/python
 SETUP := @$(SHELL) tools/setup.sh
 
-.PHONY: help demo test test-all lint bench bench-laptop array-api
+.PHONY: help demo test test-all lint bench bench-gpu bench-laptop array-api
 
 help:
 	@echo "make demo    train on this machine and in a browser page, side by side"
@@ -11,6 +11,7 @@ help:
 	@echo "make test-all   the whole table of operations on every engine; goes on where it stopped"
 	@echo "make lint    ruff, mypy and tsc"
 	@echo "make bench   tabgrad beside its peers in one browser (ONLY=regex ROUNDS=n)"
+	@echo "make bench-gpu   the same on WebGPU and WebGL2, on the software adapter (ONLY=, ROUNDS=)"
 	@echo "make bench-laptop   what compiling and eager operations cost here"
 	@echo "make array-api      the Array API's conformance suite (SUITE=its checkout)"
 
@@ -34,6 +35,10 @@ lint:
 bench:
 	$(SETUP) bench
 	@$(VENV_PYTHON) -m bench.run $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+bench-gpu:
+	$(SETUP) bench
+	@$(VENV_PYTHON) -m bench.gpu $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 bench-laptop:
 	$(SETUP) bench

@@ -96,14 +96,15 @@ def _is_report(message: ConsoleMessage) -> bool:
 
 
 @contextmanager
-def contest(folder: Path, flags: tuple[str, ...] = ()) -> Iterator[Contest]:
-    """A browser, and a folder as bench/site.py lays it out, served with and without isolation."""
+def contest(folder: Path, *, gpu: bool = False) -> Iterator[Contest]:
+    """A browser, where `gpu` is set with WebGPU and WebGL2 in software, and a folder as
+    bench/site.py lays it out, served with and without isolation."""
     with (
         sync_playwright() as playwright,
         serve(folder) as plain,
         serve(folder, ISOLATION) as isolated,
     ):
-        browser = launch(playwright, flags)
+        browser = launch(playwright, gpu=gpu)
         try:
             yield Contest(browser, plain, isolated)
         finally:

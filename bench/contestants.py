@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.site import HERE, PEERS
-from tools.browser import FLAGS as FLAGS
 
-# For WebGL and WebGPU on a machine without a GPU: the CPU plays one.
-SOFTWARE_GPU = (
-    "--enable-unsafe-webgpu",
-    "--use-webgpu-adapter=swiftshader",
-    "--enable-features=Vulkan",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-)
 # TensorFlow.js uses half the logical processors; two threads on two need it told of four.
 MORE_PROCESSORS = "Object.defineProperty(navigator, 'hardwareConcurrency', { get: () => 4 });"
 
@@ -54,7 +45,9 @@ class Contestant:
 
     @property
     def page(self) -> str:
-        return "tabgrad" if self.is_tabgrad else "peer"
+        if not self.is_tabgrad:
+            return "peer"
+        return "tabgrad-gpu" if "backend" in self.query else "tabgrad"
 
     @property
     def package(self) -> str:
@@ -83,6 +76,8 @@ ALL = [
     Contestant("wasmtime", "wasmtime"),
     Contestant("torch", "torch"),
     Contestant("torch-2t", "torch", threads=2),
+    Contestant("tabgrad-webgpu", "tabgrad", {"tree": HERE, "backend": "webgpu"}, usual=False),
+    Contestant("tabgrad-webgl", "tabgrad", {"tree": HERE, "backend": "webgl"}, usual=False),
     Contestant("tfjs-webgl", "tfjs", {"backend": "webgl"}, usual=False),
     Contestant("tfjs-webgpu", "tfjs", {"backend": "webgpu"}, usual=False),
     Contestant("ort-webgpu", "ort", {"backend": "webgpu"}, usual=False),

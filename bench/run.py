@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -27,6 +27,7 @@ from bench.browser import Contest, Entrant, PageError, contest
 from bench.compare import Reference, WrongResultError
 from bench.contestants import Contestant
 from bench.workload import Workload
+from tools.browser import flags_of
 
 # A contestant that takes longer than this for one time through is measured twice and not more.
 SLOW_MS = 1500.0
@@ -83,21 +84,22 @@ class Machine:
 def measure(
     browser: Contest,
     served: site.Site,
-    own: Machine,
+    own: Machine | None,
     workload: Workload,
     entrants: list[Contestant],
     rounds: int,
     *,
     dry: bool = False,
 ) -> dict[str, Any]:
-    """One workload: its row for every contestant, and what the machine could do meanwhile; `dry`
-    is for finding errors, and its figures mean nothing."""
+    """One workload: its row for every contestant, and what the machine could do meanwhile, or
+    without that where they run on its GPU; `dry` is for finding errors, and its figures mean
+    nothing."""
     warm, ms, batch = (1.0, 1.0, 1.0) if dry else (WARM_MS, SLICE_MS, BATCH_MS)
     reference = Reference(workload, served.add(workload))
-    work = own.open(workload)
+    work = own.open(workload) if own else {}
     rows: dict[str, dict[str, Any]] = {}
     try:
-        served.export([workload])
+        served.export([workload], gpu=own is None)
     except site.ExportError as failure:
         last = str(failure).splitlines()[-1]
         rows |= {each.name: {"reason": last} for each in entrants if each.is_tabgrad}
@@ -123,9 +125,8 @@ def measure(
             page.close()
             continue
         rows[contestant.name] = {
-            "first": answer["first"],
+            **{name: answer[name] for name in ("first", "opened", "repeats") if name in answer},
             "error": error,
-            "repeats": answer["repeats"],
             **answer["notes"],
         }
         pages[contestant.name] = page
@@ -142,8 +143,9 @@ def measure(
                 except PageError as failure:
                     rows[name] = {"reason": str(failure)}
                     pages.pop(name).close()
-        for measured, found in own_samples.items():
-            found += own.slice(measured)
+        if own:
+            for measured, found in own_samples.items():
+                found += own.slice(measured)
     for name, page in pages.items():
         rows[name] |= figures(samples[name])
         page.close()
@@ -184,7 +186,7 @@ def commit() -> str:
     return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
-def facts(chromium: str, flags: tuple[str, ...]) -> dict[str, str]:
+def facts(chromium: str, flags: Sequence[str]) -> dict[str, str]:
     """Versions and circumstances of a run."""
     at = commit()
     peers = ("@tensorflow/tfjs", "onnxruntime-web", "@jax-js/jax", "@jax-js/onnx")
@@ -262,12 +264,11 @@ def _measured(
     """Measures what waits, in one browser, and takes it off the list; yields how many seconds each
     took, or would have taken."""
     gpu = any("webg" in each.name for each in taking_part)
-    flags = contestants.SOFTWARE_GPU if gpu else ()
     rounds = 1 if options.dry else options.rounds
-    with site.temporary() as served, contest(served.folder, flags) as browser:
+    with site.temporary() as served, contest(served.folder, gpu=gpu) as browser:
         own = Machine(browser)
         visited: dict[str, startup.Rows] = {}
-        circumstances = facts(browser.browser.version, (*contestants.FLAGS, *flags))
+        circumstances = facts(browser.browser.version, flags_of(gpu=gpu))
         while waiting:
             workload = waiting[0]
             known = results["workloads"].get(workload.name, {})

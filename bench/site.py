@@ -84,7 +84,12 @@ class Site:
         return arrays
 
     def export(
-        self, workloads: Sequence[Workload], tree: str = HERE, source: Path | None = None
+        self,
+        workloads: Sequence[Workload],
+        tree: str = HERE,
+        source: Path | None = None,
+        *,
+        gpu: bool = False,
     ) -> None:
         """tabgrad's part of some workloads, made by the sources in `source` or by those here."""
         environment = dict(os.environ)
@@ -92,15 +97,16 @@ class Site:
             environment["PYTHONPATH"] = str(source)
         names = [workload.name for workload in workloads]
         folder = self.folder / "trees" / tree
-        command = [sys.executable, "-m", "bench.build", str(folder), *names]
+        program = "bench.gpu_build" if gpu else "bench.build"
+        command = [sys.executable, "-m", program, str(folder), *names]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
-            raise ExportError(done.stderr.strip() or f"bench.build ended with {done.returncode}")
+            raise ExportError(done.stderr.strip() or f"{program} ended with {done.returncode}")
 
     def drop(self, workload: Workload) -> None:
         """Removes a workload's files, which may be large, once it is measured."""
         shutil.rmtree(self.folder / "workloads" / workload.folder)
-        for tree in (self.folder / "trees").iterdir():
+        for tree in (self.folder / "trees").glob("*"):
             shutil.rmtree(tree / workload.folder, ignore_errors=True)
 
 

@@ -84,14 +84,20 @@ def require_browser() -> str:
     return path
 
 
+def flags_of(flags: Sequence[str] = (), *, gpu: bool = False) -> list[str]:
+    """What the browser is started with: `flags` besides the usual ones, and where `gpu` is set
+    those for WebGPU and WebGL2 in software."""
+    usual = [flag for flag in FLAGS if not gpu or flag != "--disable-gpu"]
+    return [*usual, *(GPU_FLAGS if gpu else ()), *flags]
+
+
 def launch(playwright: Playwright, flags: Sequence[str] = (), *, gpu: bool = False) -> Browser:
     """Starts the browser headless under Playwright, with `flags` besides the usual ones and,
     where `gpu` is set, with WebGPU and WebGL2 in software."""
-    usual = [flag for flag in FLAGS if not gpu or flag != "--disable-gpu"]
     # Playwright leaves Chromium's own sandbox off, so that this works as root and in containers;
     # only pages served from this machine are opened.
     return playwright.chromium.launch(
         executable_path=require_browser(),
-        args=[*usual, *(GPU_FLAGS if gpu else ()), *flags],
+        args=flags_of(flags, gpu=gpu),
         chromium_sandbox=False,
     )

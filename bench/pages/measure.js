@@ -48,8 +48,11 @@ export function compete(make, { weights = true } = {}) {
   const methods = {
     /** Makes the workload ready and runs it until the browser has compiled what is hot. */
     async open({ warm = 300 } = {}) {
-      running = await make(await readTask(query, weights));
+      const task = await readTask(query, weights);
+      const begun = performance.now();
+      running = await make(task);
       const first = await timed(1);
+      const opened = performance.now() - begun;
       estimate = first;
       const start = performance.now();
       for (let n = 1; first < SLOW_MS && performance.now() - start < warm; ) {
@@ -60,6 +63,7 @@ export function compete(make, { weights = true } = {}) {
       const { data, shape } = await running.output();
       return {
         first,
+        opened, // with what it takes to load the library and to compile
         repeats: running.repeats ?? 1,
         notes: running.notes ?? {},
         shape,

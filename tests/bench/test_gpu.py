@@ -1,0 +1,53 @@
+"""The bench of a page's GPU: one workload through the whole of it, and what its report says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from bench import gpu
+from bench.site import ROOT
+
+
+def _row(**medians: float) -> dict[str, Any]:
+    return {"contestants": {name.replace("_", "-"): {"median": ms} for name, ms in medians.items()}}
+
+
+def test_who_is_faster_by_what() -> None:
+    row = _row(tabgrad_webgpu=2.0, jax_webgpu=3.0, tfjs_webgpu=18.0, tabgrad_webgl=5.0)
+    assert gpu.times(row, "webgpu") == (1.5, "jax-webgpu")
+    assert gpu.times(row, "webgpu", "tfjs-webgpu") == (9.0, "tfjs-webgpu")
+    assert gpu.times(row, "webgl") is None
+    assert (
+        gpu.judged("train/mlp", row)
+        == "webgpu 8 tfjs: 9; webgpu 1.2 jax: 1.5; webgl 1.5 tfjs: unknown"
+    )
+    row = _row(tabgrad_webgl=5.0, tfjs_webgl=4.0)
+    assert gpu.judged("matmul/1024", row) == "webgpu 1.5 best: unknown; webgl 1.5 best: MISSED, 0.8"
+    assert gpu.judged("chain/4Mi", row) == "-"
+
+
+def test_the_report_is_that_of_the_results() -> None:
+    results = gpu.read()
+    assert gpu.MARKDOWN.read_text(encoding="utf-8") == gpu.text(
+        results["facts"], results["workloads"]
+    )
+
+
+@pytest.mark.slow
+def test_a_round_of_one_workload() -> None:
+    command = [sys.executable, "-m", "bench.gpu", "--only", "^matmul/256$", "--rounds", "1"]
+    done = subprocess.run(
+        [*command, "--keep", "--contestants", "^tabgrad"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(":") for line in done.stdout.splitlines() if line.startswith("    tabgrad")]
+    assert [name.strip() for name, _ in rows] == ["tabgrad-webgpu", "tabgrad-webgl"]
+    assert all("GFLOP/s" in figures for _, figures in rows), done.stdout
