@@ -69,6 +69,21 @@ def test_short_runs_ask_which_part_they_are_of():
     assert guards(made(stacked, ((4, 8), F), ((4, 8), F)))
 
 
+def test_parts_of_one_element_compute_once_what_they_share():
+    """Eight numbers of a costly one, side by side: it is not computed for each of them."""
+
+    def numbers(x, y):
+        costly = tg.exp(x) / (y + tg.sqrt(x))
+        return tg.stack([costly * i + y for i in range(1, 9)], axis=-1)
+
+    result = made(numbers, ((7,), F), ((7,), F))
+    assert "\n".join(kernel.text() for kernel in result.kernels).count("exp(") == 1
+    x, y = np.abs(random(7)), np.abs(random(7))
+    got = np.asarray(tg.compile(numbers)(tg.tensor(x), tg.tensor(y)))
+    want = (np.exp(x) / (y + np.sqrt(x)))[:, None] * np.arange(1, 9) + y[:, None]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 def test_what_is_joined_of_constant_state_stays_one_kernel():
     """It may be kept from call to call."""
     a, c = tg.Variable(random(16, 16), name="a"), tg.Variable(random(16, 16), name="c")

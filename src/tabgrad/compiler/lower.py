@@ -178,7 +178,9 @@ def _concatenate(low: Lowering, node: Node, at: Indices) -> Expr:
         found = in_range(at[axis] - start, stop - start) if stop > start else None
         if found is None:
             continue
-        inner = low.element(src, (*at[:axis], at[axis] - start, *at[axis + 1 :]))
+        # What parts of one element have in common is then at the same place in all, and once there.
+        place = at[axis] - start if stop - start > 1 else Index()
+        inner = low.element(src, (*at[:axis], place, *at[axis + 1 :]))
         result = guard(inner, result, found)
     return result
 
