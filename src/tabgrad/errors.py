@@ -15,6 +15,9 @@ built-in exception a Python programmer would expect in its place::
         ├── NotSupportedError       (NotImplementedError)  known, but not available here
         └── MissingPackageError     (ImportError)          an optional package is not installed
 
+    UserWarning
+    └── EngineWarning               another engine goes on where one has failed
+
 `code` is a short stable word ("trap", "out-of-memory", ...) where programs have a reason to tell
 failures of one kind apart. The player's `TabgradError` in JavaScript carries the same words.
 """
@@ -86,6 +89,13 @@ def python_line() -> str:
 
 class EngineError(TabgradError, RuntimeError):
     """An engine could not do its work: out of memory, a trap, a handle that was freed."""
+
+
+class EngineWarning(UserWarning):
+    """An engine failed in the middle of its work and another goes on: the message says which, why.
+
+    `warnings.simplefilter("error", EngineWarning)` makes an error of it.
+    """
 
 
 class FormatError(TabgradError, ValueError):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tabgrad import config, realize, trees
 from tabgrad.closures import Surroundings
 from tabgrad.dtypes import DType, as_dtype
-from tabgrad.errors import ArgumentError, CaptureError, ShapeError
+from tabgrad.errors import ArgumentError, CaptureError, EngineError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.ir.graph import Node, remake, rewrite, toposort
@@ -275,6 +275,13 @@ class Compiled:
         self._replaced = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        while True:
+            try:
+                return self._call(args, kwargs)
+            except EngineError as error:
+                realize.take_over(error)
+
+    def _call(self, args: Any, kwargs: Any) -> Any:
         call = self._open(args, kwargs)
         if (
             realize.capturing()
@@ -300,10 +307,15 @@ class Compiled:
         updates = [update for _, update in entry.state]
         for variable, update in zip(traced.variables, updates, strict=False):
             words.append(variable.handle(update))
+        results = [Buffer(engine, _nbytes(p.shape, p.dtype), p.dtype) for p in entry.outputs]
         given = {i: self._give(call.nodes[i]) for i in traced.donated}
         words += [buffer.handle for buffer in given.values()]
-        results = [Buffer(engine, _nbytes(p.shape, p.dtype), p.dtype) for p in entry.outputs]
-        engine.run(loaded, 0, words + [buffer.handle for buffer in results], 0)
+        try:
+            engine.run(loaded, 0, words + [buffer.handle for buffer in results], 0)
+        except EngineError as error:
+            if realize.may_fail() and (given or any(updates)):
+                raise _spoilt(error, self._name) from error
+            raise
         for i, node in enumerate(call.nodes):
             if call.donated[i] and i not in given:
                 node.buffer = _Donated(node, self._name)
@@ -361,7 +373,9 @@ class Compiled:
         # An object that only this function knows says what the count of such a one is.
         probe = object()
         shared = sys.getrefcount(buffer) > sys.getrefcount(probe)
-        return buffer.copy(realize.engine()) if shared else buffer
+        given = buffer.copy(realize.engine()) if shared else buffer
+        given.host = None
+        return given
 
     def _open(self, args: Any, kwargs: Any, donating: bool = True) -> Call:
         return self._signature.open(args, kwargs, realize.engine(), donating)
@@ -460,6 +474,16 @@ class Compiled:
             ],
             key=len,
         )[0]
+
+
+def _spoilt(error: EngineError, name: str) -> EngineError:
+    """The error of a run that failed while it changed values in place: none can repeat it."""
+    return EngineError(
+        f"expected {name!r} to run through; it failed while it changed Variables (or tensors that "
+        f"were donated), whose values are not known now: {error} Assign them anew, or train by "
+        "model.fit, which keeps copies and repeats steps",
+        code="spoilt",
+    )
 
 
 def _bound_back(before: Surroundings) -> list[str]:

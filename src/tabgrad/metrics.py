@@ -90,7 +90,15 @@ class Metric:
 
     def _read(self) -> float:
         """The result as a Python number."""
-        return float(self.result())
+        return self._number([float(part) for part in self._parts()])
+
+    def _parts(self) -> list[Tensor]:
+        """What has to be read to know the result."""
+        return [self.result()]
+
+    def _number(self, parts: Sequence[float]) -> float:
+        """The result, from what `_parts` gave."""
+        return parts[0]
 
     def _rename(self, name: str) -> None:
         for variable in self._variables:
@@ -157,9 +165,12 @@ class Mean(Metric):
         none = self.count.value == 0
         return ops.where(none, 0.0, self.total.value / ops.where(none, 1.0, self.count.value))
 
-    def _read(self) -> float:
+    def _parts(self) -> list[Tensor]:
+        return [self.total.value, self.count.value]
+
+    def _number(self, parts: Sequence[float]) -> float:
         # Divided here in double precision, exactly as the player in a page does.
-        total, count = float(self.total.value), float(self.count.value)
+        total, count = parts
         return total / count if count else 0.0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,8 +22,16 @@ from tabgrad import config
 from tabgrad.compiler import driver
 from tabgrad.compiler.program import Program as Program
 from tabgrad.dtypes import DType
+from tabgrad.engines import faults
 from tabgrad.engines.engine import MemoryUse
-from tabgrad.errors import ArgumentError, CaptureError, NotSupportedError, TabgradError
+from tabgrad.errors import (
+    ArgumentError,
+    CaptureError,
+    EngineError,
+    EngineWarning,
+    NotSupportedError,
+    TabgradError,
+)
 from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import (
     Capture,
@@ -48,12 +57,17 @@ READ_OUTSIDE = "Return it and read it where the function is called"
 
 
 class Buffer:
-    """Bytes in an engine's memory, given back when the last reference goes."""
+    """Bytes in an engine's memory, given back when the last reference goes.
 
-    __slots__ = ("__weakref__", "dtype", "engine", "handle", "nbytes")
+    `host` has the same bytes once they are known here, on engines that may be lost or that cannot
+    be read without waiting. Whoever writes to the buffer sets it to None.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "engine", "handle", "host", "nbytes")
 
     def __init__(self, engine: Any, nbytes: int, dtype: str) -> None:
         self.engine, self.nbytes, self.dtype = engine, nbytes, dtype
+        self.host: bytes | None = None
         self.handle = engine.alloc(nbytes, dtype)
 
     # At the very end Python takes the names of modules away, but not what is bound here.
@@ -68,8 +82,19 @@ class Buffer:
         if engine is self.engine and self.nbytes:
             engine.copy_rows(twin.handle, self.handle, self.nbytes, (0,))
         else:
-            engine.write(twin.handle, self.engine.read(self.handle, self.nbytes))
+            twin.fill(self.read())
         return twin
+
+    def fill(self, raw: bytes) -> None:
+        """Copy bytes to it, for as long as they stay."""
+        self.engine.write(self.handle, raw)
+        self.host = raw if faults.successors(self.engine.kind) else None
+
+    def read(self) -> bytes:
+        """A copy of its bytes."""
+        if self.host is not None:
+            return self.host
+        return bytes(self.engine.read(self.handle, self.nbytes))
 
 
 class Scalar:
@@ -123,11 +148,45 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
         >>> tg.set_engine("wasm", deterministic=True)
         >>> tg.set_engine("auto")
     """
-    _session.engine = make_engine(name, deterministic)
+    _become(make_engine(name, deterministic))
+
+
+def _become(chosen: Any) -> None:
+    _session.engine = chosen
     # Nobody comes back to an engine that was current before, so its Programs need not stay.
     for key in [key for key in _session.programs if key[0] is not _session.engine]:
         _, loaded = _session.programs.pop(key)
         key[0].unload(loaded)
+
+
+def take_over(error: EngineError) -> None:
+    """Make the next engine current after a fault of this one, and warn.
+
+    Values that are on the old one move when they are needed: by their copies on the host, from
+    memory that can still be read, or computed again.
+
+    Raises:
+        EngineError: `error`, where it is none that another engine helps with, or none is left.
+    """
+    failed = engine()
+    if not faults.is_fault(failed, error):
+        raise error
+    for name in faults.successors(failed.kind):
+        try:
+            made = make_engine(name, False)
+        except EngineError:  # nor has that one what it needs
+            continue
+        if error.code == "lost":
+            failed.close()
+        _become(made)
+        warnings.warn(EngineWarning(faults.explained(failed, made, error)), stacklevel=3)
+        return
+    raise error
+
+
+def may_fail() -> bool:
+    """Whether another engine would go on should the current one fail: then copies are kept."""
+    return bool(faults.successors(engine().kind))
 
 
 def memory() -> dict[str, MemoryUse]:
@@ -175,10 +234,6 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
         from tabgrad.engines.reference import ReferenceEngine
 
         return ReferenceEngine()
-    if name == "exact":  # the reference without rounding on the way, for `Model.verify`
-        from tabgrad.engines.reference.exact import ExactEngine
-
-        return ExactEngine()
     if name == "exact":  # the reference without rounding on the way, for `Model.verify`
         from tabgrad.engines.reference.exact import ExactEngine
 
@@ -250,9 +305,13 @@ def upload(raw: bytes, shape: Sequence[int], dtype: DType) -> Node:
     """A leaf with these row-major bytes; single numbers stay on the host until they are used."""
     if not shape and dtype.itemsize == 4:
         return value_node(Scalar(raw), shape, dtype)
-    buffer = Buffer(engine(), len(raw), dtype.name)
-    buffer.engine.write(buffer.handle, raw)
-    return value_node(buffer, shape, dtype)
+    while True:
+        try:
+            buffer = Buffer(engine(), len(raw), dtype.name)
+            buffer.fill(raw)
+            return value_node(buffer, shape, dtype)
+        except EngineError as error:
+            take_over(error)
 
 
 def handle_of(node: Node) -> Buffer:
@@ -264,19 +323,36 @@ def handle_of(node: Node) -> Buffer:
         current.write(moved.handle, buffer.raw)
         return moved
     if buffer.engine is not current:
-        if buffer.engine.closed and node.prim.name != "value":
+        if _is_gone(buffer):
             return _again(node)
         node.buffer = buffer = buffer.copy(current)
     return buffer  # type: ignore[no-any-return]
 
 
+def _is_gone(buffer: Buffer) -> bool:
+    """Whether its engine has taken the value along when it was closed or lost."""
+    return buffer.host is None and bool(buffer.engine.closed)
+
+
 def _again(node: Node) -> Buffer:
-    """The value of a node whose engine has taken it along when it was closed or lost: what is made
-    of constants alone keeps its sources, and equal nodes are one, however old."""
+    """The value of a node that is gone, computed anew: what is made of constants alone keeps its
+    sources, and equal nodes are one, however old."""
+    if node.prim.name == "value":
+        raise gone(node.buffer, f"a tensor ({_show(node)})")
     node.buffer = None
     realize([node])
     made: Buffer = node.buffer
     return made
+
+
+def gone(buffer: Buffer, what: str) -> EngineError:
+    """The error of a value that was nowhere but on an engine that was closed or lost."""
+    return EngineError(
+        f"expected a value that is still there; received {what} that was only on the engine "
+        f"{buffer.engine.kind!r}, which was closed or lost. Compute it again from what is on the "
+        "host, load saved weights, or keep it there by t.numpy()",
+        code="gone",
+    )
 
 
 def read(node: Node, instead: str = READ_OUTSIDE) -> bytes:
@@ -286,9 +362,15 @@ def read(node: Node, instead: str = READ_OUTSIDE) -> bytes:
     buffer = node.buffer
     if isinstance(buffer, Scalar):
         return buffer.raw
-    if buffer.engine.closed and node.prim.name != "value":
+    if _is_gone(buffer):
         buffer = _again(node)
-    return bytes(buffer.engine.read(buffer.handle, node.nbytes))
+    try:
+        return bytes(buffer.read())
+    except EngineError as error:
+        if buffer.engine is not engine():
+            raise
+        take_over(error)
+        return handle_of(node).read()
 
 
 async def read_async(node: Node) -> bytes:
@@ -298,9 +380,36 @@ async def read_async(node: Node) -> bytes:
     buffer = node.buffer
     if isinstance(buffer, Scalar):
         return buffer.raw
-    if buffer.engine.closed and node.prim.name != "value":
+    if _is_gone(buffer):
         buffer = _again(node)
+    if buffer.host is not None:
+        return buffer.host  # type: ignore[no-any-return]
     return bytes(await buffer.engine.read_async(buffer.handle, node.nbytes))
+
+
+async def fetch(nodes: Sequence[Node]) -> None:
+    """Bring the values of nodes to the host, so that nobody waits for them and none gets lost."""
+    realize([node for node in nodes if node.buffer is None])
+    for node in nodes:
+        buffer = node.buffer
+        if isinstance(buffer, Buffer) and faults.successors(buffer.engine.kind):
+            buffer.host = await read_async(node)
+
+
+def host_bytes(node: Node) -> bytes | None:
+    """The bytes of a node where they are on the host already, on engines that may be lost."""
+    return node.buffer.host if isinstance(node.buffer, Buffer) else None
+
+
+def fetch_now(nodes: Sequence[Node]) -> None:
+    """`fetch` where nothing else can run meanwhile."""
+    realize([node for node in nodes if node.buffer is None])
+    for node in nodes:
+        buffer = node.buffer
+        if isinstance(buffer, Buffer) and faults.successors(buffer.engine.kind):
+            if _is_gone(buffer):
+                buffer = _again(node)
+            buffer.host = buffer.read()
 
 
 def _has_value(node: Node) -> bool:
@@ -406,6 +515,15 @@ def realize(nodes: Sequence[Node], instead: str = READ_OUTSIDE) -> None:
         return
     if len(pending) > 1:
         pending = list({id(n): n for n in pending}.values())
+    while True:
+        try:
+            _compute(pending, instead)
+            return
+        except EngineError as error:
+            take_over(error)
+
+
+def _compute(pending: Sequence[Node], instead: str) -> None:
     current = engine()
     key, leaves = structure(pending, _has_value)
     scalars: list[bool] = []

@@ -9,15 +9,36 @@ import asyncio
 import math
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
+from tabgrad import realize
+from tabgrad.errors import EngineError
+from tabgrad.rescue import Work
 from tabgrad.tensor import Node
 from tabgrad.variable import Variable, scope
 
 # A page repaints about 60 times a second; a slice of training leaves it the time.
 _SLICE_SECONDS = 0.012
+
+T = TypeVar("T")
+
+
+def through(steps: Work[T]) -> T:
+    """Run steps to their end; what they return."""
+    problem: Exception | None = None
+    while True:
+        try:
+            wanted = next(steps) if problem is None else steps.throw(problem)
+            problem = None
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        try:
+            if wanted is not None:
+                realize.fetch_now(wanted)
+        except EngineError as error:
+            problem = error
 
 
 class Run:
@@ -31,7 +52,7 @@ class Run:
 
     def __init__(
         self,
-        steps: Generator[None, None, Any],
+        steps: Work[Any],
         variables: Sequence[Variable],
         engine: Callable[[], AbstractContextManager[Any]],
     ) -> None:
@@ -39,28 +60,65 @@ class Run:
         self._steps = steps
         self._engine = engine
         self._inside = False
+        self._wanted: list[Node] | None = None  # what the steps need on the host to go on
+        self._problem: Exception | None = None  # with bringing it there
         self._error: BaseException | None = None
         self._task: asyncio.Future[None] | None = None
         self._guarded = {id(v) for v in variables}
         self._guard = scope(self)
 
-    def advance(self, seconds: float = math.inf) -> None:
-        """Run steps for about this long, at least one."""
+    def advance(self, seconds: float = math.inf, *, awaits: bool = False) -> None:
+        """Run steps for about this long, at least one; with `awaits` also no further than to where
+        values have to be waited for."""
         end = time.perf_counter() + seconds
         self._inside = True
         try:
             with self._engine():
                 while True:
-                    next(self._steps)
-                    if time.perf_counter() >= end:
+                    self._bring()
+                    if self._problem is None:
+                        self._wanted = next(self._steps)
+                    else:
+                        problem, self._problem = self._problem, None
+                        self._wanted = self._steps.throw(problem)
+                    if self._wanted is not None and not (awaits and realize.may_fail()):
+                        continue
+                    if self._wanted is not None or time.perf_counter() >= end:
                         return
         except StopIteration:
             self.done = True
         except BaseException:
-            self.done = True
+            self.done = self._wanted is None  # else values could not be waited for: later they can
             raise
         finally:
             self._inside = False
+
+    def _bring(self) -> None:
+        """Values the steps wait for, at once."""
+        wanted, self._wanted = self._wanted, None
+        try:
+            if wanted is not None:
+                realize.fetch_now(wanted)
+        except EngineError as error:
+            if error.code == "async":
+                self._wanted = wanted
+                raise EngineError(
+                    "expected `await model.fit(...)`; received a use of the model while fit is "
+                    f"still training on {realize.engine().kind!r}, for which this page cannot wait",
+                    code="async",
+                ) from error
+            self._problem = error
+
+    async def _bring_later(self) -> None:
+        wanted, problem = self._wanted, None
+        if wanted is None:
+            return
+        try:
+            await realize.fetch(wanted)
+        except Exception as error:
+            problem = error
+        if self._wanted is wanted:  # or somebody has let it finish meanwhile
+            self._wanted, self._problem = None, problem
 
     def start(self) -> None:
         """Run in slices on the event loop, between which the page stays alive."""
@@ -74,12 +132,13 @@ class Run:
 
     async def _drive(self) -> None:
         while not self.done:
-            self._slice(_SLICE_SECONDS)
+            await self._bring_later()
+            self._slice(_SLICE_SECONDS, awaits=True)
             await asyncio.sleep(0)
 
-    def _slice(self, seconds: float) -> None:
+    def _slice(self, seconds: float, *, awaits: bool = False) -> None:
         try:
-            self.advance(seconds)
+            self.advance(seconds, awaits=awaits)
         except Exception as error:
             self._error = error
         finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tabgrad import callbacks as callbacks_module
@@ -19,9 +19,12 @@ from tabgrad.callbacks import CallbackList, History
 from tabgrad.data import arrays
 from tabgrad.dtypes import as_dtype
 from tabgrad.errors import ArgumentError, NotSupportedError, TabgradError
-from tabgrad.run import Run
+from tabgrad.metrics import Metric
+from tabgrad.rescue import Rescue, Work
+from tabgrad.run import Run, through
 from tabgrad.steps import DEFAULT_BATCH_SIZE, Steps
 from tabgrad.tensor import Tensor
+from tabgrad.variable import Variable
 
 Logs = dict[str, float]
 
@@ -120,23 +123,32 @@ class Trainer(Steps):
         if seed is None:
             seed, offset = 0, self._epochs_done - initial_epoch
 
-        def order(epoch: int) -> Sequence[int] | None:
+        def order(epoch: int) -> Work[Sequence[int] | None]:
             if not shuffle:
                 return None
-            return arrays.order(seed, epoch + offset, resident.rows)
 
-        def steps() -> Generator[None, None, None]:
+            def draw() -> Work[Sequence[int]]:
+                bits = arrays.order_bits(seed, epoch + offset, resident.rows)
+                yield [bits.node]
+                return arrays.order_of(bits)
+
+            return (yield from rescue.attempt(draw))  # type: ignore[no-any-return]
+
+        rescue = self._rescue(resident, held_out)
+
+        def steps() -> Work[None]:
             listeners("on_train_begin")
             logs: Logs = {}
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 listeners("on_epoch_begin", epoch)
-                yield from self._train_epoch(resident, batch_size, order(epoch), listeners, epoch)
+                rows = yield from order(epoch)
+                yield from self._train_epoch(rescue, resident, batch_size, rows, listeners, epoch)
                 self._epochs_done += 1
-                logs = self._read_metrics()
+                logs = yield from self._logs(rescue)
                 if held_out is not None and (epoch + 1) % validation_freq == 0:
                     found = yield from self._evaluate_steps(
-                        held_out, validation_batch_size, listeners
+                        rescue, held_out, validation_batch_size, listeners
                     )
                     logs |= {f"val_{name}": value for name, value in found.items()}
                 listeners("on_epoch_end", epoch, logs)
@@ -154,39 +166,39 @@ class Trainer(Steps):
 
     def _train_epoch(
         self,
+        rescue: Rescue,
         data: arrays.Resident,
         batch_size: int,
         order: Sequence[int] | None,
         listeners: CallbackList,
         epoch: int,
-    ) -> Generator[None, None, None]:
+    ) -> Work[None]:
         wants_logs = listeners.listens("on_train_batch_end", "on_batch_end")
         careful = config.debug >= 1
-        last = math.ceil(data.rows / batch_size) - 1
-        for number, indices, run in self._batches("train_step", data, batch_size, order):
+        batches, step = self._batches("train_step", data, batch_size, order)
+        yield from rescue.begin(step)
+        for number, indices in enumerate(batches):
             listeners("on_train_batch_begin", number)
             before = nonfinite.Snapshot([v for v, _ in self._state()]) if careful else None
-            run()
-            if careful or number == last or number % _STEPS_BETWEEN_CHECKS == 0:
-                self._check_loss(epoch, number, before, data, indices)
-            if wants_logs:
-                listeners("on_train_batch_end", number, self._read_metrics())
-            else:
-                listeners("on_train_batch_end", number, None)
-            yield
+            yield from rescue.next()
+            if careful or number == len(batches) - 1 or number % _STEPS_BETWEEN_CHECKS == 0:
+                loss = yield from self._values(rescue, self.metrics[:1])
+                self._check_loss(loss["loss"], epoch, number, before, data, indices)
+            logs = (yield from self._logs(rescue)) if wants_logs else None
+            listeners("on_train_batch_end", number, logs)
+            yield None
             if self.stop_training:
                 return
 
     def _check_loss(
         self,
+        loss: float,
         epoch: int,
         batch: int,
         before: nonfinite.Snapshot | None,
         data: arrays.Resident,
         indices: Sequence[int],
     ) -> None:
-        assert self._loss_tracker is not None
-        loss = self._loss_tracker._read()
         if math.isfinite(loss):
             return
         text = f"the loss became {loss} in epoch {epoch + 1}, batch {batch + 1}: "
@@ -248,23 +260,27 @@ class Trainer(Steps):
             listeners = CallbackList(
                 callbacks, self, {"steps": math.ceil(data.rows / batch_size), "verbose": verbose}
             )
-            logs: Logs = _run_through(self._evaluate_steps(data, batch_size, listeners))
+            rescue = self._rescue(data)
+            logs: Logs = through(self._evaluate_steps(rescue, data, batch_size, listeners))
         if verbose:
             print(" - ".join(f"{name}: {callbacks_module.shown(v)}" for name, v in logs.items()))
         return logs if return_dict else _plain(logs)
 
     def _evaluate_steps(
-        self, data: arrays.Resident, batch_size: int, listeners: CallbackList
-    ) -> Generator[None, None, Logs]:
+        self, rescue: Rescue, data: arrays.Resident, batch_size: int, listeners: CallbackList
+    ) -> Work[Logs]:
         wants_logs = listeners.listens("on_test_batch_end")
         listeners("on_test_begin")
         self.reset_metrics()
-        for number, _, run in self._batches("evaluate", data, batch_size):
+        batches, step = self._batches("evaluate", data, batch_size)
+        yield from rescue.begin(step)
+        for number in range(len(batches)):
             listeners("on_test_batch_begin", number)
-            run()
-            listeners("on_test_batch_end", number, self._read_metrics() if wants_logs else None)
-            yield
-        logs = self._read_metrics()
+            yield from rescue.next()
+            found = (yield from self._logs(rescue)) if wants_logs else None
+            listeners("on_test_batch_end", number, found)
+            yield None
+        logs: Logs = yield from self._logs(rescue)
         listeners("on_test_end", logs)
         return logs
 
@@ -304,16 +320,22 @@ class Trainer(Steps):
             )
             listeners("on_predict_begin")
             parts = []
-            for number, _, run in self._batches("predict", data, batch_size):
-                listeners("on_predict_batch_begin", number)
-                bound = run()
-                output = bound.outputs[0]
+            batches, step = self._batches("predict", data, batch_size)
+
+            def result(number: int) -> tuple[Any, bytes]:
+                bound = step(number)
                 if len(bound.outputs) != 1:
                     raise NotSupportedError(
                         "expected a model with one output for predict; received one with several"
                     )
-                parts.append(realize.engine().read(output.handle, output.nbytes))
-                port = bound.program.entries[0].outputs[0]
+                return bound.program.entries[0].outputs[0], bound.outputs[0].read()
+
+            rescue = self._rescue(data)
+            through(rescue.begin(result))
+            for number in range(len(batches)):
+                listeners("on_predict_batch_begin", number)
+                port, raw = through(rescue.next())
+                parts.append(raw)
                 listeners("on_predict_batch_end", number)
             listeners("on_predict_end")
             shape = (data.rows, *port.shape[1:])
@@ -370,17 +392,45 @@ class Trainer(Steps):
 
     def _batches(
         self, name: str, data: arrays.Resident, size: int, order: Sequence[int] | None = None
-    ) -> Generator[tuple[int, Sequence[int], Callable[[], jit.Bound]], None, None]:
-        """(number, row numbers, run) for each batch; calling `run` gathers the rows and runs."""
-        for number, indices in enumerate(arrays.batches(data.rows, size, order)):
+    ) -> tuple[list[Sequence[int]], Callable[[int], jit.Bound]]:
+        """The row numbers of each batch, and a function that gathers one's rows and runs it."""
+        found = list(arrays.batches(data.rows, size, order))
 
-            def run(indices: Sequence[int] = indices) -> jit.Bound:
-                bound = self._bind(name, data, len(indices))
-                data.fill(bound.inputs, indices)
-                bound.run()
-                return bound
+        def run(number: int) -> jit.Bound:
+            indices = found[number]
+            bound = self._bind(name, data, len(indices))
+            data.fill(bound.inputs, indices)
+            bound.run()
+            return bound
 
-            yield number, indices, run
+        return found, run
+
+    def _rescue(self, *data: arrays.Resident | None) -> Rescue:
+        """Copies of all that steps change, and of the data they need."""
+        columns = [column for one in data if one is not None for column in one.columns]
+
+        def variables() -> list[Variable]:
+            captured = [f.traces() for f in self._functions.values()]
+            touched = [v for traces in captured for traced in traces for v in traced.variables]
+            return list({id(v): v for v in [*(v for v, _ in self._state()), *touched]}.values())
+
+        return Rescue(variables, lambda: columns, self._bound.clear)
+
+    def _logs(self, rescue: Rescue) -> Work[Logs]:
+        return (yield from self._values(rescue, self.metrics))
+
+    def _values(self, rescue: Rescue, metrics: Sequence[Metric]) -> Work[Logs]:
+        """Numbers of metrics, by name."""
+
+        def read() -> Work[Logs]:
+            parts = [metric._parts() for metric in metrics]
+            yield [part.node for some in parts for part in some]
+            return {
+                metric.name: metric._number([float(part) for part in some])
+                for metric, some in zip(metrics, parts, strict=True)
+            }
+
+        return (yield from rescue.attempt(read))  # type: ignore[no-any-return]
 
 
 def _whole(value: int | None, name: str, default: int) -> int:
@@ -394,14 +444,6 @@ def _whole(value: int | None, name: str, default: int) -> int:
 def _plain(logs: Logs) -> Any:
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
-
-
-def _run_through(steps: Generator[None, None, Any]) -> Any:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def _in_page() -> bool:

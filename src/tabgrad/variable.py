@@ -176,12 +176,16 @@ class Variable:
             self._own, self._leaf = (buffer.copy(current) if shared else buffer), None
         assert self._own is not None
         if self._own.engine is not current:
+            if self._own.host is None and self._own.engine.closed:
+                raise realize.gone(self._own, f"Variable {self.path!r}")
             self._own = self._own.copy(current)
             self._leaf = None
         if update and self._leaf is not None:
             if self._leaf() is not None:
                 self._own = self._own.copy(current)
             self._leaf = None
+        if update:
+            self._own.host = None
         return int(self._own.handle)
 
     def __format__(self, spec: str) -> str:

@@ -77,9 +77,9 @@ def test_batch_logs_are_those_of_keras() -> None:
 def test_metrics_are_read_only_when_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     model = _model()
-    original = type(model)._read_metrics
+    original = type(model)._logs
     monkeypatch.setattr(
-        type(model), "_read_metrics", lambda self: reads.append(1) or original(self)
+        type(model), "_logs", lambda self, rescue: reads.append(1) or original(self, rescue)
     )
     model.fit(X, Y, batch_size=2, epochs=2, verbose=0)
     assert len(reads) == 2

@@ -50,11 +50,27 @@ def fit_rows(x: Tensor, row_shape: Sequence[int | None], name: str = "x") -> Ten
     if _agree(have, want):
         return x
     if want and want[-1] == 1 and _agree(have, want[:-1]):
-        return ops.reshape(x, (*x.shape, 1))
+        return _reshaped(x, (*x.shape, 1))
     if have and have[-1] == 1 and _agree(have[:-1], want):
-        return ops.reshape(x, x.shape[:-1])
+        return _reshaped(x, x.shape[:-1])
     rows = ", ".join(["rows", *map(str, want)]) + ("," if not want else "")
     raise ShapeError(f"expected {name} of shape ({rows}); received {x.shape}")
+
+
+def _reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    raw = realize.host_bytes(x.node)
+    if raw is None:
+        return ops.reshape(x, shape)
+    return Tensor(realize.upload(raw, shape, x.dtype))  # it can be made again should it get lost
+
+
+def _rows(x: Tensor, start: int, stop: int) -> Tensor:
+    raw = realize.host_bytes(x.node)
+    if raw is None:
+        return x[start:stop]
+    size = len(raw) // x.shape[0]
+    part = raw[start * size : stop * size]
+    return Tensor(realize.upload(part, (stop - start, *x.shape[1:]), x.dtype))
 
 
 def _agree(have: Sequence[int], want: Sequence[int | None]) -> bool:
@@ -118,7 +134,7 @@ def split(x: Tensor, y: Tensor, fraction: float) -> tuple[tuple[Tensor, Tensor],
             f"{fraction} of {rows} rows, which leaves {keep} to train on and {rows - keep} to "
             "validate on"
         )
-    return (x[:keep], y[:keep]), (x[keep:], y[keep:])
+    return (_rows(x, 0, keep), _rows(y, 0, keep)), (_rows(x, keep, rows), _rows(y, keep, rows))
 
 
 def order(seed: int, epoch: int, rows: int) -> list[int]:
@@ -127,9 +143,19 @@ def order(seed: int, epoch: int, rows: int) -> list[int]:
     Rows are sorted, stably, by the first word of threefry(key=(seed, epoch), counter=(0, row)).
     """
     # The key is data, not a constant, so all epochs share one Program.
+    return order_of(order_bits(seed, epoch, rows))
+
+
+def order_bits(seed: int, epoch: int, rows: int) -> Tensor:
+    """What makes the order of the rows in an epoch."""
     key = tensor([seed & 0xFFFFFFFF, epoch], dtype="uint32")
-    bits = numbers(_random_bits(key, rows))
-    return sorted(range(rows), key=bits.__getitem__)
+    return _random_bits(key, rows)  # type: ignore[no-any-return]
+
+
+def order_of(bits: Tensor) -> list[int]:
+    """The order that `order_bits` makes."""
+    words = numbers(bits)
+    return sorted(range(len(words)), key=words.__getitem__)
 
 
 @jit.compile
@@ -154,13 +180,20 @@ class Resident:
     def __init__(self, columns: Sequence[Tensor]) -> None:
         self.columns = list(columns)
         self.rows = columns[0].shape[0]
-        realize.realize([t.node for t in columns])
-        self._buffers = [realize.handle_of(t.node) for t in columns]
+        self._move()
         self._row_bytes = [math.prod(t.shape[1:]) * t.dtype.itemsize for t in columns]
+
+    def _move(self) -> None:
+        """Onto the current engine."""
+        realize.realize([t.node for t in self.columns])
+        self._buffers = [realize.handle_of(t.node) for t in self.columns]
+        self._engine = realize.engine()
 
     def fill(self, inputs: Sequence[Any], indices: Sequence[int]) -> None:
         """Copy these rows into the buffers of a bound Program, one buffer a column."""
         engine = realize.engine()
+        if engine is not self._engine:
+            self._move()
         for target, source, size in zip(inputs, self._buffers, self._row_bytes):
             engine.copy_rows(target.handle, source.handle, size, indices)
 

@@ -12,9 +12,10 @@ import itertools
 import json
 import struct
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from tabgrad.engines.engine import (
@@ -36,6 +37,10 @@ FRAME, TURNS = 0, 1  # bindings in front of the buffers
 MAX_GROUPS_KEPT = 4096  # bind groups
 MAX_DISPATCHES = 10_000  # of a submit: long loops take several
 MAX_POOLED = 256 << 20  # bytes of buffers that wait to be used again
+LOST = "device is lost"  # what wgpu says from then on
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(eq=False, slots=True)
@@ -78,6 +83,25 @@ def _wgpu() -> Any:
             "Run: pip install 'tabgrad[gpu]'"
         ) from error
     return wgpu
+
+
+def _raises_engine_errors(method: Callable[P, R]) -> Callable[P, R]:
+    """What wgpu says in its own words gets the protocol's codes; a lost device is remembered."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except Exception as error:
+            engine: Any = args[0]
+            # What cannot be mapped for reading is a RuntimeError.
+            if isinstance(error, EngineError) or not isinstance(
+                error, (engine._wgpu.GPUError, RuntimeError)
+            ):
+                raise
+            raise engine._problem(error) from error
+
+    return call
 
 
 class WgpuEngine:
@@ -123,9 +147,11 @@ class WgpuEngine:
         self._groups: OrderedDict[Any, Any] = OrderedDict()
         self._temps: list[Handle] = []
         self.closed = False
+        self._lost = ""  # what wgpu said when the device was gone
 
     # Memory
 
+    @_raises_engine_errors
     def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         self._check_open()
         small = narrow_size(dtype)
@@ -177,6 +203,7 @@ class WgpuEngine:
         else:
             buffer.gpu.destroy()
 
+    @_raises_engine_errors
     def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
         buffer, raw = self._buffer(handle), flat_bytes(data)
         at, _ = _span(handle, buffer, offset, len(raw))
@@ -193,6 +220,7 @@ class WgpuEngine:
             at, words = low, bytes(whole)
         self._queue.write_buffer(gpu, at, words)
 
+    @_raises_engine_errors
     def read(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
         buffer = self._buffer(handle)
         at, size = _span(handle, buffer, offset, nbytes)
@@ -205,6 +233,7 @@ class WgpuEngine:
     async def read_async(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
         return self.read(handle, nbytes, offset)
 
+    @_raises_engine_errors
     def copy_rows(self, dst: Handle, src: Handle, row_bytes: int, indices: Sequence[int]) -> None:
         target, source = self._buffer(dst), self._buffer(src)
         if not len(indices) or not row_bytes:
@@ -236,6 +265,7 @@ class WgpuEngine:
 
     # Programs
 
+    @_raises_engine_errors
     def load(self, program: ProgramLike) -> Loaded:
         self._check_open()
         check_features(program, self.features)
@@ -339,6 +369,8 @@ class WgpuEngine:
                     layout=layout, compute={"module": module, "entry_point": "main"}
                 )
             except self._wgpu.GPUError as error:
+                if LOST in str(error):
+                    raise self._problem(error) from error
                 raise EngineError(
                     f"wgpu refused a shader: {error}\n{code}", code="compile"
                 ) from error
@@ -364,6 +396,7 @@ class WgpuEngine:
             self.free(self._temps[number])
             self._temps[number] = larger
 
+    @_raises_engine_errors
     def run(self, loaded: Loaded, entry: int, args: Sequence[int], rows: int = 0) -> None:
         self._check_open()
         if loaded.unloaded:
@@ -377,6 +410,7 @@ class WgpuEngine:
         self._queue.write_buffer(one.frame, 0, struct.pack(f"<{len(words)}I", *words))
         _Run(self, loaded, one, [*args, *one.constants]).all()
 
+    @_raises_engine_errors
     def sync(self) -> None:
         self._check_open()
         if self._temps:
@@ -387,11 +421,12 @@ class WgpuEngine:
             return
         self.closed = True
         self._groups.clear()
-        for buffer in self._buffers.values():
-            buffer.gpu.destroy()
-        for waiting in self._pool.values():
-            for gpu in waiting:
-                gpu.destroy()
+        if not self._lost:
+            for buffer in self._buffers.values():
+                buffer.gpu.destroy()
+            for waiting in self._pool.values():
+                for gpu in waiting:
+                    gpu.destroy()
         self._buffers.clear()
         self._pool.clear()
         self._live = self._pooled = 0
@@ -408,7 +443,29 @@ class WgpuEngine:
             )
         return found
 
+    def _problem(self, error: Exception) -> EngineError:
+        """An error of wgpu's as an engine's."""
+        text = " ".join(str(error).split())
+        if LOST in text or self._lost:
+            self._lost = (
+                f"expected the GPU to stay; it was lost: {text}. What was on it is gone: choose "
+                "the engine again, or use tg.set_engine('wasm')"
+            )
+            return EngineError(self._lost, code="lost")
+        if isinstance(error, self._wgpu.GPUOutOfMemoryError):
+            return EngineError(
+                f"no memory on the GPU: {self._live:,} bytes are in use; free tensors or use "
+                f"smaller batches ({text})",
+                code="memory",
+            )
+        return EngineError(
+            f"expected the GPU to do its work; it says: {text}. Use tg.set_engine('wasm')",
+            code="trap",
+        )
+
     def _check_open(self) -> None:
+        if self._lost:
+            raise EngineError(self._lost, code="lost")
         if self.closed:
             raise EngineError("this engine is closed", code="handle")
 
