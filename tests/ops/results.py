@@ -91,7 +91,7 @@ def states(engine: str) -> dict[str, str]:
         if not path.relative_to(package).as_posix().startswith(leaves)
     ]
     here = Path(__file__).parent
-    common += [here / name for name in ("comparing.py", "engines.py")]
+    common += [here / name for name in ("building.py", "comparing.py", "engines.py", "imaging.py")]
     common.append(ROOT / "tests" / "compiler" / "kernel_engine.py")
     if engine == GRADIENT:
         common.append(here / "slopes.py")

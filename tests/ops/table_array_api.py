@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import tabgrad as tg
+from tests.ops.building import made, moved
 from tests.ops.comparing import Array, Case, integers, random
 from tests.ops.table_complex import complex_random
-from tests.ops.table_structure import made, moved
 
 
 def creation() -> Iterator[Case]:

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.spatial import distance
 
 import tabgrad as tg
+from tests.ops.building import made, moved
 from tests.ops.comparing import Array, Case, integers, random
 from tests.ops.table_complex import complex_random
-from tests.ops.table_structure import made, moved
 
 
 def _plain(op: str, label: str, *inputs: Array, name: str = "", **options: Any) -> Case:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tabgrad as tg
+from tests.ops.building import moved
 from tests.ops.comparing import SIZES, Array, Case, integers, random
 
 SCALAR = np.float32(3)
@@ -190,6 +191,49 @@ def associative() -> Iterator[Case]:
     )  # fmt: skip
 
 
+def carried() -> Iterator[Case]:
+    def decay(c: Any, x: Any) -> tuple[Any, Any]:
+        new = c * 0.5 + x
+        return new, new * 2
+
+    def numpy_decay(c: Array, xs: Array, reverse: bool = False) -> list[Array]:
+        ys = np.zeros_like(xs)
+        for i in reversed(range(len(xs))) if reverse else range(len(xs)):
+            c = c * np.float32(0.5) + xs[i]
+            ys[i] = c * 2
+        return [c, ys]
+
+    start, xs = np.float32(integers((3,))), np.float32(integers((5, 3), 1))
+    yield from moved(
+        "scan", "forward", lambda c, x: tg.ops.scan(decay, c, x), numpy_decay, start, xs
+    )
+    yield from moved(
+        "scan",
+        "reverse",
+        lambda c, x: tg.ops.scan(decay, c, x, reverse=True),
+        lambda c, x: numpy_decay(c, x, True),
+        start,
+        xs,
+    )
+    yield Case(
+        "scan",
+        "captures",
+        lambda c, x, w: tg.ops.scan(lambda c, x: (c + x * w, c), c, x),
+        lambda c, x, w: [
+            c + (x * w).sum(0),
+            np.stack([c + (x[:i] * w).sum(0) for i in range(len(x))]),
+        ],
+        (start, xs, np.float32([1, 2, 4])),
+    )
+    yield Case(
+        "scan",
+        "length only",
+        lambda c: tg.ops.scan(lambda c, _: (c * 2, c), c, length=4),
+        lambda c: [c * 16, np.stack([c, c * 2, c * 4, c * 8])],
+        (start,),
+    )
+
+
 def numpy_scan(c: Array, xs: Array) -> list[Array]:
     total = np.add.accumulate(np.concatenate([c[None], xs]), 0)
     return [total[-1], total[1:]]
@@ -211,4 +255,8 @@ def scans() -> Iterator[Case]:
     )  # fmt: skip
 
 
-CASES = [case for part in (branches, whiles, counted, maps, associative, scans) for case in part()]
+CASES = [
+    case
+    for part in (branches, whiles, counted, maps, associative, carried, scans)
+    for case in part()
+]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import tabgrad as tg
-from tests.ops.comparing import Array, Case, largest, random
+from tests.ops.building import of_largest
+from tests.ops.comparing import Array, Case, random
 
 QUICK = (1, 2, 3, 8, 15, 17, 60, 67, 128)
 SLOW = (4, 5, 7, 9, 16, 18, 31, 32, 49, 63, 64, 97, 101, 127, 134, 210, 243, 256, 257, 499, 1000,
@@ -25,20 +26,11 @@ def _complex(shape: tuple[int, ...], seed: int = 0) -> Array:
     return (random(shape, seed) + 1j * random(shape, seed + 1)).astype(np.complex64)
 
 
-def _largest(oracle: Callable[..., Any]) -> Callable[..., Any]:
-    def scale(*xs: Array) -> list[Array]:
-        results = oracle(*xs)
-        results = results if isinstance(results, list) else [results]
-        return [np.full(r.shape, largest(r)) for r in results]
-
-    return scale
-
-
 def case(
     op: str, label: str, call: Callable[..., Any], oracle: Callable[..., Any], *inputs: Array,
     ulp: float, dtype: str = "float32", **options: Any,
 ) -> Case:  # fmt: skip
-    return Case(op, label, call, oracle, inputs, ulp, _largest(oracle), dtype, **options)
+    return Case(op, label, call, oracle, inputs, ulp, of_largest(oracle), dtype, **options)
 
 
 def _units(n: int) -> float:

@@ -1,6 +1,6 @@
 """The op table: images, against NumPy, SciPy and the standard library's colorsys.
 
-Oracles that are quick, for the quick set; table_image.py has the whole product against Keras.
+Oracles that are quick, for the quick set; the other tables have the whole product against Keras.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import scipy.ndimage
 
 import tabgrad as tg
 from tests.ops.comparing import Array, Case, integers, random
-from tests.ops.table_image import PROJECT, TURN, near, same
+from tests.ops.imaging import PROJECT, TURN, near, same
 
 KERNELS: dict[str, tuple[Callable[[Array], Array], int]] = {
     "bilinear": (lambda x: np.maximum(0, 1 - x), 1),

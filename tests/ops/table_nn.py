@@ -16,9 +16,9 @@ import numpy as np
 from scipy import special
 
 import tabgrad as tg
-from tests.ops import table_attention, table_convolution
+from tests.ops import table_attention
+from tests.ops.building import keras_oracle, unary
 from tests.ops.comparing import VIEWS, Array, Case, integers, random, special_floats
-from tests.ops.table_elementwise import unary
 
 ROW = (4, 10)
 """A batch of rows, and an axis that is no multiple of a vector."""
@@ -439,7 +439,7 @@ def other_floats() -> Iterator[Case]:
          lambda x: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-7), (random(ROW),), 4),
         ("moments", "", lambda x: tg.ops.moments(x, 1),
          lambda x: [x.mean(1), x.var(1)], (random(ROW),), 4),
-        ("conv", "", tg.ops.conv, table_convolution.keras_op("conv"), (image, kernel), 16),
+        ("conv", "", tg.ops.conv, keras_oracle("conv"), (image, kernel), 16),
         ("max_pool", "", lambda x: tg.ops.max_pool(x, 2), lambda x: x.reshape(1, 2, 2, 3, 2, 2).max(
             (2, 4)), (image[:, :4],), 0),
         ("average_pool", "", lambda x: tg.ops.average_pool(x, 2),

@@ -1,4 +1,4 @@
-"""The op table, part 2: reductions, softmax and products of matrices."""
+"""The op table: reductions, softmax and products of matrices."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ TensorFlow's `tf.signal` its definitions (tensorflow.org, API documentation) in 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,31 +14,12 @@ import scipy.fft
 import scipy.signal
 
 import tabgrad as tg
-from tests.ops.comparing import Array, Case, largest, random, remembered
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
+from tests.ops.building import near
+from tests.ops.comparing import Array, Case, random
 
 
 def _one(*xs: Any) -> float:
     return 1.0
-
-
-def _largest(oracle: Callable[..., Any]) -> Callable[..., Any]:
-    def scale(*xs: Array) -> list[Array]:
-        results = oracle(*xs)
-        results = results if isinstance(results, list) else [results]
-        return [np.full(np.shape(r), largest(r)) for r in results]
-
-    return scale
-
-
-def near(
-    op: str, label: str, call: Callable[..., Any], oracle: Callable[..., Any], *inputs: Array,
-    ulp: float, dtype: str = "float32", slow: bool = False,
-) -> Case:  # fmt: skip
-    """Compared in units of the largest magnitude of the result; the oracle is asked once."""
-    once = remembered(oracle)
-    return Case(op, label, call, once, inputs, ulp, _largest(once), dtype, slow=slow)
 
 
 def windows() -> Iterator[Case]:

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import special
 
 import tabgrad as tg
+from tests.ops.building import binary, from_integers, of_integers, unary
 from tests.ops.comparing import Array, Case, pairs, special_floats, special_integers
-from tests.ops.table_elementwise import binary, from_integers, of_integers, unary
 
 FLOATS = ("float16", "float32", "float64")
 SIGNED = ("int8", "int16", "int32", "int64")
