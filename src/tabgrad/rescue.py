@@ -52,6 +52,7 @@ class Rescue:
         # What somebody beside the steps has assigned since, and after how many of them.
         self._assigned: list[tuple[int, Variable, Node]] = []
         self._taken = 0.0
+        self._engine: Any = None  # that of the copy
 
     def begin(self, step: Callable[[int], Any]) -> Work[None]:
         """From here on `step(0)`, `step(1)`, ... is what `next` does."""
@@ -61,11 +62,11 @@ class Rescue:
 
     def next(self) -> Work[Any]:
         """Do the next step; what it returns."""
-        if not realize.may_fail():
+        if not realize.may_fail() and not self._kept:
             found = self._step(self._done)
             self._done += 1
             return found
-        found = yield from self.attempt(self._one)
+        found = yield from self.attempt(lambda: self._step(self._done))
         self._done += 1
         self._note_versions()
         if time.monotonic() - self._taken > SECONDS_BETWEEN_COPIES:
@@ -81,27 +82,30 @@ class Rescue:
         Raises:
             EngineError: what no other engine helps with.
         """
-        failed = False
+        failed = self._left_behind()
+        self._note_assigned()
         while True:
             try:
                 if failed:
                     self._moved()
+                    self._engine = realize.engine()
                     yield from self._repeat()
                 found = work()
                 return (yield from found) if isinstance(found, Generator) else found
             except EngineError as error:
-                realize.take_over(error)
+                if not self._left_behind():
+                    realize.take_over(error)
                 failed = True
 
-    def _one(self) -> Any:
-        self._note_assigned()
-        return self._step(self._done)
+    def _left_behind(self) -> bool:
+        """Whether somebody else has noticed that the engine of the copy is lost."""
+        return self._engine is not realize.engine() and bool(self._engine and self._engine.closed)
 
     def _copy(self) -> Work[None]:
+        self._engine = realize.engine()
         if not realize.may_fail():
             self._kept.clear()  # or a later engine would go back to it
             return
-        self._note_assigned()
         variables = list(self._variables())
         yield [t.node for t in self._inputs()]
         yield [v.node() for v in variables]

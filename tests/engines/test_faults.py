@@ -92,8 +92,9 @@ class Rates(tg.callbacks.Callback):
 def _trained(engine: Any, **options: Any) -> tuple[Any, ...]:
     with realize.using(engine):
         model, rates = _model(), Rates()
-        given = {"validation_split": 0.25, "verbose": 0, "epochs": 3, "batch_size": 8} | options
-        history = model.fit(X, Y, callbacks=[rates], **given)
+        given = {"validation_split": 0.25, "verbose": 0, "epochs": 3, "batch_size": 8}
+        given |= {"callbacks": [rates]} | options
+        history = model.fit(X, Y, **given)
         slots = [v.numpy() for v in model.optimizer.variables]
         return history.history, [*model.get_weights(), *slots], rates.batches, model
 
@@ -169,6 +170,28 @@ def test_a_lost_gpu() -> None:
     with pytest.warns(EngineWarning, match="'webgpu' lost its device, so 'wasm'") as found:
         ours = _trained(Failing(_gpu(), int(counted.runs * 0.6)))
         assert ours[3].predict(X).shape == (40, 1)
+    assert len(found) == 1
+    _same(ours, expected, rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end", "on_epoch_begin"])
+def test_a_callback_that_notices_first(hook: str) -> None:
+    expected = _trained(_gpu(), callbacks=[Rates()])
+    engine = _gpu()
+
+    class Look(Rates):
+        calls = 0
+
+        def lose(self, *args: Any) -> None:
+            self.calls += 1
+            if self.calls == 2:
+                engine._device.destroy()
+                assert (tg.tensor([1.0]) + 1).tolist() == [2]
+
+    setattr(Look, hook, Look.lose)
+    look = Look()
+    with pytest.warns(EngineWarning) as found:
+        ours = _trained(engine, callbacks=[look])
     assert len(found) == 1
     _same(ours, expected, rtol=2e-4, atol=2e-6)
 

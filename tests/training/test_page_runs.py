@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 
 import tabgrad as tg
-from tabgrad import run, training
+from tabgrad import realize, run, training
+from tabgrad.engines import faults
+from tabgrad.engines.timing import TimedEngine
+from tabgrad.engines.wasmtime import WasmtimeEngine
+from tabgrad.errors import EngineError
 from tests.keras_oracle import numbers
 
 X = numbers(16, 3, seed=1)
@@ -185,3 +189,43 @@ def test_two_models_train_side_by_side() -> None:
     asyncio.run(main())
     _same(one.get_weights(), expected)
     _same(two.get_weights(), expected)
+
+
+class Awaited(TimedEngine):
+    """An engine like a page's GPU: its values have to be awaited, and it may fail."""
+
+    def run(self, loaded: Any, *args: Any) -> None:
+        self.inner.run(loaded.inner, *args)
+
+    def read(self, *args: Any) -> bytes:
+        raise EngineError("expected `await t.data()`", code="async")
+
+    async def read_async(self, *args: Any) -> bytes:
+        await asyncio.sleep(0)
+        return bytes(self.inner.read(*args))
+
+
+def test_an_engine_that_nobody_can_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = _trained()
+    monkeypatch.setattr(faults, "successors", lambda kind: ("wasm",))
+    given = {"batch_size": 4, "epochs": 3, "verbose": 0, "validation_split": 0.0}
+
+    async def main() -> None:
+        model = _model()
+        history = await model.fit(X, Y, **given, validation_data=(X, Y))
+        assert len(history.history["val_loss"]) == 3
+        touched = _model()
+        history = touched.fit(X, Y, **given)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(EngineError, match=r"await model\.fit"):
+                touched.predict(X)
+        assert len((await history).history["loss"]) == 3, "and it went on"
+        for one in (model, touched):
+            got = [np.array(await w.value.data()) for w in one.weights]
+            _same(got, expected)
+
+    with realize.using(Awaited(WasmtimeEngine())):
+        asyncio.run(main())
