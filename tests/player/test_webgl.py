@@ -392,6 +392,55 @@ def test_a_draw_that_webgl_refuses_is_told(engine: BrowserEngine) -> None:
     assert values(engine, out, 4) == [1, 1, 1, 1]
 
 
+def test_what_a_refused_draw_spoils(engine: BrowserEngine) -> None:
+    """Its output and what others make of that, but nothing from before; writing it heals it."""
+    good, copies = drawing("o0 = uvec4(7u);"), drawing("o0 = texelFetch(b0, ivec2(0), 0);")
+    code = copies.binary.replace(b"void main", b"uniform usampler2D b0; void main")
+    copying = json.loads(code)
+    copying["kernels"][0]["reads"] = 1
+    copying["entries"][0]["launches"][0] |= {"reads": [0], "writes": [1]}
+    refused = json.loads(code)
+    refused["entries"][0]["launches"][0] |= {"reads": [0], "writes": [0]}
+    ports: dict[str, Any] = {"inputs": [{}], "state": [], "outputs": [{}], "constants": []}
+    answer = engine.evaluate(
+        """async (engine, [entries, texts]) => {
+            const [good, copying, refused] = await Promise.all(texts.map((text, i) =>
+                engine.load({ entries: [entries[i]], module: new TextEncoder().encode(text) })));
+            const ints = () => {
+                const handle = engine.alloc(16, "int32");
+                engine.write(handle, Int32Array.of(1, 2, 3, 4));
+                return handle;
+            };
+            const read = async (handle) => {
+                try {
+                    return new Int32Array((await engine.readAsync(handle, 4)).buffer)[0];
+                } catch (error) {
+                    return error.code;
+                }
+            };
+            const [before, bad, copy, rows, late] = [ints(), ints(), ints(), ints(), ints()];
+            engine.run(good, 0, [before]);
+            await engine.sync();
+            engine.run(refused, 0, [bad]);
+            engine.run(copying, 0, [bad, copy]);
+            engine.copyRows(rows, copy, 16, [0]);
+            const early = [await read(before), await read(bad), await read(copy), await read(rows)];
+            engine.run(copying, 0, [bad, late]);
+            engine.copyRows(rows, bad, 16, [0]);
+            const known = [await read(late), await read(rows), await read(bad)];
+            engine.write(bad, Int32Array.of(5, 6, 7, 8));
+            engine.run(copying, 0, [bad, copy]);
+            engine.copyRows(rows, copy, 16, [0]);
+            return [early, known, [await read(bad), await read(copy), await read(rows)]];
+        }""",
+        [
+            [{**ports, "inputs": []}, ports, {**ports, "inputs": []}],
+            [good.binary.decode(), json.dumps(copying), json.dumps(refused)],
+        ],
+    )
+    assert answer == [[7, "trap", "trap", "trap"], ["trap"] * 3, [5, 5, 5]]
+
+
 @pytest.mark.parametrize(
     "use",
     [
@@ -479,4 +528,4 @@ def test_what_a_visitor_downloads_for_it() -> None:
     (text,) = bundle(lambda path: (PLAYER / path).read_text(), ["tabgrad/webgl.js"]).values()
     packed = len(gzip.compress(text.encode(), 9))
     print(f"webgl.js: {packed:,} bytes gzip")
-    assert packed <= 8_500
+    assert packed <= 9_000

@@ -60,7 +60,7 @@ export class Fates {
     work();
     return this.close(before, ({ message }) => {
       const text = `expected the GPU to accept a Program; it says: ${message}. This is a bug of `;
-      return new TabgradError("trap", `${text}tabgrad; use engine "wasm"`);
+      return new TabgradError("trap", text + 'tabgrad; use engine "wasm"');
     });
   }
 }

@@ -10,6 +10,8 @@ import { TabgradError } from "./errors.js";
  * @property {any[]} launches
  * @property {Set<number>} scalars which arguments are no handles
  * @property {number} count of arguments
+ * @property {number} outputs place of the first
+ * @property {boolean[]} writes of each argument, whether it is written
  * @property {number[]} constants handles
  * @property {number} words of the frame
  */
@@ -42,6 +44,30 @@ export function frameOf(entry, number, args, rows) {
   let at = 2;
   for (const i of entry.scalars) frame[at++] = args[i];
   return frame;
+}
+
+/**
+ * What entries of both engines have.
+ * @param {import("./wasm.js").Entry} entry
+ * @param {any} plan
+ * @param {number} words of the frame
+ * @returns {Planned}
+ */
+export function planned({ inputs, state, outputs }, { launches, scalars }, words) {
+  const writes = [
+    ...Array(inputs.length).fill(false),
+    ...state.map(({ update }) => update),
+    ...Array(outputs.length).fill(true),
+  ];
+  return {
+    launches,
+    scalars: new Set(scalars),
+    count: writes.length,
+    outputs: inputs.length + state.length,
+    writes,
+    constants: [],
+    words,
+  };
 }
 
 /**

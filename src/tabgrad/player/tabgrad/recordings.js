@@ -29,8 +29,6 @@ const MAX_DISPATCHES = 10_000; // of a submit: long loops take several
  *
  * @typedef {object} Own
  * @property {number} temps how many it has
- * @property {number} outputs place of the first
- * @property {boolean[]} writes of each argument, whether it is written
  * @property {GPUBuffer} frame
  * @property {GPUBuffer} turns
  * @property {Map<string, Recording>} recordings by the handles of its arguments

@@ -3,7 +3,6 @@
 //
 // Not here: whose they are (webgl.js), and shaders (shaders.js).
 
-import { TabgradError } from "./errors.js";
 import { noMemory } from "./handles.js";
 import { Pool } from "./pool.js";
 
@@ -33,19 +32,21 @@ export class Textures {
   #bound = [];
   /** What is bound to be drawn to. */
   #target = "";
+  /** The first error that was found while looking for others. */
+  #noted = 0;
   #largest;
 
   /**
    * @param {WebGL2RenderingContext} gl
    * @param {{textures: number, framebuffers: number}} counts
    * @param {{live: number}} buffers
-   * @param {() => void} check throws if the context is lost
+   * @param {() => void} doubt is called before textures are drawn to for the first time
    */
-  constructor(gl, counts, buffers, check) {
+  constructor(gl, counts, buffers, doubt) {
     this.gl = gl;
     this.counts = counts;
     this.buffers = buffers;
-    this.check = check;
+    this.doubt = doubt;
     this.#largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
   }
 
@@ -68,7 +69,7 @@ export class Textures {
       throw noMemory(bytes, `of at most ${(WIDTH * this.#largest * TEXEL).toLocaleString("en")} here`);
     }
     const large = bytes >= 2 ** 22;
-    if (large) errors(gl);
+    if (large) this.#noted = this.error();
     const made = gl.createTexture();
     this.#work(made);
     gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32UI, width, height);
@@ -76,7 +77,7 @@ export class Textures {
       gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
     }
     this.counts.textures++;
-    if (large && errors(gl) === gl.OUT_OF_MEMORY) {
+    if (large && this.#asked() === gl.OUT_OF_MEMORY) {
       gl.deleteTexture(made);
       for (const one of this.#pool.clear()) this.#delete(one);
       throw noMemory(bytes, `beside the ${this.buffers.live.toLocaleString("en")} in use`);
@@ -141,38 +142,25 @@ export class Textures {
     const { gl } = this;
     const key = textures.map(({ number }) => number).join();
     if (key === this.#target) return;
-    let found = this.#framebuffers.get(key);
-    if (!found) {
-      for (const oldest of this.#framebuffers.keys()) {
-        if (this.#framebuffers.size < MAX_FRAMEBUFFERS) break;
-        this.#deleteFramebuffer(oldest);
-      }
-      found = gl.createFramebuffer();
-      this.counts.framebuffers++;
-      gl.bindFramebuffer(gl.FRAMEBUFFER, found);
-      const places = textures.map((texture, i) => {
-        const place = gl.COLOR_ATTACHMENT0 + i;
-        gl.framebufferTexture2D(gl.FRAMEBUFFER, place, gl.TEXTURE_2D, texture.gl, 0);
-        texture.framebuffers.add(key);
-        return place;
-      });
-      gl.drawBuffers(places);
-      const state = gl.checkFramebufferStatus(gl.FRAMEBUFFER);
-      if (state !== gl.FRAMEBUFFER_COMPLETE) {
-        gl.deleteFramebuffer(found);
-        this.#target = "";
-        this.check();
-        throw new TabgradError(
-          "memory",
-          `expected textures that can be drawn to; WebGL says ${state}. Memory may be short: use ` +
-            'smaller batches or less data, or engine "wasm"',
-        );
-      }
-      this.#framebuffers.set(key, found);
-    } else {
-      gl.bindFramebuffer(gl.FRAMEBUFFER, found);
-    }
     this.#target = key;
+    const found = this.#framebuffers.get(key);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, found ?? this.#framebuffer(key));
+    if (found) return;
+    textures.forEach((texture, i) => {
+      const place = gl.COLOR_ATTACHMENT0 + i;
+      gl.framebufferTexture2D(gl.FRAMEBUFFER, place, gl.TEXTURE_2D, texture.gl, 0);
+      texture.framebuffers.add(key);
+    });
+    gl.drawBuffers(textures.map((_, i) => gl.COLOR_ATTACHMENT0 + i));
+    // Whether it is complete is not asked: the browser would answer once all draws are done.
+    this.doubt();
+  }
+
+  /** The first error since it was asked last; this waits for everything drawn. */
+  error() {
+    const first = this.#noted || this.#asked();
+    this.#noted = 0;
+    return first;
   }
 
   clear() {
@@ -188,12 +176,31 @@ export class Textures {
   }
 
   /** @param {string} key */
+  #framebuffer(key) {
+    for (const oldest of this.#framebuffers.keys()) {
+      if (this.#framebuffers.size < MAX_FRAMEBUFFERS) break;
+      this.#deleteFramebuffer(oldest);
+    }
+    const made = this.gl.createFramebuffer();
+    this.counts.framebuffers++;
+    this.#framebuffers.set(key, made);
+    return made;
+  }
+
+  /** @param {string} key */
   #deleteFramebuffer(key) {
     const found = this.#framebuffers.get(key);
     if (!found) return;
     this.#framebuffers.delete(key);
     this.gl.deleteFramebuffer(found);
     if (this.#target === key) this.#target = "";
+  }
+
+  #asked() {
+    let first = 0;
+    // A lost context says so only once; others have at most a few errors waiting.
+    for (let i = 0, error; i < 8 && (error = this.gl.getError()); i++) first ||= error;
+    return first;
   }
 
   /** @param {WebGLTexture} texture */
@@ -253,15 +260,4 @@ export function rowsOf(low, high) {
   const x = h === 1 ? low % WIDTH : 0;
   const w = h === 1 ? high - low : WIDTH;
   return { x, y, w, h, skip: (low - y * WIDTH - x) * TEXEL, bytes: w * h * TEXEL };
-}
-
-/**
- * The first of the errors that a context has noted.
- * @param {WebGL2RenderingContext} gl
- */
-export function errors(gl) {
-  let first = 0;
-  // A lost context says so only once; others have at most a few errors waiting.
-  for (let i = 0, error; i < 8 && (error = gl.getError()); i++) first ||= error;
-  return first;
 }

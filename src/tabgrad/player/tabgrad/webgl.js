@@ -10,14 +10,17 @@
 // first: a handle's texture changes, so nobody may keep one. After the context is lost next to
 // nothing throws, so every method asks whether it is; it comes back to nobody: open another engine.
 
+import { Doubts } from "./doubts.js";
 import { TabgradError } from "./errors.js";
 import { Handles } from "./handles.js";
-import { frameOf, parsed, walk } from "./plans.js";
+import { frameOf, parsed, planned, walk } from "./plans.js";
 import { COPY_ROWS, PROBE, Shaders } from "./shaders.js";
-import { TEXEL, Textures, errors, rectangles, room, rowsOf, sizeFor } from "./textures.js";
+import { TEXEL, Textures, rectangles, room, rowsOf, sizeFor } from "./textures.js";
 import { narrowed, widened, widening } from "./words.js";
 
 const FRAME_WORDS = 64; // at least, as in shader.py
+const PATIENCE = 8; // ms
+const MAX_ROUNDS = 4; // of waiting for what was drawn while waiting
 
 /**
  * @typedef {import("./shaders.js").Shader} Shader
@@ -27,6 +30,7 @@ const FRAME_WORDS = 64; // at least, as in shader.py
  * @property {number} nbytes as the rest of tabgrad counts
  * @property {string} dtype
  * @property {Texture} texture
+ * @property {TabgradError | null} fault why its contents are worth nothing
  *
  * @typedef {object} Own
  * @property {WebGLBuffer} frame
@@ -89,6 +93,8 @@ export class WebGlEngine {
   /** @type {TabgradError | null} why nothing works any more */
   #broken = null;
   #busy = false; // whether work may be under way
+  #drawn = 0; // how much has been
+  #doubts = new Doubts();
 
   /**
    * @param {WebGL2RenderingContext} gl
@@ -100,7 +106,7 @@ export class WebGlEngine {
       this.#broken ??= lost();
     });
     const check = () => this.#check();
-    this.#textures = new Textures(gl, this.counts, this.#buffers, check);
+    this.#textures = new Textures(gl, this.counts, this.#buffers, () => this.#doubts.begin());
     this.#shaders = new Shaders(gl, this.counts, check);
     if (gl.getParameter(gl.MAX_DRAW_BUFFERS) >= 8) this.features.add("draw-buffers-8");
     gl.disable(gl.DITHER);
@@ -131,7 +137,7 @@ export class WebGlEngine {
     const texels = Math.ceil((nbytes * widening(dtype)) / TEXEL);
     const texture = this.#textures.make(...sizeFor(texels));
     this.#held += room(texture);
-    return this.#buffers.add({ nbytes, dtype, texture });
+    return this.#buffers.add({ nbytes, dtype, texture, fault: null });
   }
 
   /** @param {number} handle */
@@ -158,6 +164,7 @@ export class WebGlEngine {
     const low = at - (at % TEXEL);
     const high = Math.ceil(end / TEXEL) * TEXEL;
     const last = offset + byteLength === buffer.nbytes; // nothing of interest is behind it
+    if (last && !offset) this.#doubts.heal([buffer]);
     let whole = words;
     if (low !== at || high !== end || words.byteOffset % 4) {
       const all = low === at && (high === end || last);
@@ -179,7 +186,7 @@ export class WebGlEngine {
     if (!size) return new Uint8Array();
     const low = at - (at % TEXEL);
     const bytes = this.#textures.pixels(buffer.texture, low, Math.ceil((at + size) / TEXEL) * TEXEL);
-    this.#check();
+    this.#settle(buffer);
     this.#busy = false;
     return narrowed(bytes.subarray(at - low, at - low + size), buffer.dtype).slice();
   }
@@ -215,7 +222,7 @@ export class WebGlEngine {
       gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
       gl.deleteBuffer(staging);
     }
-    this.#check();
+    this.#settle(buffer);
     const begin = at - low + rows.skip;
     return narrowed(bytes.subarray(begin, begin + size), buffer.dtype).slice();
   }
@@ -240,6 +247,10 @@ export class WebGlEngine {
       this.write(dst, data);
       return;
     }
+    if (from.fault) {
+      to.fault = from.fault;
+      return;
+    }
     const numbers = this.alloc(count * 4, "int32");
     this.write(numbers, Int32Array.from(indices));
     const texels = Math.ceil(bytes / TEXEL);
@@ -255,6 +266,8 @@ export class WebGlEngine {
       bytes / 4,
     ]);
     if (target !== to.texture) this.#swap(to, target);
+    if (whole) this.#doubts.heal([to]);
+    this.#doubts.drawn([to]);
     this.free(numbers);
   }
 
@@ -343,34 +356,29 @@ export class WebGlEngine {
     const { scalars, constants } = entry;
     const words = [...Array.from(args), ...constants];
     const buffers = words.map((word, i) => (scalars.has(i) ? null : this.#buffers.get(word)));
+    const written = /** @type {Buffer[]} */ (buffers.filter((_, i) => entry.writes[i]));
+    const { count, outputs } = entry;
+    const failed = buffers.find((buffer, i) => buffer?.fault && (i < outputs || i >= count))?.fault;
+    this.#doubts.heal(written, failed);
+    if (failed) return;
     gl.bindBuffer(gl.UNIFORM_BUFFER, entry.frame);
     gl.bufferSubData(gl.UNIFORM_BUFFER, 0, frame);
     gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, entry.frame);
-    if (!entry.proven) errors(gl); // those of before are not this entry's
     entry.temps.forEach(this.#reserve, this);
-    this.#busy = true;
+    if (!entry.proven) this.#doubts.begin(entry);
     /** @type {Run} */
     const run = { shaders, buffers, late: [] };
     const steps = walk(entry.launches, (launch, turns) => this.#step(run, launch, turns));
     for (let step = steps.next(); !step.done; ) step = steps.next(this.#word(run, step.value));
-    if (entry.proven) return;
-    const error = errors(gl);
-    this.#check();
-    if (error) {
-      throw new TabgradError(
-        "trap",
-        `expected the browser to draw a Program; WebGL says error ${error}. This is a bug of ` +
-          'tabgrad; use engine "wasm"',
-      );
-    }
-    entry.proven = true;
+    this.#doubts.drawn(written);
   }
 
   /** Waits until everything queued has run. */
   async sync() {
     this.#check();
     await this.#done();
-    this.#check();
+    const fault = this.#settle();
+    if (fault) throw fault;
   }
 
   /** Bytes in live buffers, the peak of that, and of the textures that are held for them. */
@@ -393,6 +401,20 @@ export class WebGlEngine {
   }
 
   /**
+   * Asks whether what was in doubt went well, once it is done. Throws where the context is lost, and
+   * what is wrong with a buffer that is to be read.
+   * @param {Buffer} [buffer]
+   * @returns {TabgradError | undefined} what was wrong with anything
+   */
+  #settle(buffer) {
+    const error = this.#doubts.any ? this.#textures.error() : 0;
+    this.#check();
+    const fault = this.#doubts.settle(error);
+    if (buffer?.fault) throw buffer.fault;
+    return fault;
+  }
+
+  /**
    * Another texture takes the place of a buffer's.
    * @param {Buffer} buffer
    * @param {Texture} texture
@@ -402,19 +424,24 @@ export class WebGlEngine {
     buffer.texture = texture;
   }
 
-  /** Waits until the GPU has done everything so far. */
+  /** Waits until the GPU has done everything so far, and what is in doubt by then. */
   async #done() {
     const { gl } = this;
-    const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
-    gl.flush();
-    while (fence && !gl.isContextLost()) {
-      const state = gl.clientWaitSync(fence, 0, 0);
-      if (state === gl.ALREADY_SIGNALED || state === gl.CONDITION_SATISFIED) break;
-      if (state === gl.WAIT_FAILED) break;
-      await moment();
+    for (let i = 0, drawn = -1; i < MAX_ROUNDS && drawn !== this.#drawn; i++) {
+      drawn = this.#drawn;
+      const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+      gl.flush();
+      const begin = performance.now();
+      while (fence && !gl.isContextLost()) {
+        if (gl.clientWaitSync(fence, 0, 0) !== gl.TIMEOUT_EXPIRED) break;
+        // At once in the beginning, then by timers: to ask all the time takes a processor.
+        if (performance.now() - begin < PATIENCE) await moment();
+        else await new Promise((resolve) => setTimeout(resolve));
+      }
+      if (fence) gl.deleteSync(fence);
+      if (drawn === this.#drawn) this.#busy = false;
+      if (!this.#doubts.any) return;
     }
-    if (fence) gl.deleteSync(fence);
-    this.#busy = false;
   }
 
   /**
@@ -436,6 +463,7 @@ export class WebGlEngine {
       gl.drawArrays(gl.TRIANGLES, 0, 3);
       this.counts.draws++;
     }
+    this.#drawn++;
     this.#busy = true;
   }
 
@@ -491,19 +519,11 @@ export class WebGlEngine {
    */
   #entry(entries, entry, plan) {
     const { gl } = this;
-    const { launches, scalars, temps, constants: dtypes } = plan;
+    const { temps, constants: dtypes } = plan;
     const words = Math.max(Math.ceil(plan.words / 4) * 4, FRAME_WORDS);
+    const frame = gl.createBuffer();
     /** @type {Entry} */
-    const made = {
-      launches,
-      scalars: new Set(scalars),
-      count: entry.inputs.length + entry.state.length + entry.outputs.length,
-      constants: [],
-      frame: gl.createBuffer(),
-      words,
-      temps,
-      proven: false,
-    };
+    const made = { ...planned(entry, plan, words), frame, temps, proven: false };
     entries.push(made);
     gl.bindBuffer(gl.UNIFORM_BUFFER, made.frame);
     gl.bufferData(gl.UNIFORM_BUFFER, words * 4, gl.DYNAMIC_DRAW);

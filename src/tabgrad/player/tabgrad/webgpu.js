@@ -10,7 +10,7 @@ import { TabgradError } from "./errors.js";
 import { Fates } from "./fates.js";
 import { Handles, noMemory } from "./handles.js";
 import { Pipelines } from "./pipelines.js";
-import { frameOf, parsed, walk } from "./plans.js";
+import { frameOf, parsed, planned, walk } from "./plans.js";
 import { Pool } from "./pool.js";
 import { bufferAt, forget, numbered, recorded, recorder } from "./recordings.js";
 import { narrowed, widened, widening } from "./words.js";
@@ -30,8 +30,7 @@ const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
  * @typedef {{gpu: GPUBuffer, made: Fate | null}} Made memory, and whether there was any
  *
  * @typedef {object} Loaded a loaded Program, opaque to everyone else
- * @property {Set<Pipeline> | null} own null once unloaded
- * @property {Pipeline[]} pipelines
+ * @property {Pipeline[] | null} pipelines null once unloaded
  * @property {Entry[]} entries
  */
 
@@ -228,10 +227,9 @@ export class WebGpuEngine {
   async load(program) {
     const loaded = this.loadNow(program, true);
     try {
-      await Promise.all(loaded.pipelines.map(({ ready }) => ready));
+      await Promise.all((loaded.pipelines ?? []).map(({ ready }) => ready));
       const handles = [...this.#temps, ...loaded.entries.flatMap(({ constants }) => constants)];
       for (const handle of handles) {
-        if (!this.#buffers.has(handle)) continue;
         const { made } = this.#buffers.get(handle);
         await made?.settled;
         if (made?.error) throw made.error;
@@ -253,16 +251,14 @@ export class WebGpuEngine {
   loadNow({ entries, module }, later = false) {
     this.#check();
     const { kernels, entries: plans } = parsed(module);
-    /** @type {Set<Pipeline>} */
-    const own = new Set();
-    /** @type {Loaded} */
-    const loaded = { own, pipelines: [], entries: [] };
+    /** @type {Pipeline[]} */
+    const pipelines = [];
+    const loaded = { pipelines, entries: [] };
     try {
       for (const kernel of kernels) {
         const pipeline = this.#pipelines.get(kernel, later);
-        if (!own.has(pipeline)) pipeline.users++;
-        own.add(pipeline);
-        loaded.pipelines.push(pipeline);
+        pipeline.users++;
+        pipelines.push(pipeline);
       }
       entries.forEach((entry, i) => this.#entry(loaded.entries, entry, plans[i]));
     } catch (error) {
@@ -277,9 +273,9 @@ export class WebGpuEngine {
    * @param {Loaded} loaded
    */
   unload(loaded) {
-    if (!loaded.own) return;
-    for (const pipeline of loaded.own) this.#pipelines.leave(pipeline);
-    loaded.own = null;
+    if (!loaded.pipelines) return;
+    for (const pipeline of loaded.pipelines) this.#pipelines.leave(pipeline);
+    loaded.pipelines = null;
     for (const { constants, recordings, frame, turns } of loaded.entries) {
       for (const recording of [...recordings.values()]) forget(recording);
       for (const handle of constants) if (this.#buffers.has(handle)) this.free(handle);
@@ -302,11 +298,12 @@ export class WebGpuEngine {
    */
   run(loaded, number, args, rows = 0) {
     this.#check();
-    if (!loaded.own) throw new TabgradError("unloaded", "this Program was unloaded");
+    const { pipelines } = loaded;
+    if (!pipelines) throw new TabgradError("unloaded", "this Program was unloaded");
     const entry = loaded.entries[number];
     const frame = frameOf(entry, number, args, rows);
     const recording = recorded(entry, args, this.#temps, (word) => this.#buffers.get(word));
-    return this.#do(() => this.#start(loaded, recording, frame));
+    return this.#do(() => this.#start(pipelines, recording, frame));
   }
 
   /** Waits until everything queued has run. */
@@ -429,27 +426,16 @@ export class WebGpuEngine {
    * @param {any} plan
    */
   #entry(entries, entry, plan) {
-    const { launches, words, temps, scalars, constants: dtypes } = plan;
+    const { launches, temps, constants: dtypes } = plan;
     const table = numbered(launches, this.device.limits.maxBufferSize);
     const turns = this.#create(table.byteLength, UNIFORM | COPY_DST);
     this.device.queue.writeBuffer(turns, 0, table);
-    const outputs = entry.inputs.length + entry.state.length;
-    const room = Math.max((words + 3) & ~3, 4);
+    const words = Math.max((plan.words + 3) & ~3, 4);
     /** @type {Entry} */
     const made = {
-      launches,
+      ...planned(entry, plan, words),
       temps: temps.length,
-      scalars: new Set(scalars),
-      count: outputs + entry.outputs.length,
-      outputs,
-      writes: [
-        ...Array(entry.inputs.length).fill(false),
-        ...entry.state.map(({ update }) => update),
-        ...Array(entry.outputs.length).fill(true),
-      ],
-      constants: [],
-      words: room,
-      frame: this.#create(room * 4, UNIFORM | COPY_DST),
+      frame: this.#create(words * 4, UNIFORM | COPY_DST),
       turns,
       recordings: new Map(),
     };
@@ -463,12 +449,12 @@ export class WebGpuEngine {
 
   /**
    * Records and submits a run, up to where it has to look at a value.
-   * @param {Loaded} loaded
+   * @param {Pipeline[]} pipelines
    * @param {Recording} recording
    * @param {Uint32Array} frame
    * @returns {Promise<void> | void}
    */
-  #start({ pipelines }, recording, frame) {
+  #start(pipelines, recording, frame) {
     const { entry, buffers, temps } = recording;
     const { outputs, writes, count } = entry;
     const written = /** @type {Buffer[]} */ (buffers.filter((_, i) => writes[i]));
