@@ -12,7 +12,6 @@ from tabgrad.dtypes import as_dtype
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
 from tests.targets.wasm.computing import (
-    VARIANTS,
     Given,
     compute,
     machine,
@@ -23,11 +22,6 @@ from tests.targets.wasm.convolving import LAST, conv_case, convolve, first
 
 EDGES = sorted({n + d for n in (4, 6, 8, 96) for d in (-1, 0, 1)} | {1, 2, 12, 24, 25})
 LONG_EDGES = sorted({n + d for n in (512, 1024) for d in (-1, 0, 1)})
-
-
-@pytest.fixture(params=VARIANTS)
-def variant(request):
-    return request.param
 
 
 def dot(a, b_, contract=((1,), (0,)), batch=((), ())):

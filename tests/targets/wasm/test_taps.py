@@ -15,7 +15,6 @@ from tabgrad.ir.graph import make
 from tabgrad.ir.reverse import cotangents
 from tabgrad.targets.wasm import correlation, taps
 from tests.targets.wasm.computing import (
-    VARIANTS,
     Given,
     compute,
     machine,
@@ -31,11 +30,6 @@ from tests.targets.wasm.convolving import (
 )
 
 SAME, VALID = ((1, 1), (1, 1)), ((0, 0), (0, 0))
-
-
-@pytest.fixture(params=VARIANTS)
-def variant(request: Any) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
