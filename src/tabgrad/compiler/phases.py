@@ -33,6 +33,8 @@ def in_phases(kernel: Kernel) -> list[Kernel]:
             itertools.product(*(range(min(p.modulo, p.output.size)) for p in found))
         )
     ]
+    # The largest first: a border that it is given has what the others read.
+    kernels.sort(key=lambda kernel: -kernel.points if kernel.kind == "contract" else 0)
     for kernel in kernels[:-1]:
         kernel.nodes = ()  # their values are complete after the last
     return kernels

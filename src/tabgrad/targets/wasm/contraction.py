@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
-from tabgrad.compiler.border import with_border
+from tabgrad.compiler.border import Border
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
 from tabgrad.ir.index import Index, Var, flatten, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
@@ -25,6 +25,7 @@ from tabgrad.targets.wasm import correlation, taps, tiling
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.elements import lane_type, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
+from tabgrad.targets.wasm.fewcolumns import tile_of_dots
 from tabgrad.targets.wasm.fewrows import stream, tile_of_columns
 from tabgrad.targets.wasm.loops import row
 from tabgrad.targets.wasm.matrix import (
@@ -51,10 +52,15 @@ MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums 
 
 
 def prepare(
-    kernel: Kernel, temporaries: list[Buffer], fma: bool, kept: Callable[[Buffer], bool]
+    kernel: Kernel,
+    temporaries: list[Buffer],
+    fma: bool,
+    kept: Callable[[Buffer], bool],
+    borders: list[Border] | None = None,
 ) -> list[Kernel]:
     """A contraction with, where its operands cannot be read in place, kernels before it that give A
     a border or pack B. To pack what is in buffers that are `kept` the same costs nothing each time.
+    A copy with a border is added to `borders`, which has those of the contractions before this one.
 
     Contractions that are no matrix become reductions of a product. Small ones add in the same order
     as large ones, so that a row of a batch has the same bits however many rows there are.
@@ -75,7 +81,9 @@ def prepare(
         kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
         kernel.a = kernel.b = None
         return [*border, *taps.pack(kernel, temporaries), collapse(kernel)]
-    border = _border(kernel, matrix, temporaries)
+    border = _border(kernel, matrix, temporaries, [] if borders is None else borders)
+    if matrix.dots():
+        return [*border, *_beside_each_other(kernel, matrix, temporaries)]
     loads = [x.buffer for x in walk([matrix.b]) if x.buffer is not None]
     if _in_place_b(matrix, bool(loads) and all(map(kept, loads))):
         return [*border, kernel]
@@ -92,21 +100,28 @@ def _order_steps(kernel: Kernel) -> None:
         kernel.inner = tuple(sorted(kernel.inner, key=lambda v: -far[v]))
 
 
-def _border(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer]) -> list[Kernel]:
+def _border(
+    kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], borders: list[Border]
+) -> list[Kernel]:
     """A kernel that copies A's source with zeros around it, where A can then be read in place."""
     points = math.prod(v.size for v in (*matrix.outer, *matrix.m, *matrix.k))
     # A copy of rows is faster than packing, which asks of each element whether it exists.
-    found = with_border(matrix.a, points, f"t{len(temporaries)}")
-    if found is None or not walkable(found[1], matrix.m, matrix.k):
+    known = [load for load in (border.read(matrix.a) for border in borders) if load is not None]
+    made = None if known else Border.of(matrix.a, points, f"t{len(temporaries)}")
+    load = known[0] if known else made and made.load
+    if load is None or not walkable(load, matrix.m, matrix.k):
         return []
-    copy, matrix.a = found
-    copy.name = f"{kernel.name}_border"
-    temporaries.append(copy.stores[0].buffer)
+    matrix.a = load
     if matrix.turned:
-        kernel.b = matrix.a
+        kernel.b = load
     else:
-        kernel.a = matrix.a
-    return [copy]
+        kernel.a = load
+    if made is None:
+        return []
+    borders.append(made)
+    made.kernel.name = f"{kernel.name}_border"
+    temporaries.append(made.kernel.stores[0].buffer)
+    return [made.kernel]
 
 
 def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool) -> list[Kernel]:
@@ -153,6 +168,22 @@ def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool
     return [*packs, kernel]
 
 
+def _beside_each_other(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer]) -> list[Kernel]:
+    """The contraction, and before it a kernel that puts the steps of each column of B in a row."""
+    buffer = Buffer(f"t{len(temporaries)}", "temp", matrix.columns * matrix.steps, matrix.dtype)
+    temporaries.append(buffer)
+    loops = (*matrix.n, *matrix.k)
+    where = flatten(tuple(map(Index.of, loops)), tuple(v.size for v in loops))
+    store = Store(buffer, where, matrix.b)
+    pack = collapse(Kernel("map", loops, [store], name=f"{kernel.name}_pack"))
+    load = Expr("load", matrix.dtype, buffer=buffer, index=where)
+    if matrix.turned:
+        kernel.a = load
+    else:
+        kernel.b = load
+    return [pack, kernel]
+
+
 def _in_place_b(matrix: Matrix, free: bool) -> bool:
     if not free and matrix.columns_apart() is not None:
         return True
@@ -191,7 +222,9 @@ class _Contraction:
         self.e = Evaluator(f, bases, {}, fma, width_of(kernel))
         self.in_place = walkable(found.a, found.m, found.k)
         self.strips = blocks_of(found.m, MAX_ROWS // self.mr * self.mr, "m", self.mr)
-        single = found.steps <= SINGLE_BLOCK or (self.in_place and found.rows <= self.mr)
+        self.dots = not width and found.dots()
+        few = self.in_place and (found.rows <= self.mr or self.dots)
+        single = found.steps <= SINGLE_BLOCK or few
         self.steps = blocks_of(found.k, found.steps if single else MAX_STEPS, "k")
         self.lines, self.runs = self._walk_of_a()
         self.streams = not width and found.streams()
@@ -527,6 +560,14 @@ class _Contraction:
                 f, kind, a, b, mr=mr, lanes=lanes, steps=self.x.steps,
                 a_row=self.lines[-1].stride, a_step=self.runs[-1].stride,
                 b_column=self.apart * self.item, fma=self.fma,
+            )  # fmt: skip
+            self._epilogue(total, r, n, lanes)
+            return
+        if self.dots:
+            total = tile_of_dots(
+                f, kind, a, b, mr=mr, columns=self.x.columns, a_row=self.lines[-1].stride,
+                runs=[(run.size, run.stride) for run in self.runs],
+                b_column=self.x.steps * self.item, fma=self.fma,
             )  # fmt: skip
             self._epilogue(total, r, n, lanes)
             return

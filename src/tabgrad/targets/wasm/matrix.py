@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tabgrad.dtypes import DType
 from tabgrad.ir.index import Dyn, Index, Var
 from tabgrad.ir.kernel import Expr, Kernel, walk
+from tabgrad.targets.wasm.fewcolumns import MOST_COLUMNS, rows_of_dots
 from tabgrad.targets.wasm.fewrows import MOST_ROWS, MOST_STREAMED
 from tabgrad.targets.wasm.microkernel import TILE_FMA, TILE_PLAIN
 
@@ -226,6 +227,22 @@ class Matrix:
         apart = stride(self.b.index, self.n)
         return None if apart is None or apart <= 1 else apart
 
+    def dots(self) -> bool:
+        """Whether few columns are added four steps at once (`fewcolumns`). That is another order of
+        sums, so the size of a batch must not decide: only windows that overlap, as a convolution's,
+        are asked for, and only one line of them is counted."""
+        if not 1 < self.columns <= MOST_COLUMNS or not self.dtype.is_float or self.lanes != 4:
+            return False
+        if not self.m or self.m[-1].size * self.columns * self.steps < MIN_PRODUCTS:
+            return False
+        if not walkable(self.a, self.m, self.k) or self.a.index is None:
+            return False
+        window = 1 + sum((v.size - 1) * abs(self.a.index.coefficient(v) or 0) for v in self.k)
+        if all(abs(self.a.index.coefficient(v) or 0) >= window for v in self.m):
+            return False
+        inner = (runs(self.a.index, self.k) or [Run((), 0)])[-1]
+        return inner.stride == 1 and inner.size % 4 == 0
+
     def _one_run(self) -> bool:
         """Whether one stride leads through the rows of A, and one through its steps."""
         if self.a.op != "load" or self.a.index is None:
@@ -238,6 +255,8 @@ class Matrix:
         vectors = -(-self.columns // self.lanes)
         if self.columns_apart() is not None:
             return min(mr, self.rows), min(3, vectors)
+        if self.dots():
+            return rows_of_dots(self.columns, fma), 1
         if self.rows == 1:
             return 1, min(8, vectors)
         return mr, min(nv, vectors)

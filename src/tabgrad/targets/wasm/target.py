@@ -13,6 +13,7 @@ from typing import Any
 
 from tabgrad import config
 from tabgrad.compiler.accumulation import accumulate_wide
+from tabgrad.compiler.border import Border
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.frame import (
     ARENA,
@@ -102,13 +103,15 @@ class WasmTarget:
                 result.append(launch)
                 continue
             accumulate_wide(launch)
+            borders: list[Border] = []
             for phase in [launch] if taps.leaves_out_holes(launch) else in_phases(launch):
                 if phase.kind != "contract":
                     result.append(collapse(phase))
                     continue
                 made = winograd.prepare(phase, temporaries, self.fma, kept)
                 if made is None:
-                    made = contraction.prepare(collapse(phase), temporaries, self.fma, kept)
+                    one = collapse(phase)
+                    made = contraction.prepare(one, temporaries, self.fma, kept, borders)
                 ahead = phase.group is not None and phase.group.kind == "ahead"
                 for number, kernel in enumerate(made):
                     if kernel.group is None or kernel.group is phase.group:
