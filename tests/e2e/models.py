@@ -100,6 +100,6 @@ def show_session(folder: Path) -> None:
     """Let a test ask the worker of an exported page for its Session, by `self.session`."""
     worker = folder / "tabgrad" / "worker.js"
     before = worker.read_text()
-    after = before.replace("session=new Session(", "session=self.session=new Session(")
+    after = before.replace("session=await openSession(", "session=self.session=await openSession(")
     assert after != before
     worker.write_text(after)

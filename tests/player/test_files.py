@@ -112,11 +112,18 @@ def test_kernels_that_are_not_webassembly(load, change, model_folder):
 
 
 def test_an_unknown_engine(page, load, change):
-    error = page.evaluate(
-        """async () => (await import("/player/tabgrad.js"))
-            .load("model/model.json", { engine: "webgl" }).catch((error) => error.message)"""
+    errors = page.evaluate(
+        """async () => {
+            const { load } = await import("/player/tabgrad.js");
+            const fails = (engine) =>
+              load("model/model.json", { engine }).catch(({ code, message }) => [code, message]);
+            return [await fails("jax"), await fails("webgl")];
+        }"""
     )
-    assert error == "engine: expected one of auto, wasm, received webgl"
+    error, exported = errors[0][1], errors[1]
+    assert exported[0] == "unsupported"
+    assert 'try tg.export(..., engines=["webgl"])' in exported[1]
+    assert error == "engine: expected one of auto, wasm, webgpu, webgl, received jax"
 
 
 def test_any_media_type_and_subfolders(page, site_server, model_folder):

@@ -133,6 +133,7 @@ def test_what_a_page_gets(digits):
         *("index.html", "page.css", "page.js", "panels.js", "data.js", "icon.svg", "package.json"),
         *("tabgrad.d.ts", "tabgrad.js", "tabgrad/save.js", "tabgrad/half.js"),
         *("tabgrad/session.js", "tabgrad/worker.js", "tabgrad/threads.js", "tabgrad/stream.js"),
+        *("tabgrad/remote.js", "tabgrad/dataset.js"),
     }
     assert files.keys() == expected | ({"digits.js"} if digits else set())
     assert "A &amp; B &lt;c&gt;" in files["index.html"]

@@ -109,13 +109,15 @@ export interface Entry {
 }
 
 /**
- * A loaded model. Everything but `engine`, `entries`, `info`, `worker`, `threads` and `dispose`
+ * A loaded model. Everything but `engine`, `warnings`, `entries`, `info`, `worker`, `threads` and `dispose`
  * is asynchronous. While `fit` runs, `predict`, `evaluate`, `weights` and `saveWeights` work between
  * its steps; what changes variables is refused with code "busy".
  */
 export interface Model {
-  /** The engine in use. */
-  readonly engine: "wasm";
+  /** The engine in use now; another may take over, see LoadOptions. */
+  readonly engine: "wasm" | "webgpu" | "webgl";
+  /** What went wrong without being an error, such as a GPU that another engine stands in for. */
+  readonly warnings: string[];
   /** What the model can do. */
   readonly entries: Entry[];
   /** Whether it runs in a worker, else on this thread. */
@@ -152,8 +154,13 @@ export interface Model {
 }
 
 export interface LoadOptions {
-  /** Default "auto", which today is "wasm". */
-  engine?: "auto" | "wasm";
+  /**
+   * "wasm" for WebAssembly; "webgpu" or "webgl" for a GPU, where the model was exported for it:
+   * `tg.export(..., engines=["webgpu", "webgl"])`. A GPU that has gone, runs out of memory or refuses
+   * a kernel is an entry of `warnings` and of the console: WebGL2 takes over from WebGPU, WebAssembly
+   * from both, with the model and its training as they were.
+   */
+  engine?: "auto" | "wasm" | "webgpu" | "webgl";
   /**
    * false keeps the model on this thread, true puts it into a worker where there are workers. By
    * default small models stay, whose calls are of under a million operations: a worker would take

@@ -4,9 +4,9 @@
 // Session (tabgrad/session.js), in a worker where there is one. tabgrad.d.ts documents the API.
 
 import { pack, unpack } from "./tabgrad/arrays.js";
-import { TabgradError } from "./tabgrad/errors.js";
+import { TabgradError, asTabgradError } from "./tabgrad/errors.js";
 import { fetchModel, fetchParts } from "./tabgrad/files.js";
-import { LocalLink, WorkerLink, startWorker } from "./tabgrad/link.js";
+import { LocalLink, startWorker } from "./tabgrad/link.js";
 
 export { TabgradError };
 
@@ -16,9 +16,10 @@ export { TabgradError };
  * @typedef {import("./tabgrad/arrays.js").Packed} Packed
  * @typedef {import("./tabgrad/arrays.js").Spec} Spec
  * @typedef {import("./tabgrad/files.js").Training} Training
+ * @typedef {{engine: string, warnings: string[], threads?: Int32Array}} State that may change
  */
 
-const ENGINES = ["auto", "wasm"];
+const ENGINES = ["auto", "wasm", "webgpu", "webgl"];
 // Operations of an entry below which a worker would take longer to start than a model to train.
 const SMALL = 1e6;
 
@@ -41,15 +42,19 @@ export async function load(url, { engine = "auto", worker, threads } = {}) {
     starting ??=
       (worker ?? model.entries.some(({ flops }) => !(flops < SMALL))) &&
       startWorker(new URL("./tabgrad/worker.js", import.meta.url));
-    if (!starting) import("./tabgrad/session.js").catch(() => {});
+    const next = starting ? import("./tabgrad/remote.js") : import("./tabgrad/session.js");
+    next.catch(() => {});
     return starting ? threads : 1;
   };
+  /** @type {State} */
+  const state = { engine: "wasm", warnings: [] };
   try {
-    const files = await fetchModel(address, begin);
-    const link = await connect(await starting, files);
+    const files = await fetchModel(address, engine, begin);
+    state.threads = files.threads;
+    const link = await connect(await starting, files, (now) => Object.assign(state, now));
     const { large: parts } = files;
     if (parts.length) await link.call("fill", { parts, base: address.href });
-    return new Model(address, files, link);
+    return new Model(address, files.model, link, state);
   } catch (error) {
     if (starting) starting.then((started) => started?.terminate());
     throw error;
@@ -59,37 +64,40 @@ export async function load(url, { engine = "auto", worker, threads } = {}) {
 /**
  * @param {Worker | null | false | undefined} worker
  * @param {import("./tabgrad/files.js").ModelFiles} files
+ * @param {import("./tabgrad/relay.js").Notify} notify
  */
-async function connect(worker, files) {
+async function connect(worker, files, notify) {
+  const missing = (/** @type {Error} */ { message }) => {
+    throw new TabgradError("missing_file", message);
+  };
   if (worker) {
-    const link = new WorkerLink(worker);
-    const weights = files.weights.map(({ data }) => data);
-    await link.call("open", files, {}, weights);
-    return link;
+    const { openRemote } = await import("./tabgrad/remote.js").catch(missing);
+    return openRemote(worker, files, notify);
   }
-  const { Session } = await import("./tabgrad/session.js").catch((error) => {
-    throw new TabgradError("missing_file", `tabgrad/session.js: ${error.message}`);
-  });
-  return new LocalLink(() => new Session(files));
+  const { openSession } = await import("./tabgrad/session.js").catch(missing);
+  return new LocalLink(
+    await openSession(files, notify).catch((error) => {
+      throw asTabgradError(error);
+    }),
+  );
 }
 
 /** @implements {PublicModel} */
 class Model {
-  /** @type {"wasm"} */
-  engine = "wasm";
   #url;
   #link;
-  #threads;
+  #now;
 
   /**
    * @param {URL} url
-   * @param {import("./tabgrad/files.js").ModelFiles} files
+   * @param {import("./tabgrad/files.js").Description} model
    * @param {import("./tabgrad/link.js").Link} link
+   * @param {State} state
    */
-  constructor(url, { model, threads }, link) {
+  constructor(url, model, link, state) {
     this.#url = url;
     this.#link = link;
-    this.#threads = threads;
+    this.#now = state;
     this.worker = link.worker;
     this.info = model;
     this.entries = model.entries.map(({ name, rows, inputs, outputs, state }) => ({
@@ -101,8 +109,16 @@ class Model {
     }));
   }
 
+  get engine() {
+    return /** @type {any} */ (this.#now.engine);
+  }
+
+  get warnings() {
+    return this.#now.warnings;
+  }
+
   get threads() {
-    return this.#threads?.[0] ?? 1;
+    return this.#now.threads?.[0] ?? 1;
   }
 
   /**
@@ -249,15 +265,8 @@ class Model {
     if (!data) {
       throw new TabgradError("no_data", "this model was exported without a dataset");
     }
-    const files = await fetchParts([data], this.#url);
-    const arrays = await named(await this.#link.call("read", { files }));
-    const [x, y, xTest, yTest] = [data.x, data.y, data.x_test, data.y_test].map(
-      (/** @type {string[]} */ names) => {
-        const found = names.map((name) => arrays[name]);
-        return found.length > 1 ? found : found[0];
-      },
-    );
-    return { x, y, xTest, yTest };
+    const { readDataset } = await import("./tabgrad/dataset.js");
+    return readDataset(data, this.#url);
   }
 
   dispose() {

@@ -5,7 +5,7 @@ import { TabgradError } from "./errors.js";
 import { features } from "./features.js";
 import { fetchBytes, twice, wrongSize } from "./fetching.js";
 
-const SCHEMA = 1;
+const MODEL_SCHEMA = 1;
 // What is larger is not to be in memory twice.
 const LARGE = 4e6;
 const isSmall = (/** @type {Part} */ { nbytes }) => nbytes < LARGE;
@@ -54,7 +54,7 @@ const isSmall = (/** @type {Part} */ { nbytes }) => nbytes < LARGE;
  * @property {Variable[]} variables
  * @property {Part[]} weights
  * @property {{files: Part[], zeros: string[]} | null} [initial]
- * @property {{wasm: (Part & {features: string[]})[]}} programs
+ * @property {Record<string, (Part & {features: string[], hash?: string})[]>} programs by engine
  * @property {Entry[]} entries
  * @property {{inputs: string[], outputs: string[]} | null} predict
  * @property {Training | null} training
@@ -63,54 +63,91 @@ const isSmall = (/** @type {Part} */ { nbytes }) => nbytes < LARGE;
  *
  * @typedef {object} ModelFiles
  * @property {Description} model
- * @property {WebAssembly.Module} module
+ * @property {WebAssembly.Module} [module] kernels for WebAssembly, where they are needed at once
  * @property {{file: string, data: ArrayBuffer}[]} weights
  * @property {Part[]} large files of weights that are yet to be read, by stream.js
  * @property {import("./threads.js").Threads} [threads] where there may be several
+ * @property {string} engine as LoadOptions has it
+ * @property {string} url of model.json
+ * @property {number} [most] threads
  */
 
 /**
  * @param {URL} url of model.json
+ * @param {string} engine
  * @param {(model: Description) => number | undefined} begin told what comes, says how many threads
  *   there may be
  * @returns {Promise<ModelFiles>}
  */
-export function fetchModel(url, begin) {
-  return twice((cache) => fetchAll(url, begin, cache));
+export function fetchModel(url, engine, begin) {
+  return twice((cache) => fetchAll(url, engine, begin, cache));
 }
 
 /**
  * @param {URL} url of model.json
+ * @param {string} engine
  * @param {(model: Description) => number | undefined} begin
  * @param {RequestCache} cache
  * @returns {Promise<ModelFiles>}
  */
-async function fetchAll(url, begin, cache) {
+async function fetchAll(url, engine, begin, cache) {
   const model = describe(new TextDecoder().decode(await fetchBytes(url, cache)), url);
-  const usable = model.deterministic ? new Set() : features();
-  const program = model.programs.wasm.find((each) => each.features.every((f) => usable.has(f)));
-  if (!program) {
-    throw new TabgradError("unsupported", `no kernels of "${model.title}" run in this browser`);
-  }
+  const kind = engine === "auto" ? "wasm" : engine;
+  const found = fitting(model, kind);
+  // Engines of GPUs fetch their own, once they know the device.
+  const program = kind === "wasm" && found;
   const most = begin(model);
   const [kernels, weights, own] = await Promise.all([
-    fetchPart(program, url, cache),
+    program && fetchPart(program, url, cache),
     fetchParts(model.weights.filter(isSmall), url, cache),
-    // Other pages have no memory that threads could share.
-    globalThis.crossOriginIsolated && most !== 1 ? import("./threads.js").catch(() => null) : null,
+    program ? sharing(most) : null,
   ]);
-  const threads = own?.prepare(model, kernels, most);
+  const threads = kernels ? own?.prepare(model, kernels, most) : undefined;
+  const module = program && kernels ? await compileKernels(program, kernels) : undefined;
+  const large = model.weights.filter((part) => !isSmall(part));
+  return { model, module, weights, large, threads, engine, url: url.href, most };
+}
+
+/**
+ * What prepares threads, where there may be several.
+ * @param {number} [most]
+ */
+export async function sharing(most) {
+  // Other pages have no memory that threads could share.
+  if (!globalThis.crossOriginIsolated || most === 1) return null;
+  return import("./threads.js").catch(() => null);
+}
+
+/**
+ * The kernels for a device.
+ * @param {Description} model
+ * @param {string} kind
+ * @param {Set<string>} [usable] features
+ */
+export function fitting({ programs, deterministic, title }, kind, usable) {
+  usable ??= deterministic ? new Set() : features();
+  const found = programs[kind]?.find((each) => each.features.every((f) => usable.has(f)));
+  if (found) return found;
+  throw new TabgradError(
+    "unsupported",
+    `no kernels of "${title}" for ${kind} run here; try tg.export(..., engines=["${kind}"])`,
+  );
+}
+
+/**
+ * @param {Part} part
+ * @param {ArrayBuffer} kernels
+ */
+export function compileKernels({ file }, kernels) {
   // From bytes, not streaming: then the server's media type for .wasm does not matter.
-  const module = await WebAssembly.compile(kernels).catch((error) => {
+  return WebAssembly.compile(kernels).catch((error) => {
     throw new TabgradError(
       "compile",
-      `the browser refused ${program.file}: ${error.message}. It needs WebAssembly SIMD, and ` +
+      `the browser refused ${file}: ${error.message}. It needs WebAssembly SIMD, and ` +
         "'wasm-unsafe-eval' in script-src where the page has a Content-Security-Policy",
       { cause: error },
     );
   });
-  const large = model.weights.filter((part) => !isSmall(part));
-  return { model, module, weights, large, threads };
 }
 
 /**
@@ -139,10 +176,10 @@ function describe(text, url) {
   if (model?.format !== "tabgrad-model") {
     throw new TabgradError("corrupt", `${url} is not a model exported by tabgrad`);
   }
-  if (model.schema !== SCHEMA) {
+  if (model.schema !== MODEL_SCHEMA) {
     throw new TabgradError(
       "version",
-      `${url} has schema ${model.schema}, this player reads ${SCHEMA}; take tabgrad.js and the ` +
+      `${url} has schema ${model.schema}, this player reads ${MODEL_SCHEMA}; take tabgrad.js and the ` +
         "folder tabgrad/ from the same export as the model",
     );
   }
@@ -160,7 +197,7 @@ function describe(text, url) {
  * @param {URL} base
  * @param {RequestCache} cache
  */
-async function fetchPart(part, base, cache) {
+export async function fetchPart(part, base, cache) {
   const data = await fetchBytes(new URL(part.file, base), cache);
   if (data.byteLength !== part.nbytes) throw wrongSize(part, data.byteLength);
   return data;

@@ -1,5 +1,5 @@
-// How tabgrad.js reaches a Session: through messages to the worker (worker.js), or directly where
-// workers are missing or fail. Both have call() and close().
+// How tabgrad.js reaches a Session: directly where workers are missing, fail or are not worth it,
+// else through messages to the worker (remote.js). Both have call() and close().
 
 import { TabgradError, asTabgradError } from "./errors.js";
 
@@ -45,13 +45,9 @@ export class LocalLink {
   /** @type {any} */
   #session;
 
-  /** @param {() => import("./session.js").Session} open */
-  constructor(open) {
-    try {
-      this.#session = open();
-    } catch (error) {
-      throw asTabgradError(error);
-    }
+  /** @param {import("./session.js").Session} session */
+  constructor(session) {
+    this.#session = session;
   }
 
   /**
@@ -74,76 +70,6 @@ export class LocalLink {
   }
 }
 
-/** @implements {Link} */
-export class WorkerLink {
-  worker = true;
-  #worker;
-  #next = 1;
-  /** @type {TabgradError | null} */
-  #broken = null;
-  /** @type {Map<number, {resolve: Function, reject: Function, hooks: any}>} */
-  #calls = new Map();
-
-  /** @param {Worker} worker */
-  constructor(worker) {
-    this.#worker = worker;
-    worker.onmessage = ({ data }) => this.#receive(data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      const why = event.message || "it stopped without saying why";
-      this.#end(new TabgradError("worker", `the model's worker failed: ${why}; load it again`));
-    };
-  }
-
-  /**
-   * @param {string} method
-   * @param {any} [request]
-   * @param {Hooks} [hooks]
-   * @param {Transferable[]} [transfer]
-   */
-  call(method, request, hooks = {}, transfer = []) {
-    if (this.#broken) return Promise.reject(this.#broken);
-    const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      const { signal, epochEnd, progress } = hooks;
-      const asks = signal && { epochEnd: !!epochEnd, progress: !!progress };
-      this.#worker.postMessage({ id, method, request: { ...request, ...asks } }, transfer);
-      this.#calls.set(id, { resolve, reject, hooks });
-      const abort = () => this.#worker.postMessage({ id, abort: true });
-      if (signal?.aborted) abort();
-      else signal?.addEventListener("abort", abort);
-    });
-  }
-
-  close() {
-    this.#end(disposed());
-  }
-
-  /** @param {any} message */
-  async #receive({ id, event, args, result, error }) {
-    const call = this.#calls.get(id);
-    if (!call) return;
-    if (event === "progress") {
-      call.hooks.progress(...args);
-    } else if (event === "epochEnd") {
-      const reply = await call.hooks.epochEnd(...args);
-      this.#worker.postMessage({ id, reply });
-    } else {
-      this.#calls.delete(id);
-      if (error) call.reject(asTabgradError(error));
-      else call.resolve(result);
-    }
-  }
-
-  /** @param {TabgradError} error */
-  #end(error) {
-    this.#broken ??= error;
-    this.#worker.terminate();
-    for (const { reject } of this.#calls.values()) reject(error);
-    this.#calls.clear();
-  }
-}
-
-function disposed() {
+export function disposed() {
   return new TabgradError("disposed", "this model was disposed; load it again");
 }

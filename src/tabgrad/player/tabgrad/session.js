@@ -8,7 +8,7 @@ import { byteSize, bytesOf, fromBytes } from "./dtypes.js";
 import { TabgradError } from "./errors.js";
 import { readSafetensors } from "./safetensors.js";
 import { evaluate, fit } from "./training.js";
-import { Lock, Turn } from "./turns.js";
+import { Lock, Turn, settled } from "./turns.js";
 import { WasmEngine } from "./wasm.js";
 
 /**
@@ -25,6 +25,31 @@ import { WasmEngine } from "./wasm.js";
  * @property {(progress: import("../tabgrad.d.ts").Progress) => void} [progress]
  */
 
+/**
+ * A session on the engine that was asked for.
+ * @param {ModelFiles} files
+ * @param {import("./relay.js").Notify} notify
+ */
+export async function openSession(files, notify) {
+  // What replaces engines is only for models that may run on others.
+  const one = files.engine === "wasm" || Object.keys(files.model.programs).length < 2;
+  const open = one ? openWasm : (await import("./relay.js")).openRelay;
+  return new Session(files, await open(files, notify, openWasm));
+}
+
+/** @param {ModelFiles} files */
+function openWasm({ model: { entries }, module, threads }) {
+  const engine = new WasmEngine(!!threads);
+  const loaded = engine.load({ entries, module: /** @type {WebAssembly.Module} */ (module) });
+  if (threads) {
+    import("./threads.js").then(
+      (own) => own.attach(engine, loaded, /** @type {any} */ (module), entries, threads),
+      () => {},
+    );
+  }
+  return { engine, loaded };
+}
+
 export class Session {
   lock = new Lock();
   training = false;
@@ -34,22 +59,20 @@ export class Session {
   empty = new Set();
   #loaded;
 
-  /** @param {ModelFiles} files */
-  constructor({ model, module, weights, large, threads }) {
+  /**
+   * @param {ModelFiles} files
+   * @param {{engine: any, loaded?: any}} opened
+   */
+  constructor({ model, weights, large }, { engine, loaded }) {
     this.model = model;
     // Behind the present weights. A fit without a seed goes on with the orders from there.
     this.epochsDone = model.training?.epochs ?? 0;
-    this.engine = new WasmEngine(!!threads);
-    this.#loaded = this.engine.load({ entries: model.entries, module });
-    if (threads) {
-      import("./threads.js").then(
-        (own) => own.attach(this.engine, this.#loaded, module, model.entries, threads),
-        () => {},
-      );
-    }
+    /** @type {any} a WasmEngine, or a Relay around that or another */
+    this.engine = engine;
+    this.#loaded = loaded;
     for (const spec of model.variables) {
       const nbytes = byteSize(spec);
-      const variable = { spec, handle: this.engine.alloc(nbytes), nbytes };
+      const variable = { spec, handle: engine.alloc(nbytes, spec.dtype), nbytes };
       this.#variables.set(spec.name, variable);
       if (spec.zero) this.zero(variable);
       else this.empty.add(variable);
@@ -68,7 +91,7 @@ export class Session {
     const entries = this.entries(name).filter((each) => !batchSize || each.rows === batchSize);
     const updates = entries[0].state.some(({ update }) => update);
     if (updates) this.#refuseWhileTraining(`run("${name}") changes variables`);
-    return this.lock.hold(() => {
+    return this.lock.hold(async () => {
       // Rows can be split over calls when a call leaves nothing behind and answers row by row.
       const { rows: batch, outputs } = entries[0];
       if (batch && !updates && outputs.every((output) => output.rows)) {
@@ -78,11 +101,11 @@ export class Session {
         each.exact ? each.rows === rows : Number(each.rows) >= rows;
       const entry = batch ? entries.find(fits) : entries[0];
       if (!entry) throw wrongRows(entries, rows);
-      const before = this.snapshot(entries);
+      const before = await this.snapshot(entries);
       /** @type {Record<string, Packed>} */
       const results = {};
       try {
-        this.#runRows(entry, inputs, 0, rows, rows, results);
+        await this.#runRows(entry, inputs, 0, rows, rows, results);
       } catch (error) {
         this.restore(before);
         throw error;
@@ -124,7 +147,7 @@ export class Session {
 
   async saveWeights() {
     const { writeSafetensors } = await import("./save.js");
-    return this.lock.hold(() => writeSafetensors(Object.entries(this.#weights())));
+    return this.lock.hold(async () => writeSafetensors(Object.entries(await this.#weights())));
   }
 
   /**
@@ -154,21 +177,6 @@ export class Session {
     });
   }
 
-  /**
-   * The arrays in safetensors files.
-   * @param {{files: {file: string, data: ArrayBuffer}[]}} request
-   */
-  read({ files }) {
-    /** @type {Record<string, Packed & {dtype: string}>} */
-    const arrays = {};
-    for (const { file, data } of files) {
-      for (const [name, { dtype, shape, bytes }] of readSafetensors(data, file)) {
-        arrays[name] = { data: fromBytes(dtype, bytes.slice()), shape, dtype };
-      }
-    }
-    return arrays;
-  }
-
   // What training.js and stream.js build on.
 
   /**
@@ -191,25 +199,28 @@ export class Session {
     this.engine.write(handle, new Uint8Array(nbytes));
   }
 
-  /** @param {Stored} variable */
-  value({ spec, handle, nbytes }) {
-    return fromBytes(spec.dtype, this.engine.read(handle, nbytes));
+  /**
+   * A copy of a variable, a promise of it where the engine has to be waited for.
+   * @param {Stored} variable
+   * @returns {Uint8Array | Promise<Uint8Array>}
+   */
+  bytes({ handle, nbytes }) {
+    return this.engine.read(handle, nbytes);
   }
 
   /**
    * Copies of what the entries change.
    * @param {Entry[]} entries
-   * @returns {Snapshot}
+   * @returns {Snapshot | Promise<Snapshot>}
    */
   snapshot(entries) {
     const names = entries.flatMap(({ state }) =>
       state.filter(({ update }) => update).map(({ variable }) => variable),
     );
-    return new Map(
-      [...new Set(names)].map((name) => {
-        const variable = this.variable(name);
-        return [variable, this.engine.read(variable.handle, variable.nbytes)];
-      }),
+    const variables = [...new Set(names)].map((name) => this.variable(name));
+    return settled(
+      variables.map((variable) => this.bytes(variable)),
+      (bytes) => new Map(variables.map((variable, i) => [variable, bytes[i]])),
     );
   }
 
@@ -251,7 +262,7 @@ export class Session {
     const free = () => handles.forEach((handle) => engine.free(handle));
     const alloc = (/** @type {import("./arrays.js").Spec} */ spec) => {
       if (spec.scalar) return 0;
-      handles.push(engine.alloc(byteSize(spec)));
+      handles.push(engine.alloc(byteSize(spec), spec.dtype));
       return handles[handles.length - 1];
     };
     try {
@@ -283,7 +294,7 @@ export class Session {
       const entry = chooseEntry(entries, rows - done);
       if (!entry) throw wrongRows(entries, rows);
       const count = Math.min(Number(entry.rows), rows - done);
-      this.#runRows(entry, inputs, done, count, rows, results);
+      await this.#runRows(entry, inputs, done, count, rows, results);
       done += count;
       if (turn.over) await turn.pause();
     }
@@ -299,7 +310,7 @@ export class Session {
    * @param {number} total
    * @param {Record<string, Packed>} results
    */
-  #runRows(entry, inputs, start, count, total, results) {
+  async #runRows(entry, inputs, start, count, total, results) {
     const { engine } = this;
     const bound = this.bind(entry);
     try {
@@ -320,14 +331,16 @@ export class Session {
         }
       });
       bound.run(count);
-      entry.outputs.forEach((spec, i) => {
+      const outputs = entry.outputs.map((spec, i) => {
         const { name, dtype, rows } = spec;
         const shape = rows ? [total, ...spec.shape.slice(1)] : spec.shape;
         const nbytes = byteSize({ shape, dtype });
         results[name] ??= { data: fromBytes(dtype, new Uint8Array(nbytes)), shape };
         const [row, first, many] = rows ? [nbytes / total, start, count] : [nbytes, 0, 1];
-        bytesOf(results[name].data).set(engine.read(bound.outputs[i], many * row), first * row);
+        const read = engine.read(bound.outputs[i], many * row);
+        return { into: bytesOf(results[name].data), read, at: first * row };
       });
+      for (const { into, read, at } of outputs) into.set(await read, at);
     } finally {
       bound.free();
     }
@@ -349,12 +362,12 @@ export class Session {
     return this.#all().filter(({ spec }) => spec.role === role);
   }
 
-  #weights() {
+  async #weights() {
     /** @type {Record<string, Packed & {dtype: string}>} */
     const weights = {};
     for (const variable of this.#withRole("weight")) {
       const { name, shape, dtype } = variable.spec;
-      weights[name] = { data: this.value(variable), shape, dtype };
+      weights[name] = { data: fromBytes(dtype, await this.bytes(variable)), shape, dtype };
     }
     return weights;
   }

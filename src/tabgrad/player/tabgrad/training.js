@@ -4,9 +4,9 @@
 // It knows entries, batches and metrics, nothing of layers: a training step is one call of the
 // engine. It runs about 16 ms of steps at a time, then lets messages through.
 
-import { bytesOf } from "./dtypes.js";
+import { bytesOf, fromBytes } from "./dtypes.js";
 import { TabgradError } from "./errors.js";
-import { Turn } from "./turns.js";
+import { Turn, settled } from "./turns.js";
 
 /**
  * @typedef {import("./arrays.js").Packed} Packed
@@ -67,9 +67,9 @@ export async function fit(session, request, hooks) {
   /** @type {<T extends {free: () => void}>(made: T) => T} */
   const own = (made) => (owned.push(made), made);
   try {
-    const dataset = own(new Resident(session, request.data));
+    const dataset = own(new Resident(session, "train_step", request.data));
     let validation = null;
-    if (request.validation) validation = own(new Resident(session, request.validation));
+    if (request.validation) validation = own(new Resident(session, "evaluate", request.validation));
     else if (trainRows < rows) validation = dataset;
     const held = range(validation === dataset ? trainRows : 0, validation?.rows ?? 0);
     const train = own(new Feed(session, "train_step", batchSize, dataset, trainRows));
@@ -83,8 +83,9 @@ export async function fit(session, request, hooks) {
       for (let step = 0; step < steps; ) {
         stopIfAborted();
         logs = await lock.hold(() => {
+          const end = Math.min(steps, step + (session.engine.few ?? steps));
           do train.step(order, step++);
-          while (step < steps && !turn.over);
+          while (step < end && !turn.over);
           return readMetrics(session);
         });
         if (!Number.isFinite(logs.loss)) throw lossError(logs.loss, e);
@@ -100,6 +101,8 @@ export async function fit(session, request, hooks) {
       }
       for (const [name, value] of Object.entries(logs)) (history[name] ??= []).push(value);
       epoch.push(e);
+      const { engine } = session;
+      if (engine.keep) await lock.hold(() => engine.keep());
       if (hooks.epochEnd && !(await hooks.epochEnd(e, logs))) break;
       stopIfAborted();
     }
@@ -115,8 +118,8 @@ export async function fit(session, request, hooks) {
  * @param {EvaluateRequest} request
  */
 export async function evaluate(session, { data, batchSize }) {
-  const before = session.snapshot(session.entries("evaluate"));
-  const dataset = new Resident(session, data);
+  const before = await session.snapshot(session.entries("evaluate"));
+  const dataset = new Resident(session, "evaluate", data);
   let feed;
   try {
     feed = new Feed(session, "evaluate", batchSize, dataset, data.rows);
@@ -140,6 +143,7 @@ async function measure(session, feed, order, turn, stopIfAborted) {
   for (let step = 0; step * feed.batchSize < order.length; step++) {
     feed.step(order, step);
     if (turn.over) {
+      await session.engine.sync?.();
       await turn.pause();
       stopIfAborted();
     }
@@ -155,15 +159,17 @@ class Resident {
 
   /**
    * @param {Session} session
+   * @param {string} entry that it is for
    * @param {Dataset} data
    */
-  constructor({ engine }, { columns, rows }) {
+  constructor(session, entry, { columns, rows }) {
+    const { engine } = session;
     this.#engine = engine;
     this.rows = rows;
     try {
-      for (const [name, { data }] of Object.entries(columns)) {
-        const bytes = bytesOf(data);
-        const handle = engine.alloc(bytes.length);
+      for (const { name, dtype } of session.entries(entry)[0].inputs) {
+        const bytes = bytesOf(columns[name].data);
+        const handle = engine.alloc(bytes.length, dtype);
         this.columns.set(name, { handle, rowBytes: bytes.length / rows });
         engine.write(handle, bytes);
       }
@@ -204,8 +210,7 @@ class Feed {
     this.#engine = session.engine;
     this.#bound = session.bind(entry);
     this.#copies = entry.inputs.map((spec, i) => {
-      const column = dataset.columns.get(spec.name);
-      if (!column) throw new TabgradError("corrupt", `model.json: "${name}" needs "${spec.name}"`);
+      const column = /** @type {any} */ (dataset.columns.get(spec.name));
       return { ...column, to: this.#bound.inputs[i] };
     });
   }
@@ -249,15 +254,20 @@ function zeroMetrics(session) {
   }
 }
 
-/** @param {Session} session */
+/**
+ * @param {Session} session
+ * @returns {Logs | Promise<Logs>}
+ */
 function readMetrics(session) {
-  /** @type {Logs} */
-  const logs = {};
-  for (const { name, total, count } of metrics(session)) {
-    const read = (/** @type {string} */ v) => Number(session.value(session.variable(v))[0]);
-    logs[name] = read(count) ? read(total) / read(count) : 0;
-  }
-  return logs;
+  const all = metrics(session);
+  const variables = all.flatMap(({ total, count }) => [total, count].map((v) => session.variable(v)));
+  const reads = variables.map((variable) => session.bytes(variable));
+  return settled(reads, (bytes) => {
+    const values = bytes.map((each, i) => Number(fromBytes(variables[i].spec.dtype, each)[0]));
+    return Object.fromEntries(
+      all.map(({ name }, i) => [name, values[2 * i + 1] && values[2 * i] / values[2 * i + 1]]),
+    );
+  });
 }
 
 /**

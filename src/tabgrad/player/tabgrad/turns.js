@@ -38,6 +38,18 @@ export class Turn {
   }
 }
 
+/**
+ * Work on an engine's values, at once where that has not to be waited for.
+ * @template T, R
+ * @param {(T | Promise<T>)[]} values
+ * @param {(values: T[]) => R} work
+ * @returns {R | Promise<R>}
+ */
+export function settled(values, work) {
+  if (values[0] instanceof Promise) return Promise.all(values).then(work);
+  return work(/** @type {T[]} */ (values));
+}
+
 // Timers wait 4 ms once they are nested; a message to oneself comes back at once.
 /** @type {(resume: (value: unknown) => void) => void} */
 const later =

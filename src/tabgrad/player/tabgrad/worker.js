@@ -6,9 +6,10 @@
 // Out: {ready: true}           once, at the start
 //      {id, event, args}       "epochEnd", "progress"
 //      {id, result} or {id, error: {name, code, message}}
+//      {now}                   the engine, if it may be another one later
 
 import { asTabgradError } from "./errors.js";
-import { Session } from "./session.js";
+import { openSession } from "./session.js";
 
 /** @type {(message: object, transfer?: Transferable[]) => void} */
 const post = /** @type {any} */ (globalThis).postMessage;
@@ -16,6 +17,8 @@ const post = /** @type {any} */ (globalThis).postMessage;
 let session;
 /** @type {Map<number, {abort: AbortController, reply: (value: boolean) => void}>} */
 const calls = new Map();
+
+const notify = (/** @type {object} */ now) => post({ now });
 
 /** @param {MessageEvent} message */
 async function receive({ data: { id, method, request, reply, abort } }) {
@@ -38,7 +41,7 @@ async function receive({ data: { id, method, request, reply, abort } }) {
   };
   try {
     let result = null;
-    if (method === "open") session = new Session(request);
+    if (method === "open") session = await openSession(request, notify);
     else result = await session[method](request, hooks);
     post({ id, result }, buffers(result));
   } catch (error) {

@@ -1,0 +1,127 @@
+"""A browser with GPUs in software, and what its pages do to them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import tabgrad as tg
+from tabgrad import naming
+from tests.e2e.models import export, for_js
+from tools.browser import launch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.conftest import SiteServer
+
+L = tg.layers
+SCENARIOS = Path(__file__).resolve().parent / "places.js"
+
+# What a page's GPUs are, so that a test can take them away.
+CATCH = """
+    const scope = globalThis;
+    scope.devices = [];
+    scope.contexts = [];
+    if (scope.GPUAdapter) {
+      const { requestDevice } = GPUAdapter.prototype;
+      GPUAdapter.prototype.requestDevice = async function (...args) {
+        const device = await requestDevice.apply(this, args);
+        scope.devices.push(device);
+        return device;
+      };
+    }
+    const { getContext } = OffscreenCanvas.prototype;
+    OffscreenCanvas.prototype.getContext = function (...args) {
+      const context = getContext.apply(this, args);
+      if (context) scope.contexts.push(context);
+      return context;
+    };
+"""
+
+
+def start(chromium: Browser) -> Browser:
+    """Another browser, with GPUs."""
+    return launch(SimpleNamespace(chromium=chromium.browser_type), gpu=True)  # type: ignore[arg-type]
+
+
+def classifier() -> tg.Sequential:
+    """Adam, dropout and metrics: slots, counters and random state besides the weights."""
+    naming.reset()
+    tg.random.seed(3)
+    model = tg.Sequential(
+        [tg.Input((6,)), L.Dense(16, "tanh"), L.Dropout(0.25), L.Dense(3, "softmax")]
+    )
+    model.compile(tg.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class Place:
+    """A page with an export and the player, without the page that belongs to the export."""
+
+    def __init__(self, page: Page, site_server: SiteServer, folder: Path) -> None:
+        self.page, self.folder = page, folder
+        self.warnings: list[str] = []
+        self.lines: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", self._heard)
+        page.on("request", lambda request: self.requests.append(request.url.rpartition("/")[2]))
+        page.context.set_default_timeout(60_000)
+        shutil.copy(SCENARIOS, folder / "places.js")
+        (folder / "empty.html").write_text("<!doctype html><title>empty</title>")
+        headers = {
+            "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
+            "Cache-Control": "no-store",
+        }
+        page.goto(f"{site_server(folder, headers)}empty.html")
+
+    def _heard(self, message: Any) -> None:
+        if message.text.startswith("tabgrad: "):
+            (self.warnings if message.type == "warning" else self.lines).append(message.text)
+
+    def __call__(self, function: str, value: Any = None) -> Any:
+        """What a function of {load, scenarios, failure, value} answers."""
+        return self.page.evaluate(
+            f"""async (value) => {{
+                const {{ load }} = await import("./tabgrad.js");
+                const {{ scenarios }} = await import("./places.js");
+                const start = (options) => load("model.json", options);
+                const failure = (promise) => promise.then(
+                    () => ({{}}), ({{ name, code, message }}) => ({{ name, code, message }}));
+                return ({function})({{ start, scenarios, failure, value }});
+            }}""",
+            value,
+        )
+
+    def train(self, engine: str, given: Any, **options: Any) -> Any:
+        """The scenario "train" on an engine, with what the model says of itself."""
+        return self(
+            """async ({ start, scenarios, value: [options, given] }) => {
+                const model = await start(options);
+                const before = model.engine;
+                const found = await scenarios.train(model, given);
+                const { engine, warnings } = model;
+                model.dispose();
+                return { ...found, engines: [before, engine], warnings };
+            }""",
+            [{"engine": engine, **options}, given],
+        )
+
+
+def exported(model: Any, folder: Path, *sizes: int, **options: Any) -> Path:
+    """An export for all engines."""
+    return export(model, folder, *sizes, engines=["webgpu", "webgl"], **options)
+
+
+def changed(folder: Path, change: Any) -> None:
+    """Rewrites model.json."""
+    path = folder / "model.json"
+    model = json.loads(path.read_text())
+    change(model)
+    path.write_text(json.dumps(model))
+
+
+__all__ = ["CATCH", "Place", "changed", "classifier", "exported", "for_js", "start"]
