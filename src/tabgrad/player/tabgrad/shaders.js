@@ -14,14 +14,18 @@ void main() {
 const HEAD = `#version 300 es
 precision highp float; precision highp int; precision highp usampler2D;
 layout(location = 0) out uvec4 o0;
-uint at(usampler2D b, int i) { return texelFetch(b, ivec2((i >> 2) & 2047, i >> 13), 0)[i & 3]; }
+uniform int across;
+uint at(usampler2D b, int i) {
+  int texel = i >> 2, width = textureSize(b, 0).x;
+  return texelFetch(b, ivec2(texel % width, texel / width), 0)[i & 3];
+}
 `;
 
 // Rows of b0 by the numbers in b1; turns is (words of a row, words in all, 0, 0). Behind the last
 // word stays what is in b2.
 export const COPY_ROWS = `${HEAD}uniform ivec4 turns; uniform usampler2D b0, b1, b2;
 void main() {
-  int first = (int(gl_FragCoord.x) + int(gl_FragCoord.y) * 2048) * 4;
+  int first = (int(gl_FragCoord.x) + int(gl_FragCoord.y) * across) * 4;
   for (int lane = 0; lane < 4; lane++) {
     int i = first + lane, row = i / turns.x;
     uint word = i < turns.y ? at(b0, int(at(b1, row)) * turns.x + i % turns.x) : at(b2, i);
@@ -49,6 +53,8 @@ void main() {
  * @property {WebGLProgram} program
  * @property {WebGLShader} fragment
  * @property {WebGLUniformLocation | null} turns
+ * @property {WebGLUniformLocation | null} across texels of a row of what it draws to
+ * @property {number} width what that is set to
  * @property {boolean} ready whether it is linked, and knows its textures
  */
 
@@ -89,7 +95,8 @@ export class Shaders {
     gl.attachShader(program, fragment);
     gl.linkProgram(program);
     // Nothing is asked yet: an answer would have to be waited for.
-    const made = { code, users: 0, reads, program, fragment, turns: null, ready: false };
+    const own = { turns: null, across: null, width: 0, ready: false };
+    const made = { code, users: 0, reads, program, fragment, ...own };
     this.#shaders.set(code, made);
     return made;
   }
@@ -123,6 +130,7 @@ export class Shaders {
     const block = gl.getUniformBlockIndex(program, "Frame");
     if (block !== gl.INVALID_INDEX) gl.uniformBlockBinding(program, block, 0);
     shader.turns = gl.getUniformLocation(program, "turns");
+    shader.across = gl.getUniformLocation(program, "across");
     shader.ready = true;
   }
 
@@ -132,6 +140,17 @@ export class Shaders {
     if (this.#used === shader) return;
     this.gl.useProgram(shader.program);
     this.#used = shader;
+  }
+
+  /**
+   * Tells the shader in use how wide the textures are that it draws to.
+   * @param {Shader} shader
+   * @param {number} width
+   */
+  drawsTo(shader, width) {
+    if (shader.width === width) return;
+    this.gl.uniform1i(shader.across, width);
+    shader.width = width;
   }
 
   /**

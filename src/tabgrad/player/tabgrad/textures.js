@@ -1,12 +1,12 @@
-// The textures of a WebGL2 context: words of integers, four a texel, rows of 2048 texels. How they are
-// made, filled, read, drawn to and used again, and what the context has bound of them.
+// The textures of a WebGL2 context: words of integers, four a texel, one behind the other in rows. How
+// they are made, filled, read, drawn to and used again, and what the context has bound of them.
 //
 // Not here: whose they are (webgl.js), and shaders (shaders.js).
 
 import { noMemory } from "./handles.js";
 import { Pool } from "./pool.js";
 
-const WIDTH = 2048; // texels of a row; shaders count on it
+const MAX_WIDTH = 2048; // texels of a row, which are a power of two: shaders count on that
 const MAX_POOLED = 256 * 2 ** 20; // bytes of textures that wait to be used again
 const MAX_FRAMEBUFFERS = 1024;
 const WORK_UNIT = 16; // where textures are bound to be made and filled: shaders use those before
@@ -66,7 +66,7 @@ export class Textures {
     const found = this.#pool.take(`${width} ${height}`, bytes);
     if (found) return found;
     if (height > this.#largest) {
-      throw noMemory(bytes, `of at most ${(WIDTH * this.#largest * TEXEL).toLocaleString("en")} here`);
+      throw noMemory(bytes, `of at most ${(MAX_WIDTH * this.#largest * TEXEL).toLocaleString("en")} here`);
     }
     const large = bytes >= 2 ** 22;
     if (large) this.#noted = this.error();
@@ -75,6 +75,9 @@ export class Textures {
     gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32UI, width, height);
     for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) {
       gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
+    }
+    for (const wrap of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) {
+      gl.texParameteri(gl.TEXTURE_2D, wrap, gl.CLAMP_TO_EDGE);
     }
     this.counts.textures++;
     if (large && this.#asked() === gl.OUT_OF_MEMORY) {
@@ -100,7 +103,7 @@ export class Textures {
     const { gl } = this;
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     this.#work(texture.gl);
-    for (const [x, y, w, h, from] of rectangles(first, words.length / 4)) {
+    for (const [x, y, w, h, from] of rectangles(texture, first, words.length / 4)) {
       const { RGBA_INTEGER, UNSIGNED_INT } = gl;
       gl.texSubImage2D(gl.TEXTURE_2D, 0, x, y, w, h, RGBA_INTEGER, UNSIGNED_INT, words, from * 4);
     }
@@ -114,7 +117,7 @@ export class Textures {
    */
   pixels(texture, low, high) {
     const { gl } = this;
-    const { x, y, w, h, skip, bytes } = rowsOf(low / TEXEL, high / TEXEL);
+    const { x, y, w, h, skip, bytes } = rowsOf(texture, low / TEXEL, high / TEXEL);
     const words = new Uint32Array(bytes / 4);
     this.drawTo([texture]);
     gl.readPixels(x, y, w, h, gl.RGBA_INTEGER, gl.UNSIGNED_INT, words);
@@ -215,32 +218,36 @@ export class Textures {
 export const room = ({ width, height }) => width * height * TEXEL;
 
 /**
- * Sizes few enough that textures are used again.
+ * A width and a height, few enough of them that textures are used again. They are about the same,
+ * because what is drawn is shared out by squares: of a single row half of each is in vain.
  * @param {number} texels
  * @returns {[number, number]}
  */
 export function sizeFor(texels) {
-  if (texels <= WIDTH) return [Math.max(2 ** Math.ceil(Math.log2(Math.max(texels, 1))), 16), 1];
-  const rows = Math.ceil(texels / WIDTH);
+  const bits = Math.ceil(Math.log2(Math.max(texels, 16)));
+  const width = Math.min(2 ** Math.ceil(bits / 2), MAX_WIDTH);
+  if (texels <= MAX_WIDTH) return [width, 2 ** bits / width];
+  const rows = Math.ceil(texels / width);
   const step = rows > 8 ? 2 ** Math.max(Math.floor(Math.log2(rows - 1)) - 3, 0) : 1;
-  return [WIDTH, Math.ceil(rows / step) * step];
+  return [width, Math.ceil(rows / step) * step];
 }
 
 /**
  * Texels one behind the other as rectangles: x, y, width, height and how many come before.
+ * @param {{width: number}} texture
  * @param {number} first
  * @param {number} count
  */
-export function rectangles(first, count) {
+export function rectangles({ width }, first, count) {
   /** @type {number[][]} */
   const found = [];
-  let x = first % WIDTH;
-  let y = Math.floor(first / WIDTH);
+  let x = first % width;
+  let y = Math.floor(first / width);
   for (let done = 0; done < count; ) {
     const left = count - done;
-    const full = !x && left >= WIDTH;
-    const w = full ? WIDTH : Math.min(left, WIDTH - x);
-    const h = full ? Math.floor(left / WIDTH) : 1;
+    const full = !x && left >= width;
+    const w = full ? width : Math.min(left, width - x);
+    const h = full ? Math.floor(left / width) : 1;
     found.push([x, y, w, h, done]);
     done += w * h;
     y += h;
@@ -251,13 +258,14 @@ export function rectangles(first, count) {
 
 /**
  * The smallest rectangle with texels from low to high, and where among its bytes they begin.
+ * @param {{width: number}} texture
  * @param {number} low
  * @param {number} high
  */
-export function rowsOf(low, high) {
-  const y = Math.floor(low / WIDTH);
-  const h = Math.floor((high - 1) / WIDTH) - y + 1;
-  const x = h === 1 ? low % WIDTH : 0;
-  const w = h === 1 ? high - low : WIDTH;
-  return { x, y, w, h, skip: (low - y * WIDTH - x) * TEXEL, bytes: w * h * TEXEL };
+export function rowsOf({ width }, low, high) {
+  const y = Math.floor(low / width);
+  const h = Math.floor((high - 1) / width) - y + 1;
+  const x = h === 1 ? low % width : 0;
+  const w = h === 1 ? high - low : width;
+  return { x, y, w, h, skip: (low - y * width - x) * TEXEL, bytes: w * h * TEXEL };
 }

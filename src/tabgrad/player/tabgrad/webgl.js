@@ -206,7 +206,7 @@ export class WebGlEngine {
     if (!size) return new Uint8Array();
     const low = at - (at % TEXEL);
     const high = Math.ceil((at + size) / TEXEL) * TEXEL;
-    const rows = rowsOf(low / TEXEL, high / TEXEL);
+    const rows = rowsOf(buffer.texture, low / TEXEL, high / TEXEL);
     // A new one for each read: one that is used again has to be waited for.
     const staging = gl.createBuffer();
     this.#textures.drawTo([buffer.texture]);
@@ -454,11 +454,13 @@ export class WebGlEngine {
    */
   #draw(shader, reads, writes, first, count, turns) {
     const { gl } = this;
+    const [target] = writes;
     this.#shaders.use(shader);
+    this.#shaders.drawsTo(shader, target.width);
     reads.forEach((texture, i) => this.#textures.bind(i, texture));
     this.#textures.drawTo(writes);
     if (shader.turns) gl.uniform4i(shader.turns, turns[0], turns[1], turns[2] ?? 0, turns[3] ?? 0);
-    for (const [x, y, w, h] of rectangles(first, count)) {
+    for (const [x, y, w, h] of rectangles(target, first, count)) {
       gl.scissor(x, y, w, h);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
       this.counts.draws++;

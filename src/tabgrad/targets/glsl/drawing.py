@@ -18,7 +18,7 @@ from tabgrad.errors import NotSupportedError
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Buffer, Kernel, Store
 from tabgrad.targets.glsl.inverse import invert
-from tabgrad.targets.glsl.shader import MAX_WRITES, WIDTH, Textures, bits, room, texels, write
+from tabgrad.targets.glsl.shader import MAX_WRITES, Textures, bits, room, whole_rows, write
 from tabgrad.targets.shading.bindings import element
 from tabgrad.targets.shading.document import Surroundings
 from tabgrad.targets.shading.expressions import Evaluator, aligned, four_at_once
@@ -158,7 +158,7 @@ class _Drawing:
         whole = home is root and inverse.dense and (inverse.low, inverse.high) == (0, home.size - 1)
         updates = self.first.combine != "set" or inverse.rest or self.first.conditions
         self.begin: tuple[int, ...] = (0,)
-        self.count = texels(root.size)
+        self.count = whole_rows(root.size)
         self.merges = False
         if whole and not updates:
             self.swaps = [id(s.buffer.root) in read for s in self.stores]
@@ -188,8 +188,7 @@ class _Drawing:
 
     def draw(self) -> Draw:
         """The draw."""
-        high = texels(self.home.root.size) > WIDTH
-        code = write(self.textures, len(self.stores), high, self._body, self.setting.words)
+        code = write(self.textures, len(self.stores), self._body, self.setting.words)
         return Draw(
             code,
             tuple(self.textures.roots.values()),

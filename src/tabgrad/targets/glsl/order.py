@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tabgrad.ir.index import points_of
 from tabgrad.ir.kernel import Buffer, Kernel
 from tabgrad.targets.glsl.drawing import AT_LAST, Draw, Setting
-from tabgrad.targets.glsl.shader import WIDTH, texels, write
+from tabgrad.targets.glsl.shader import whole_rows, write
 from tabgrad.targets.shading.operations import sort_key, sorts_before
 from tabgrad.targets.shading.values import LANES, Block, Value
 
@@ -84,7 +84,7 @@ def _merge(
                 word = textures.words(block, buffer, at, False)
                 block.line(f"o{i} = uvec4(o{i}.yzw, {word.text});")
 
-    code = write(textures, len(moved), texels(n * rows) > WIDTH, body, setting.words)
+    code = write(textures, len(moved), body, setting.words)
     return Draw(
         code,
         tuple(textures.roots.values()),
@@ -92,5 +92,5 @@ def _merge(
         (AT_LAST,) * len(moved),
         textures.turns,
         (0,),
-        texels(n * rows),
+        whole_rows(n * rows),
     )

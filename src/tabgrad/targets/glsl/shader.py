@@ -1,11 +1,18 @@
 """One fragment shader: its textures, its entry point, and how elements are read.
 
-A buffer is a texture of four 32-bit words a texel, WIDTH texels wide: element i is word i % 4 of
-texel i / 4. All textures are RGBA32UI, whatever they hold, and floats are the words' bits: words
-keep NaN and subnormal numbers as they are, every WebGL2 can render to them without an extension,
-and a texture given back serves any dtype. On a software adapter products and sums run as fast as
-on float textures. 2048 is the width every WebGL2 has; how high a texture may be is asked when one
-is made.
+A buffer is a texture of four 32-bit words a texel: element i is word i % 4 of texel i / 4, and
+texels are one behind the other in rows. Textures are about as wide as they are high, because GPUs
+share out what is drawn by squares: of a single row they compute twice as much as is asked for, and
+software adapters do it with one thread. A width is a power of two, at most MAX_WIDTH, which is what
+every WebGL2 has; how high a texture may be is asked when one is made.
+
+All textures are RGBA32UI, whatever they hold, and floats are the words' bits: words keep NaN and
+subnormal numbers as they are, every WebGL2 can render to them without an extension, and a texture
+given back serves any dtype. On a software adapter products and sums run as fast as on float
+textures.
+
+A texel is sampled at its centre, not fetched by its number: a software adapter then has no borders
+to look for, and a product of matrices takes four fifths of the time.
 """
 
 from __future__ import annotations
@@ -18,7 +25,8 @@ from tabgrad.targets.glsl.dialect import Glsl, helpers_of
 from tabgrad.targets.shading.bindings import ZERO, Bindings, element
 from tabgrad.targets.shading.values import LANES, Block, Module, Value
 
-WIDTH, WIDTH_BITS = 2048, 11
+MAX_WIDTH = 2048
+LARGEST = 1 << 25  # elements: behind those a float does not tell texels apart
 MAX_READS = 16  # textures of a fragment shader that every WebGL2 has
 MAX_WRITES = 4  # and draw buffers
 
@@ -33,12 +41,28 @@ def texels(size: int) -> int:
 def room(size: int) -> int:
     """How many elements a texture for so many has room for, as webgl.js makes them: few sizes, so
     that textures are used again."""
-    count = max(texels(size), 16)
-    if count <= WIDTH:
-        return LANES << (count - 1).bit_length()
-    rows = -(-count // WIDTH)
+    count, width = texels(size), width_of(size)
+    if count <= MAX_WIDTH:
+        return LANES << _bits(count)
+    rows = -(-count // width)
     step = 1 << max((rows - 1).bit_length() - 4, 0) if rows > 8 else 1
-    return -(-rows // step) * step * WIDTH * LANES
+    return -(-rows // step) * step * width * LANES
+
+
+def width_of(size: int) -> int:
+    """How many texels a row has of a texture for so many elements."""
+    return min(1 << -(-_bits(texels(size)) // 2), MAX_WIDTH)
+
+
+def whole_rows(size: int) -> int:
+    """How many texels the rows have that hold so many elements: drawing those is one rectangle, and
+    nobody reads what is behind the last element."""
+    count, width = texels(size), width_of(size)
+    return count if count < width else -(-count // width) * width
+
+
+def _bits(count: int) -> int:
+    return (max(count, 16) - 1).bit_length()
 
 
 class Textures(Bindings):
@@ -77,12 +101,11 @@ class Textures(Bindings):
     def _fetch(self, buffer: Buffer, four: bool) -> str:
         sampler = self.name(buffer)
         name = f"{sampler}_{'four' if four else 'one'}"
-        texel = f"texelFetch({sampler}, {_texel_of(buffer.root)}, 0)"
-        self._helpers[name] = (
-            f"uvec4 {name}(int i) {{ float t = float(i); return {texel}; }}"
-            if four
-            else f"uint {name}(int i) {{ float t = float(i & -4); return {texel}[i & 3]; }}"
+        self._helpers[f"{sampler}_four"] = (
+            f"uvec4 {sampler}_four(int i) {{ {_texel_of(sampler, buffer.root)} }}"
         )
+        if not four:
+            self._helpers[name] = f"uint {name}(int i) {{ return {sampler}_four(i & -4)[i & 3]; }}"
         return name
 
     def frame_word(self, block: Block, number: int) -> Value:
@@ -96,23 +119,34 @@ class Textures(Bindings):
     def declarations(self) -> list[str]:
         """The lines that declare what is read, and the functions that read it."""
         lines = ["uniform ivec4 turns;"] if self.turns else []
-        lines += [f"uniform usampler2D b{i};" for i in range(len(self.roots))]
+        for i, root in enumerate(self.roots.values()):
+            lines.append(f"uniform usampler2D b{i};")
+            if root.size <= LARGEST:
+                lines.append(f"vec2 s{i};")
         return [*lines, *self._helpers.values()]
 
+    def beginning(self) -> list[str]:
+        """What a shader does before all else: a quarter of one over the width of each texture, as a
+        float that is exact, whatever divisions are, and one over its height."""
+        lines = []
+        for i, root in enumerate(self.roots.values()):
+            if root.size <= LARGEST:
+                size = f"vec2(textureSize(b{i}, 0))"
+                quarter = f"uintBitsToFloat(0x7e000000u - floatBitsToUint({size}.x))"
+                lines.append(f"s{i} = vec2({quarter}, 1.0 / {size}.y);")
+        return lines
 
-def _texel_of(root: Buffer) -> str:
-    """Where the texel of element i is, of which t is the first element as a float.
 
-    Shifts would say it shorter, but software adapters do them lane by lane: products took half as
-    long again. Multiples of four are floats exactly below 2**26.
-    """
-    high = texels(root.size) > WIDTH
-    if root.size > 1 << 26:
-        return f"ivec2((i >> 2) & {WIDTH - 1}, i >> {WIDTH_BITS + 2})"
-    x = "int(t * 0.25)"
-    if not high:
-        return f"ivec2({x}, 0)"
-    return f"ivec2({x} & {WIDTH - 1}, int(t * {0.25 / WIDTH!r}))"
+def _texel_of(sampler: str, root: Buffer) -> str:
+    """How the texel is found that begins with element i."""
+    if root.size > LARGEST:
+        place = f"ivec2(i & {4 * MAX_WIDTH - 1}, i / {4 * MAX_WIDTH})"
+        return f"ivec2 at = {place}; return texelFetch({sampler}, ivec2(at.x >> 2, at.y), 0);"
+    scale = f"s{sampler[1:]}"
+    return (
+        f"float t = float(i + 2) * {scale}.x; "
+        f"return textureLod({sampler}, vec2(fract(t), (floor(t) + 0.5) * {scale}.y), 0.0);"
+    )
 
 
 def _frame_word(number: int) -> str:
@@ -127,20 +161,18 @@ def bits(value: Value) -> Value:
 def write(
     textures: Textures,
     outputs: int,
-    high: bool,
     body: Callable[[Block, Value], None],
     words: int,
 ) -> str:
     """A shader of which each fragment runs a body, given the first element of its texel; that
-    assigns o0, o1, ... `high` says whether the texture drawn to has more than one row."""
+    assigns o0, o1, ... The uniform `across` is how many texels a row has that is drawn to."""
     module = Module(Glsl())
     block = Block(module)
-    texel = "int(gl_FragCoord.x)"
-    if high:
-        texel = f"({texel} + int(gl_FragCoord.y) * {WIDTH})"
+    texel = "(int(gl_FragCoord.x) + int(gl_FragCoord.y) * across)"
     first = block.let(Value(block, texel, "i") * LANES)
     body(block, first)
-    text = "\n".join([*module.functions.values(), "void main() {", *block.lines, "}", ""])
+    lines = [*textures.beginning(), *block.lines]
+    text = "\n".join([*module.functions.values(), "void main() {", *lines, "}", ""])
     helpers = helpers_of(text)
     parts = [*helpers, text]
     frame = max(words, FRAME_WORDS)
@@ -152,6 +184,7 @@ def write(
         "#version 300 es",
         *(f"precision highp {kind};" for kind in ("float", "int", "usampler2D")),
         *(f"layout(location = {i}) out uvec4 o{i};" for i in range(outputs)),
+        "uniform int across;",
     ]
     if len(textures.roots) > MAX_READS:
         raise NotSupportedError(
