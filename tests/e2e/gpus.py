@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tabgrad as tg
 from tabgrad import naming
-from tests.e2e.models import export, for_js
+from tests.e2e.models import export
 from tools.browser import launch
 
 if TYPE_CHECKING:
@@ -21,25 +20,67 @@ if TYPE_CHECKING:
 L = tg.layers
 SCENARIOS = Path(__file__).resolve().parent / "places.js"
 
-# What a page's GPUs are, so that a test can take them away.
-CATCH = """
-    const scope = globalThis;
-    scope.devices = [];
-    scope.contexts = [];
-    if (scope.GPUAdapter) {
-      const { requestDevice } = GPUAdapter.prototype;
-      GPUAdapter.prototype.requestDevice = async function (...args) {
-        const device = await requestDevice.apply(this, args);
-        scope.devices.push(device);
-        return device;
+# Ways to take a page's GPU away while it works.
+AFTER = """
+    /** Calls `then(self)` instead of, or after, the n-th call of a method. */
+    const after = (type, name, n, then) => {
+      const before = type.prototype[name];
+      let count = 0;
+      type.prototype[name] = function (...args) {
+        const result = before.apply(this, args);
+        if (++count === n) then(this);
+        return result;
       };
-    }
-    const { getContext } = OffscreenCanvas.prototype;
-    OffscreenCanvas.prototype.getContext = function (...args) {
-      const context = getContext.apply(this, args);
-      if (context) scope.contexts.push(context);
-      return context;
     };
+"""
+DESTROYED = f"""{{ {AFTER}
+    let own;
+    const {{ requestDevice }} = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (...args) {{
+      return (own = await requestDevice.apply(this, args));
+    }};
+    after(GPUQueue, "submit", 45, () => own.destroy());
+}}"""
+CONTEXT_LOST = f"""{{ {AFTER}
+    after(WebGL2RenderingContext, "drawArrays", 400, (gl) =>
+      gl.getExtension("WEBGL_lose_context").loseContext());
+}}"""
+NO_ADAPTER = "GPU.prototype.requestAdapter = async () => null;"
+NO_CONTEXT = """
+    const { getContext } = OffscreenCanvas.prototype;
+    OffscreenCanvas.prototype.getContext = () => null;
+"""
+BAD_WGSL = """
+    const { createShaderModule } = GPUDevice.prototype;
+    GPUDevice.prototype.createShaderModule = function ({ code }) {
+      return createShaderModule.call(this, { code: code.replace("fn main", "fn main main") });
+    };
+"""
+BAD_GLSL = """
+    const { shaderSource } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.shaderSource = function (shader, text) {
+      shaderSource.call(this, shader, text.replace("Frame {", "Frame { what"));
+    };
+"""
+# One of the buffers of a training has no memory.
+NO_MEMORY = """
+    const filters = [];
+    let asked = 0;
+    const { pushErrorScope, popErrorScope } = GPUDevice.prototype;
+    GPUDevice.prototype.pushErrorScope = function (filter) {
+      filters.push(filter);
+      pushErrorScope.call(this, filter);
+    };
+    GPUDevice.prototype.popErrorScope = async function () {
+      const short = filters.pop() === "out-of-memory" && ++asked === 20;
+      const error = await popErrorScope.call(this);
+      return short ? new GPUOutOfMemoryError("none left") : error;
+    };
+"""
+SMALL_BUFFERS = """
+    Object.defineProperty(GPUDevice.prototype, "limits", {
+      get: () => ({ maxBufferSize: 1024, maxStorageBufferBindingSize: 1024 }),
+    });
 """
 
 
@@ -96,6 +137,15 @@ class Place:
             value,
         )
 
+    def break_in_worker(self, script: str) -> None:
+        """Runs a script in the model's worker, in front of its own."""
+
+        def answer(route: Any) -> None:
+            text = (self.folder / "tabgrad" / "worker.js").read_text()
+            route.fulfill(body=f"{{{script}}}\n{text}", content_type="text/javascript")
+
+        self.page.route("**/worker.js", answer)
+
     def train(self, engine: str, given: Any, **options: Any) -> Any:
         """The scenario "train" on an engine, with what the model says of itself."""
         return self(
@@ -114,14 +164,3 @@ class Place:
 def exported(model: Any, folder: Path, *sizes: int, **options: Any) -> Path:
     """An export for all engines."""
     return export(model, folder, *sizes, engines=["webgpu", "webgl"], **options)
-
-
-def changed(folder: Path, change: Any) -> None:
-    """Rewrites model.json."""
-    path = folder / "model.json"
-    model = json.loads(path.read_text())
-    change(model)
-    path.write_text(json.dumps(model))
-
-
-__all__ = ["CATCH", "Place", "changed", "classifier", "exported", "for_js", "start"]

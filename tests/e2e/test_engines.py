@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.e2e.gpus import CATCH, Place, classifier, exported, for_js, start
-from tests.e2e.models import from_js, largest_difference
+from tests.e2e import gpus
+from tests.e2e.gpus import Place, classifier, exported, start
+from tests.e2e.models import export, for_js, from_js, largest_difference
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,7 +39,6 @@ def place(browser: Browser, site_server: SiteServer, site: Path) -> Iterator[Pla
     """The export in a page; errors that nobody caught fail the test."""
     context = browser.new_context()
     page = context.new_page()
-    page.add_init_script(CATCH)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield Place(page, site_server, site)
@@ -85,3 +86,121 @@ def test_trains_as_on_wasm(place: Place, engine: str, worker: bool) -> None:
     assert expected["engines"] == ["wasm", "wasm"]
     assert_close(found, expected)
     assert not place.warnings and not found["warnings"]
+
+
+# What happens to which engine, what takes over, and what the warning says of it.
+FAULTS = {
+    "device lost": ("webgpu", gpus.DESTROYED, "webgl", "lost: destroyed"),
+    "context lost": ("webgl", gpus.CONTEXT_LOST, "wasm", "the browser took it away"),
+    "no adapter": ("webgpu", gpus.NO_ADAPTER, "webgl", "gives no adapter"),
+    "no context": ("webgl", gpus.NO_CONTEXT, "wasm", "expected WebGL2"),
+    "no GPU at all": ("webgpu", gpus.NO_ADAPTER + gpus.NO_CONTEXT, "wasm", "WebGL2, too"),
+    "bad WGSL": ("webgpu", gpus.BAD_WGSL, "webgl", "refused a shader"),
+    "bad GLSL": ("webgl", gpus.BAD_GLSL, "wasm", "refused a shader"),
+    "out of memory": ("webgpu", gpus.NO_MEMORY, "webgl", "no memory for a buffer"),
+    "too small": ("webgpu", gpus.SMALL_BUFFERS, "webgl", "of at most 1,024"),
+    "both lost": ("webgpu", gpus.DESTROYED + gpus.CONTEXT_LOST, "wasm", "destroyed"),
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, Any]:
+    """The training that all others are compared with, on WebAssembly."""
+    return {}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_another_engine_takes_over(place: Place, undisturbed: Any, fault: str) -> None:
+    engine, script, then, words = FAULTS[fault]
+    given = fits(validationSplit=0.25)
+    if not undisturbed:
+        undisturbed.update(place.train("wasm", given, worker=False))
+    place.page.evaluate(f"() => {{ {script} }}")
+    found = place.train(engine, given, worker=False)
+    assert found["engines"][1] == then
+    assert_close(found, undisturbed)
+    count = 2 if fault == "both lost" else 1
+    assert len(found["warnings"]) == count
+    assert words in found["warnings"][0]
+    assert place.warnings == [f"tabgrad: {text}" for text in found["warnings"]]
+    # Copies after each epoch: at most its five steps, and the two of its validation, are repeated.
+    repeated = [re.search("repeated the ([0-9]+) calls", text) for text in found["warnings"]]
+    assert all(bool(match) == ("lost" in fault) for match in repeated)
+    assert all(0 < int(match[1]) <= 7 for match in repeated if match)
+
+
+def test_another_engine_takes_over_in_a_worker(place: Place, undisturbed: Any) -> None:
+    given = fits(validationSplit=0.25)
+    if not undisturbed:
+        undisturbed.update(place.train("wasm", given, worker=False))
+    place.break_in_worker(gpus.DESTROYED)
+    found = place.train("webgpu", given, worker=True)
+    assert found["worker"] and found["engines"] == ["webgpu", "webgl"]
+    assert_close(found, undisturbed)
+    assert place.warnings == [f"tabgrad: {text}" for text in found["warnings"]]
+    assert len(found["warnings"]) == 1
+
+
+EVERYTHING = """async ({ start, value: [options, x, y] }) => {
+    const model = await start(options);
+    const weights = async () => {
+        const all = await model.weights();
+        return Object.values(all).flatMap(({ data }) => [...data]);
+    };
+    const found = { engine: model.engine };
+    const predict = async (rows) => (await model.predict(x.slice(0, rows))).tolist();
+    found.predicted = [await predict(1), await predict(3), await predict(21)];
+    found.first = await weights();
+    await model.fit(x, y, { epochs: 1 });
+    found.trained = await weights();
+    const file = await model.saveWeights();
+    await model.fit(x, y, { epochs: 1 });
+    found.further = await weights();
+    await model.loadWeights(file);
+    found.back = await weights();
+    found.evaluated = await model.evaluate(x, y);
+    found.ran = (await model.run("predict", x.slice(0, 5))).tolist();
+    const abort = new AbortController();
+    const { signal } = abort;
+    const onEpochEnd = (epoch) => void (epoch === 2 && abort.abort());
+    const stopped = model.fit(x, y, { epochs: 50, signal, onEpochEnd });
+    found.aborted = await stopped.catch(({ code }) => code);
+    found.kept = await weights();
+    await model.reset();
+    found.reset = await weights();
+    model.dispose();
+    found.disposed = await model.predict(x).catch(({ code }) => code);
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("engine", GPUS)
+def test_everything_a_model_does(place: Place, engine: str) -> None:
+    x, y = data()
+    given = [x.tolist(), y.tolist()]
+    found = place(EVERYTHING, [{"engine": engine, "worker": False}, *given])
+    expected = place(EVERYTHING, [{"engine": "wasm", "worker": False}, *given])
+    assert (found.pop("engine"), expected.pop("engine")) == (engine, "wasm")
+    assert found["back"] == found["trained"] == found["kept"]
+    assert found["aborted"] == "aborted" and found["disposed"] == "disposed"
+    for name, value in expected.items():
+        if name == "evaluated":
+            value, found[name] = list(value.values()), list(found[name].values())
+        for mine, theirs in zip(found[name], value, strict=True):
+            if not isinstance(theirs, str):
+                np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-5, err_msg=name)
+    assert not place.warnings
+
+
+def test_engines_that_are_not_there(place: Place, tmp_path: Path, site_server: SiteServer) -> None:
+    failure = "({ start, failure, value }) => failure(start({ engine: value, worker: false }))"
+    place.page.evaluate("() => { delete Navigator.prototype.gpu }")
+    error = place(failure, "webgpu")
+    assert (error["name"], error["code"]) == ("TabgradError", "unsupported")
+    assert 'use engine "wasm"' in error["message"]
+    place.page.evaluate("() => { delete globalThis.WebGL2RenderingContext }")
+    assert place(failure, "webgl")["code"] == "unsupported"
+    other = Place(place.page, site_server, export(classifier(), tmp_path, 8))
+    error = other(failure, "webgpu")
+    assert error["code"] == "unsupported"
+    assert 'engines=["webgpu"]' in error["message"]
