@@ -58,8 +58,10 @@ class _Browser:
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Callable[[Page], Any], Future[Any]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="browser", daemon=True)
-        self._thread.start()
+        # Before whatever else is done at the interpreter's end, removing the folder included.
+        self._folder = tempfile.TemporaryDirectory()
         atexit.register(self.close)
+        self._thread.start()
 
     def do(self, job: Callable[[Page], Any]) -> Any:
         """What a function of the page returns."""
@@ -82,7 +84,7 @@ class _Browser:
     def _serve(self) -> None:
         from playwright.sync_api import sync_playwright
 
-        with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        with self._folder as name, sync_playwright() as playwright:
             folder = Path(name)
             (folder / "player").symlink_to(PLAYER)
             (folder / "browser.js").symlink_to(HERE / "browser.js")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 
 import tabgrad as tg
 from tabgrad import realize
 from tests.compiler.kernel_engine import KernelEngine
+from tests.engines.browser import BrowserEngine
 from tools.gpu import provide_adapter
 
 KERNELS = pytest.param("kernels", marks=pytest.mark.exhaustive)
@@ -20,9 +22,18 @@ error of the compiler from one of the emitter."""
 WIDE_ENGINES = ("reference", "wasm", KERNELS)
 """Those that compute in 64 bits, too."""
 
-GPUS = {"webgpu"}
+PAGE_ENGINES = {"webgpu in a page": "webgpu", "webgl in a page": "webgl"}
+"""Engines of the player by their kinds, in Chromium, on which code of this machine computes."""
+
+GPUS = {"webgpu", "webgl"}
 """Kinds of engines that refuse what computes in 64 bits, and whose machines may take subnormal
 numbers of 32 bits for zeros. `make test` runs chosen cases on them, `make test-all` all."""
+
+
+@cache
+def _in_a_page(kind: str) -> BrowserEngine:
+    """One for the whole process: it takes a second to start."""
+    return BrowserEngine(kind)
 
 
 @contextmanager
@@ -30,7 +41,12 @@ def chosen(name: str) -> Iterator[None]:
     """The engine of this name inside; whatever engine was chosen before comes back."""
     if name == "webgpu":
         provide_adapter()
-    with realize.using(KernelEngine() if name == "kernels" else None):
-        if name != "kernels":
+    made = None
+    if name == "kernels":
+        made = KernelEngine()
+    elif name in PAGE_ENGINES:
+        made = _in_a_page(PAGE_ENGINES[name])
+    with realize.using(made):
+        if made is None:
             tg.set_engine(name)
         yield

@@ -26,23 +26,30 @@ from typing import Any, NamedTuple
 from tests.ops import slopes
 from tests.ops.comparing import Case
 from tests.ops.coverage import names_by_function
-from tests.ops.engines import ENGINES, GPUS, chosen
+from tests.ops.engines import ENGINES, PAGE_ENGINES, chosen
 from tests.ops.test_table import CASES, NOT_ON_TENSORS, TABLES, public_names, run
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "op-table.json"
 DOCUMENT = ROOT / "tests" / "ops" / "RESULTS.md"
 
-NAMES = tuple(engine if isinstance(engine, str) else engine.values[0] for engine in ENGINES)
+NAMES = (
+    *(engine if isinstance(engine, str) else engine.values[0] for engine in ENGINES),
+    *PAGE_ENGINES,
+)
 GRADIENT = "gradient"
 """Stands in the place of an engine for the derivatives, which the reference computes."""
 
 ABOVE = ("data/", "formats/", "layers/", "player/", "web/")
 """Folders of the package that no operation runs."""
-OF_PAGES = ("engines/page", "targets/glsl/")
-"""What runs in pages alone."""
-OF_GPUS = (*OF_PAGES, "engines/wgpu", "engines/words", "targets/shading/", "targets/wgsl/")
-"""What runs on GPUs alone."""
+OF_SHADERS = ("engines/words", "targets/shading/")
+"""What all GPUs have in common."""
+OF_ENGINES = {
+    "webgpu": (*OF_SHADERS, "engines/wgpu", "targets/wgsl/"),
+    "webgpu in a page": (*OF_SHADERS, "targets/wgsl/"),
+    "webgl in a page": (*OF_SHADERS, "targets/glsl/"),
+}
+"""What runs on an engine and not on those of the processor."""
 
 HEAD = """# Every operation on every engine
 
@@ -57,6 +64,8 @@ NumPy, SciPy, JAX, Keras 3 and mpmath in float64.
 - **webgpu** runs on whatever adapter wgpu finds, in the published run SwiftShader. Elements of 64
   bits are refused with the documented error, which counts as passed; *refused* where that is all.
   Subnormal numbers of 32 bits may count as zeros (`comparing.py`).
+- **webgpu in a page**, **webgl in a page**: the player's engines in Chromium, in the published run
+  on SwiftShader, too.
 - **gradient**: derivatives along random directions against finite differences in float64, 1st
   order or 2nd, in the first cases that can be moved; else why there is nothing to check. Files
   `tests/ops/test_*gradients.py` check chosen functions at edges and to higher orders.
@@ -84,12 +93,17 @@ def states(engine: str) -> dict[str, str]:
     """For each operation, the state of everything that its results on an engine depend on (of the
     check of derivatives, for `GRADIENT`)."""
     package = ROOT / "src" / "tabgrad"
-    leaves = (*ABOVE, *(OF_GPUS if engine not in GPUS else OF_PAGES))
+    own = OF_ENGINES.get(engine, ())
+    leaves = {"engines/page", *ABOVE, *(each for some in OF_ENGINES.values() for each in some)}
+    leaves -= set(own)
     common = [
         path
         for path in sorted(package.rglob("*.py"))
-        if not path.relative_to(package).as_posix().startswith(leaves)
+        if not path.relative_to(package).as_posix().startswith(tuple(leaves))
     ]
+    if engine in PAGE_ENGINES:
+        common += sorted((package / "player" / "tabgrad").glob("*.js"))
+        common += sorted((ROOT / "tests" / "engines").glob("browser.*"))
     here = Path(__file__).parent
     common += [here / name for name in ("building.py", "comparing.py", "engines.py", "imaging.py")]
     common.append(ROOT / "tests" / "compiler" / "kernel_engine.py")

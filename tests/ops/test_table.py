@@ -29,7 +29,7 @@ NAMESPACES = ("nn", "image", "signal", "fft", "linalg", "segment")
 """Public modules of functions beside `tg.ops`; their rows are named "linalg.norm"."""
 
 REFUSAL = (
-    r"expected dtypes of at most 32 bits on WebGPU; received (u?int|float)64\. "
+    r"expected dtypes of at most 32 bits on Web(GPU|GL); received (u?int|float)64\. "
     r"Cast to (int|float)32, or use tg\.set_engine\('wasm'\)"
 )
 """What GPUs say of 64-bit elements."""
