@@ -19,10 +19,18 @@ def main(arguments: list[str] | None = None) -> None:
         "doctor", help="which engines this machine has, what they can do and how fast they are"
     )
     looking.add_argument("--json", action="store_true", help="print JSON instead of text")
+    looking.add_argument(
+        "--page", metavar="FOLDER", help="write doctor.html there, which looks at a browser"
+    )
     looking.add_argument("--engine", help=argparse.SUPPRESS)  # what each engine's process does
     chosen = parser.parse_args(arguments)
     if chosen.command == "serve":
         serve(chosen.folder, port=chosen.port)
+    elif chosen.page is not None:
+        from tabgrad.web.doctor import write_page
+
+        print(write_page(chosen.page))
+        print(f"To look at it: tabgrad serve {chosen.page}, then open doctor.html there")
     else:
         _doctor(chosen.engine, chosen.json)
 
