@@ -157,7 +157,8 @@ def _kept(
     if len(corners.shape) != 2 or corners.shape[1] != 4 or rank.shape != corners.shape[:1]:
         raise ShapeError(
             f"{name} expected boxes (n, 4) and scores (n,); received {list(corners.shape)} and "
-            f"{list(rank.shape)}"
+            f"{list(rank.shape)}. "
+            "Give each box its two corners and one score"
         )
     if not isinstance(size, int) or size < 0 or not 0 <= iou_threshold <= 1 or sigma < 0:
         raise ArgumentError(

@@ -70,7 +70,8 @@ def gaussian_blur(
     sizes = tuple(kernel_size)
     if len(sizes) != 2 or any(not isinstance(n, int) or n < 1 for n in sizes):
         raise ArgumentError(
-            f"gaussian_blur expected two positive sizes as kernel_size; received {kernel_size}"
+            f"gaussian_blur expected two positive sizes as kernel_size; received {kernel_size}. "
+            "Give one odd number for both, or a pair (height, width)"
         )
     x = given.floats()
     if isinstance(sigma, (list, tuple)):
@@ -141,7 +142,8 @@ def ssim(
     one, other = common("ssim", image1, image2, floating=True)
     if one.shape != other.shape:
         raise ShapeError(
-            f"ssim expected images of one shape; received {list(one.shape)} and {list(other.shape)}"
+            f"ssim expected images of one shape; received {list(one.shape)} and "
+            f"{list(other.shape)}. Resize one of them with tg.image.resize, or crop it"
         )
     given = Images("ssim", Tensor(one), data_format)
     x, y = given.node, Images("ssim", Tensor(other), data_format).node
@@ -197,7 +199,10 @@ def threshold(
     choice("threshold", "method", method, ("binary", "otsu"))
     x = given.floats()
     if x.shape[3] not in (1, 3):
-        raise ShapeError(f"threshold expected 1 or 3 channels; received {list(x.shape)}")
+        raise ShapeError(
+            f"threshold expected 1 or 3 channels; received {list(x.shape)}. "
+            "Take tg.image.rgb_to_grayscale of the images first"
+        )
     if x.shape[3] == 3:
         weights = constant(GRAY, (3,), x.dtype).node
         x = b.reduce("reduce_sum", b.mul(x, b.broadcast(weights, x.shape, (3,))), (3,))

@@ -60,7 +60,8 @@ def _widths(
     """What is added (sign 1) or taken (-1) before and after, two of three numbers being given."""
     if [before, after, target].count(None) != 1:
         raise ArgumentError(
-            f"{name} expected two of {', '.join(names)}; received {before}, {after} and {target}"
+            f"{name} expected two of {', '.join(names)}; received {before}, {after} and {target}. "
+            "Leave out the one that follows from the other two"
         )
     if target is not None:
         rest = sign * (target - have)
@@ -231,7 +232,8 @@ def _patches(
     if len(x.shape) not in (n + 1, n + 2):
         raise ShapeError(
             f"{name} expected {n} axes of space, channels and perhaps a batch; received "
-            f"{list(x.shape)}"
+            f"{list(x.shape)}. "
+            "Give a batch of one as images[None]"
         )
     choice(name, "padding", padding, ("valid", "same"))
     window = tuple_of("size", size, n)

@@ -112,7 +112,10 @@ def resize(
         )
     want = tuple(size)
     if len(want) != 2 or any(not isinstance(n, int) or n < 1 for n in want):
-        raise ShapeError(f"resize expected a positive size (height, width); received {size}")
+        raise ShapeError(
+            f"resize expected a positive size (height, width); received {size}. "
+            "Give it as a tuple of two ints"
+        )
     node = given.node
     given.with_pixels("resize")
     if crop_to_aspect_ratio:
@@ -384,7 +387,8 @@ def crop_and_resize(
         raise ShapeError(
             f"{name} expected images (batch, h, w, c), boxes (n, 4), box_indices (n,) and a "
             f"crop_size of two; received {list(x.shape)}, {list(corners.shape)}, "
-            f"{list(which.shape)} and {crop_size}"
+            f"{list(which.shape)} and {crop_size}. "
+            "A single image is a batch of one, images[None] with box_indices all 0"
         )
     if not x.shape[0]:
         return Tensor(b.full((which.shape[0], *crop_size, x.shape[3]), 0, x.dtype))

@@ -164,7 +164,8 @@ def map_coordinates(
     if len(places.shape) < 2 or places.shape[0] != len(x.shape) or not x.size:
         raise ShapeError(
             f"map_coordinates expected coordinates ({len(x.shape)}, ...) of rank 2 or more for a "
-            f"non-empty array {list(x.shape)}; received {list(places.shape)}"
+            f"non-empty array {list(x.shape)}; received {list(places.shape)}. "
+            "Give coordinates a row for each axis of the array"
         )
     given = x.dtype
     if given is dtypes.bool_:

@@ -70,7 +70,8 @@ def _transforms(name: str, transform: Any, batch: int) -> Node:
         node = b.reshape(node, (1, *node.shape))
     if node.shape not in ((1, 8), (batch, 8)):
         raise ShapeError(
-            f"{name} expected transforms (8,), (1, 8) or ({batch}, 8); received {list(node.shape)}"
+            f"{name} expected transforms (8,), (1, 8) or ({batch}, 8); received {list(node.shape)}."
+            " A matrix of 2 rows is the first six numbers; the last two are 0"
         )
     return node
 
@@ -227,7 +228,8 @@ def rotate_with_offset(
     if len(values) < channels:
         raise ShapeError(
             f"rotate_with_offset expected a fill_value for each of {channels} channels; received "
-            f"{fill_value}"
+            f"{fill_value}. "
+            "Give one number for all, or as many as there are channels"
         )
     found = sampled(x, [row, column], 0, "constant", 0)
     here = b.full((*grid, 1), 1, dtypes.int32)
@@ -280,7 +282,8 @@ def perspective_transform(
     if start.shape != end.shape or start.shape not in ((4, 2), (1, 4, 2), (batch, 4, 2)):
         raise ShapeError(
             f"{name} expected start_points and end_points both (4, 2) or ({batch}, 4, 2); received "
-            f"{list(start.shape)} and {list(end.shape)}"
+            f"{list(start.shape)} and {list(end.shape)}. "
+            "Give the four corners (x, y) of each image"
         )
     forth, back = _from_square(start), _adjugate(_from_square(end))
     matrix = [

@@ -50,7 +50,10 @@ def matrix_power(x: Any, n: int) -> Tensor:
     """
     value = matrix("matrix_power", x, square=True)
     if not isinstance(n, int) or isinstance(n, bool):
-        raise ArgumentError(f"linalg.matrix_power expected a Python integer n; received {n!r}")
+        raise ArgumentError(
+            f"linalg.matrix_power expected a Python integer n; received {n!r}. "
+            "For another exponent use the eigenvalues: tg.linalg.eig"
+        )
     size = value.shape[-1]
     if n == 0:
         return identity(size, size, value.shape[:-2], value.dtype)
@@ -92,7 +95,8 @@ def multi_dot(arrays: Sequence[Any]) -> Tensor:
     if not fits or any(x.shape[1] != y.shape[0] for x, y in itertools.pairwise(xs)):
         raise ShapeError(
             "linalg.multi_dot expected matrices whose inner sizes agree; received shapes "
-            f"{[list(x.shape) for x in xs]}"
+            f"{[list(x.shape) for x in xs]}. "
+            "Transpose one with .mT, or change their order"
         )
     sizes = [xs[0].shape[0], *(x.shape[1] for x in xs)]
 

@@ -44,7 +44,8 @@ def matrix(name: str, x: Any, square: bool = False) -> Tensor:
         )
     if square and value.shape[-1] != value.shape[-2]:
         raise ShapeError(
-            f"linalg.{name} expected square matrices; received shape {list(value.shape)}"
+            f"linalg.{name} expected square matrices; received shape {list(value.shape)}. "
+            "For other shapes there are linalg.pinv, lstsq, qr and svd"
         )
     return value
 

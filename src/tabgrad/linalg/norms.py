@@ -157,7 +157,8 @@ def norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> 
     if len(axes) != 2 or axes[0] == axes[1]:
         raise ShapeError(
             f"linalg.norm expected one axis for vectors or two for matrices; received {given} for "
-            f"shape {list(value.shape)}"
+            f"shape {list(value.shape)}. "
+            "Give axis, or flatten with x.ravel()"
         )
     found = matrix_norm(moveaxis(value, axes, (-2, -1)), False, "fro" if ord is None else ord)
     return expand_dims(found, sorted(axes)) if keepdims else found
@@ -186,7 +187,10 @@ def cond(x: Any, p: Any = None) -> Tensor:
     if p in (None, 2, -2):
         s = svdvals(value)
         if s.shape[-1] == 0:
-            raise ShapeError(f"linalg.cond expected matrices with elements; received {x.shape}")
+            raise ShapeError(
+                f"linalg.cond expected matrices with elements; received {x.shape}. "
+                "An empty matrix has no condition number"
+            )
         large, small = (s[..., 0], s[..., -1]) if p != -2 else (s[..., -1], s[..., 0])
         return large / small
     from tabgrad.linalg.elimination import inv

@@ -182,7 +182,8 @@ def gram_schmidt(xs: Any) -> Any:
     if value.shape[-2] > value.shape[-1]:
         raise ShapeError(
             "linalg.gram_schmidt expected no more vectors than they have elements; received "
-            f"{value.shape[-2]} vectors of {value.shape[-1]}"
+            f"{value.shape[-2]} vectors of {value.shape[-1]}. "
+            "More vectors than that depend on each other: leave some out"
         )
     q, r = qr(adjoint(value))
     pivots = diagonal_of(r)

@@ -173,7 +173,10 @@ def pinv(x: Any, rcond: Any = None, rtol: Any = None) -> Tensor:
     """
     value = matrix("pinv", x)
     if rtol is not None and rcond is not None:
-        raise ArgumentError("linalg.pinv expected rtol or rcond, which are the same; received both")
+        raise ArgumentError(
+            "linalg.pinv expected rtol or rcond, which are the same; received both. "
+            "Leave one of them out"
+        )
     (work,) = same_float(value)
     return as_type(_pseudo_inverse(work, rcond if rtol is None else rtol), value.dtype)
 
@@ -243,7 +246,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Tensor:
     if right.ndim < 1 or right.shape[-1 if vector else -2] != left.shape[-2]:
         raise ShapeError(
             f"linalg.lstsq expected right-hand sides with {left.shape[-2]} rows for matrices of "
-            f"shape {list(left.shape)}; received shape {list(right.shape)}"
+            f"shape {list(left.shape)}; received shape {list(right.shape)}. "
+            "Right-hand sides are the columns: give a vector as b[:, None]"
         )
     dtype = e.result_type(left, right)
     right = expand_dims(right, -1) if vector else right
@@ -283,7 +287,10 @@ def matrix_rank(x: Any, tol: Any = None, rtol: Any = None) -> Tensor:
     """
     value = matrix("matrix_rank", x)
     if tol is not None and rtol is not None:
-        raise ArgumentError("linalg.matrix_rank expected tol or rtol; received both")
+        raise ArgumentError(
+            "linalg.matrix_rank expected tol or rtol; received both. "
+            "Leave one of them out: tol is absolute, rtol relative"
+        )
     s = svdvals(value)
     if tol is None:
         kept = _counts(s, value, rtol)

@@ -160,7 +160,8 @@ def system(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor, bool]:
     if right.ndim < 1 or right.shape[-1 if vector else -2] != left.shape[-1]:
         raise ShapeError(
             f"linalg.{name} expected right-hand sides with {left.shape[-1]} rows for matrices of "
-            f"shape {list(left.shape)}; received shape {list(right.shape)}"
+            f"shape {list(left.shape)}; received shape {list(right.shape)}. "
+            "Right-hand sides are the columns: give a vector as b[:, None]"
         )
     dtype = e.result_type(left, right)
     left, right = e.cast(left, dtype), e.cast(right, dtype)

@@ -17,7 +17,8 @@ def _matrices(name: str, x: Any) -> Tensor:
     if value.ndim < 2:
         raise ShapeError(
             f"linalg.{name} expected matrices, of at least two axes; received shape "
-            f"{list(value.shape)}"
+            f"{list(value.shape)}. "
+            "Give a vector as a matrix of one row, x[None]"
         )
     return value
 

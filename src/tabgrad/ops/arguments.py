@@ -242,7 +242,8 @@ def common(name: str, *xs: Any, floating: bool = False) -> list[Node]:
         for value in scalars:
             if not isinstance(value, float) and not low <= value <= high:
                 raise DtypeError(
-                    f"{name} expected a Python integer that fits {dtype.name}; received {value}"
+                    f"{name} expected a Python integer that fits {dtype.name}; received {value}. "
+                    "Cast the tensor to a wider dtype"
                 )
     rest = iter(arrays)
     return [scalar(x, dtype) if isinstance(x, Scalar) else b.cast(next(rest), dtype) for x in xs]
@@ -259,7 +260,9 @@ def broadcast_shapes(name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
                 if out[d] not in (1, n):
                     raise ShapeError(
                         f"{name} expected shapes that broadcast together; received "
-                        f"{' and '.join(str(list(s)) for s in shapes)}"
+                        f"{' and '.join(str(list(s)) for s in shapes)}. "
+                        "Sizes must be equal or 1, from the last axis on: reshape one, or insert "
+                        "axes with x[:, None]"
                     )
                 out[d] = n
     return tuple(out)
@@ -298,7 +301,10 @@ def axis_of(name: str, axis: int, rank: int) -> int:
         )
     number = integer(axis)
     if number is None or axis is True or axis is False or not -rank <= number < rank:
-        raise RangeError(f"{name} expected an axis from {-rank} to {rank - 1}; received {axis}")
+        raise RangeError(
+            f"{name} expected an axis from {-rank} to {rank - 1}; received {axis}. "
+            "Negative axes count from the last one"
+        )
     return number % rank
 
 
@@ -367,5 +373,8 @@ def axes_of(name: str, axis: int | Sequence[int] | None, rank: int) -> tuple[int
     given = tuple(axis) if one is None else (one,)  # type: ignore[arg-type]
     found = [axis_of(name, a, rank) for a in given]
     if len(set(found)) != len(found):
-        raise ShapeError(f"{name} expected distinct axes; received {axis}")
+        raise ShapeError(
+            f"{name} expected distinct axes; received {axis}. "
+            "Name each axis once; -1 and the last one are the same"
+        )
     return tuple(sorted(found))

@@ -97,7 +97,10 @@ def diag(x: Any, k: int = 0) -> Tensor:
     if len(node.shape) == 2:
         return diagonal(Tensor(node), k)
     if len(node.shape) != 1:
-        raise ShapeError(f"diag expected a vector or a matrix; received {list(node.shape)}")
+        raise ShapeError(
+            f"diag expected a vector or a matrix; received {list(node.shape)}. "
+            "For stacks of matrices use linalg.diagonal"
+        )
     n = node.shape[0] + abs(k)
     wide = pad(Tensor(node), (max(-k, 0), max(k, 0))).node
     row, column = b.iota((n, n), 0, int32), b.iota((n, n), 1, int32)
@@ -190,7 +193,10 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     """
     node = node_of(x)
     if len(node.shape) != 1:
-        raise ShapeError(f"vander expected a vector; received {list(node.shape)}")
+        raise ShapeError(
+            f"vander expected a vector; received {list(node.shape)}. "
+            "Flatten with x.ravel(), or map over rows with tg.vmap"
+        )
     count = node.shape[0] if N is None else N
     powers = b.iota((1, count), 1, node.dtype if node.dtype.is_integer else int32)
     if not increasing:
@@ -250,7 +256,8 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     if len(condlist) != len(choicelist) or not condlist:
         raise ArgumentError(
             f"select expected as many choices as conditions, at least one; received "
-            f"{len(condlist)} conditions and {len(choicelist)} choices"
+            f"{len(condlist)} conditions and {len(choicelist)} choices. "
+            "Give a choice for each condition; what none of them takes is default"
         )
     result = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
@@ -281,7 +288,10 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
     x = Tensor(*parts_of(tensor))
     left, arrow, right = pattern.partition("->")
     if not arrow:
-        raise ArgumentError(f"rearrange expected '->' in its pattern; received {pattern!r}")
+        raise ArgumentError(
+            f"rearrange expected '->' in its pattern; received {pattern!r}. "
+            "Name the axes before and after, as in 'b h w -> b (h w)'"
+        )
     source, target = (_groups(side, pattern) for side in (left, right))
     if ["..."] in source:
         at = source.index(["..."])
@@ -292,7 +302,8 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
             target[at : at + 1] = hidden
     if len(source) != x.ndim:
         raise ArgumentError(
-            f"rearrange expected {len(source)} axes for {pattern!r}; received {list(x.shape)}"
+            f"rearrange expected {len(source)} axes for {pattern!r}; received {list(x.shape)}. "
+            "Name each axis of the tensor, or use '...' for the others"
         )
     sizes = dict(axes_lengths)
     for group, n in zip(source, x.shape, strict=True):
@@ -310,7 +321,8 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
     wanted = [name for group in target for name in group]
     if sorted(names) != sorted(wanted) or len(set(names)) != len(names):
         raise ArgumentError(
-            f"rearrange expected the same axes on both sides, each once; received {pattern!r}"
+            f"rearrange expected the same axes on both sides, each once; received {pattern!r}. "
+            "To sum an axis away use tg.ops.einsum or tg.sum"
         )
     apart = reshape(x, [sizes[name] for name in names])
     moved = transpose(apart, [names.index(name) for name in wanted]) if names else apart

@@ -229,7 +229,10 @@ def ix_(*args: Any) -> tuple[Tensor, ...]:
     for i, arg in enumerate(args):
         line = Tensor(*parts_of(arg))
         if line.ndim != 1:
-            raise ShapeError(f"ix_ expected vectors; received shape {list(line.shape)}")
+            raise ShapeError(
+                f"ix_ expected vectors; received shape {list(line.shape)}. "
+                "Flatten them with x.ravel()"
+            )
         if line.dtype is bool_:
             line = tensor([k for k, true in enumerate(line.tolist()) if true], dtype=int32)
         found.append(reshape(line, [line.size if d == i else 1 for d in range(len(args))]))
@@ -313,7 +316,8 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int | None) -> Tenso
     picked = Tensor(index_array(indices, given.shape[where], where))
     if picked.ndim != given.ndim:
         raise ShapeError(
-            f"put_along_axis expected indices of rank {given.ndim}; received {list(picked.shape)}"
+            f"put_along_axis expected indices of rank {given.ndim}; received {list(picked.shape)}. "
+            "Give them as many axes as x has, with size 1 where they repeat"
         )
     around = [1 if d == where else n for d, n in enumerate(given.shape)]
     shape = broadcast_shapes("put_along_axis", picked.shape, around)
@@ -367,5 +371,8 @@ def _places(name: str, obj: Any, n: int, behind: int = 0) -> list[int]:
         return [i for i, true in enumerate(listed) if true]
     for i in listed:
         if not -n <= i < n + behind:
-            raise RangeError(f"{name} expected indices from {-n} to {n - 1 + behind}; received {i}")
+            raise RangeError(
+                f"{name} expected indices from {-n} to {n - 1 + behind}; received {i}. "
+                "Negative indices count from the end"
+            )
     return [i % n if i < n else i for i in listed] if n else listed

@@ -72,19 +72,22 @@ def dot_product_attention(
     if any(len(node.shape) != 4 for node in (q, k, v)):
         raise ShapeError(
             f"{NAME} expected query, key and value (batch, length, heads, depth); received "
-            f"{list(q.shape)}, {list(k.shape)} and {list(v.shape)}"
+            f"{list(q.shape)}, {list(k.shape)} and {list(v.shape)}. "
+            "Insert an axis of one head with x[:, :, None]"
         )
     batch, targets, heads, depth = q.shape
     sources, shared = k.shape[1:3]
     if k.shape[0] != batch or k.shape[3] != depth or v.shape[:3] != k.shape[:3]:
         raise ShapeError(
             f"{NAME} expected one batch, keys of the query's depth, and as many values as keys; "
-            f"received query {list(q.shape)}, key {list(k.shape)} and value {list(v.shape)}"
+            f"received query {list(q.shape)}, key {list(k.shape)} and value {list(v.shape)}. "
+            "Project one of them to the sizes of the others"
         )
     if not shared or heads % shared:
         raise ShapeError(
             f"{NAME} expected a number of query heads divisible by that of key heads; received "
-            f"{heads} and {shared}"
+            f"{heads} and {shared}. "
+            "Repeat the key heads, or leave some query heads out"
         )
     if attn_logits_soft_cap is not None and attn_logits_soft_cap <= 0:
         raise ArgumentError(

@@ -20,7 +20,8 @@ def _blocks(name: str, x: Any, block_size: int, data_format: str) -> tuple[Node,
     if len(node.shape) != 4:
         raise ShapeError(
             f"{name} expected (batch, height, width, channels), or channels first; received "
-            f"{list(node.shape)}"
+            f"{list(node.shape)}. "
+            "A single image is a batch of one, x[None]"
         )
     if not isinstance(block_size, int) or block_size < 1:
         raise ArgumentError(f"{name} expected a positive int block_size; received {block_size!r}")
@@ -53,7 +54,8 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
     n, (h, w, c) = node.shape[0], _space(node.shape, last)
     if c % (k * k):
         raise ShapeError(
-            f"depth_to_space expected channels divisible by {k} * {k}; received {list(node.shape)}"
+            f"depth_to_space expected channels divisible by {k} * {k}; received {list(node.shape)}."
+            " Choose a block size whose square divides the channels"
         )
     depth = c // (k * k)
     if last:
@@ -89,7 +91,8 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
     if h % k or w % k:
         raise ShapeError(
             f"space_to_depth expected a height and width divisible by {k}; received "
-            f"{list(node.shape)}"
+            f"{list(node.shape)}. "
+            "Pad the image with tg.ops.pad, or choose another block size"
         )
     high, wide = h // k, w // k
     if last:
@@ -152,7 +155,8 @@ def space_to_batch(x: Any, block_shape: Sequence[int], paddings: Sequence[Sequen
     if any(size % k for size, k in zip(space, blocks, strict=True)):
         raise ShapeError(
             f"space_to_batch expected padded sizes divisible by the blocks {list(blocks)}; "
-            f"received {list(space)}"
+            f"received {list(space)}. "
+            "Choose paddings that fill the last blocks"
         )
     parted = [v for size, k in zip(space, blocks, strict=True) for v in (size // k, k)]
     node = b.reshape(node, (batch, *parted, *rest))

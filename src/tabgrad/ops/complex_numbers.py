@@ -172,7 +172,8 @@ def view_as_complex(x: Any) -> Tensor:
     if not node.shape or node.shape[-1] != 2:
         raise ShapeError(
             f"view_as_complex expected a last axis of size 2, the parts; received "
-            f"{list(node.shape)}"
+            f"{list(node.shape)}. "
+            "Stack the parts with tg.ops.stack([real, imag], -1)"
         )
     last = len(node.shape) - 1
     parts = [manipulation.cut(node, last, i, i + 1) for i in range(2)]

@@ -69,7 +69,8 @@ def scan(
     if len(sizes) != 1 or -1 in sizes:
         raise ArgumentError(
             "scan expected xs with one leading size, or length; received leading sizes "
-            f"{sorted(sizes)}"
+            f"{sorted(sizes)}. "
+            "Give all of xs one first axis, or length where there are no xs"
         )
     steps = sizes.pop()
     carry_in = _inputs(carry)
@@ -80,7 +81,10 @@ def scan(
         [*carry_in, *x_in],
     )
     if not isinstance(result, tuple) or len(result) != 2:
-        raise ArgumentError(f"scan expected the body to return (carry, y); received {result!r}")
+        raise ArgumentError(
+            f"scan expected the body to return (carry, y); received {result!r}. "
+            "Return a pair, with None for a y that is not needed"
+        )
     outs = _like("scan", "the carry", result[0], carry_layout, carry)
     ys, y_layout = _open(result[1])
     (outs,), consts, const_in = _closed([[*outs, *ys]], [*carry_in, *x_in])
@@ -173,9 +177,14 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     """
     node = node_of(index)
     if node.shape != ():
-        raise ShapeError(f"switch expected a scalar index; received shape {list(node.shape)}")
+        raise ShapeError(
+            f"switch expected a scalar index; received shape {list(node.shape)}. "
+            "Index or reduce it to one number"
+        )
     if not node.dtype.is_integer:
-        raise DtypeError(f"switch expected an integer index; received {node.dtype.name}")
+        raise DtypeError(
+            f"switch expected an integer index; received {node.dtype.name}. Cast it to int32"
+        )
     if not branches:
         raise ArgumentError("switch expected at least one branch; received none")
     low, high = b.like(node, 0), b.like(node, min(len(branches) - 1, 127))
@@ -327,7 +336,8 @@ def associative_scan(
     sizes = {x.shape[a] for x, a in zip(xs, axes, strict=True)}
     if len(sizes) != 1:
         raise ShapeError(
-            f"associative_scan expected one size along axis {axis}; received {sorted(sizes)}"
+            f"associative_scan expected one size along axis {axis}; received {sorted(sizes)}. "
+            "Make the sizes equal with tg.ops.pad or a slice"
         )
 
     def combined(left: list[Tensor], right: list[Tensor]) -> list[Tensor]:
@@ -511,7 +521,8 @@ def _like(name: str, what: str, result: Any, layout: Layout, model: Sequence[Nod
     if structure != layout.structure:
         raise ShapeError(
             f"{name} expected the body to return {what} in the structure it was given; received "
-            f"{result!r}"
+            f"{result!r}. "
+            "Return the same keys, lengths and types of containers"
         )
     outs: list[Node] = []
     rest = iter(model)
@@ -560,7 +571,8 @@ def _bound(what: str, value: Any) -> Node:
     if node.shape != () or not node.dtype.is_integer:
         raise ShapeError(
             f"fori_loop expected {what} as an integer scalar; received {node.dtype.name} "
-            f"{list(node.shape)}"
+            f"{list(node.shape)}. "
+            "Cast it to int32, or give a Python int"
         )
     return b.cast(node, int32)
 

@@ -24,7 +24,8 @@ def tuple_of(name: str, value: Spatial, n: int) -> tuple[int, ...]:
     given = (value,) * n if isinstance(value, int) else tuple(value)
     if len(given) != n or any(not isinstance(v, int) or v < 1 for v in given):
         raise ArgumentError(
-            f"expected {name} to be a positive int or {n} of them; received {value}"
+            f"expected {name} to be a positive int or {n} of them; received {value}. "
+            "One number stands for every axis"
         )
     return given
 
@@ -33,7 +34,8 @@ def channels_last(data_format: str | None) -> bool:
     """Whether the channel axis is the last; raises ArgumentError on an unknown format."""
     if data_format not in (None, "channels_last", "channels_first"):
         raise ArgumentError(
-            f"expected data_format 'channels_last' or 'channels_first'; received {data_format!r}"
+            f"expected data_format 'channels_last' or 'channels_first'; received {data_format!r}. "
+            "None is channels_last"
         )
     return data_format != "channels_first"
 
@@ -126,7 +128,8 @@ def conv(
     if rank < 3 or len(w.shape) != rank:
         raise ShapeError(
             "conv expected inputs (batch, *space, channels) and a kernel (*space, in, out) of the "
-            f"same rank; received {list(x.shape)} and {list(w.shape)}"
+            f"same rank; received {list(x.shape)} and {list(w.shape)}. "
+            "Insert the missing axis: inputs[None] is a batch of one"
         )
     n = rank - 2
     steps, holes = tuple_of("strides", strides, n), tuple_of("dilation_rate", dilation_rate, n)
@@ -136,7 +139,8 @@ def conv(
         raise ShapeError(
             f"conv expected input channels divisible by the kernel's {per_group}, and filters by "
             f"the number of groups; received {channels} channels and {w.shape[-1]} filters for "
-            f"inputs {list(x.shape)} and kernel {list(w.shape)}"
+            f"inputs {list(x.shape)} and kernel {list(w.shape)}. "
+            "A kernel whose in is the number of channels makes one group"
         )
     sizes = [x.shape[d] for d in data[2:]]
     spans = [(k - 1) * d + 1 for k, d in zip(w.shape[:n], holes, strict=True)]
@@ -187,7 +191,8 @@ def depthwise_conv(
         raise ShapeError(
             "depthwise_conv expected inputs (batch, *space, channels) and a kernel (*space, "
             f"channels, multiplier) with as many channels; received {list(x.shape)} and "
-            f"{list(w.shape)}"
+            f"{list(w.shape)}. "
+            "Channels are the last axis unless data_format is 'channels_first'"
         )
     grouped = b.reshape(w, (*w.shape[:-2], 1, w.shape[-2] * w.shape[-1]))
     return conv(Tensor(x), Tensor(grouped), strides, padding, data_format, dilation_rate)
@@ -259,7 +264,9 @@ def conv_transpose(
         raise ShapeError(
             "conv_transpose expected inputs (batch, *space, channels) and a kernel (*space, "
             f"filters, channels) with as many channels; received {list(x.shape)} and "
-            f"{list(w.shape)}"
+            f"{list(w.shape)}. "
+            "The kernel's last axis is the channels of the inputs, the one before it "
+            "the filters"
         )
     steps, holes = tuple_of("strides", strides, n), tuple_of("dilation_rate", dilation_rate, n)
     extra = (

@@ -80,12 +80,17 @@ def _transform(
     if norm not in NORMS:
         raise ArgumentError(f"{name} expected norm to be one of {NORMS}; received {norm!r}")
     if not node.shape:
-        raise ShapeError(f"{name} expected at least one axis; received a 0-d tensor")
+        raise ShapeError(
+            f"{name} expected at least one axis; received a 0-d tensor. Insert one with x[None]"
+        )
     axis = axis_of(name, axis, len(node.shape))
     order = [d for d in range(len(node.shape)) if d != axis] + [axis]
     size = check_size(name, node.shape[axis] if n is None else n)
     if type == 1 and size < 2:
-        raise ArgumentError(f"{name} of type 1 expected at least 2 points; received {size}")
+        raise ArgumentError(
+            f"{name} of type 1 expected at least 2 points; received {size}. "
+            "Pad it, or use another type"
+        )
     node = resized(b.permute(node, order), size)
     if inverse:
         type = INVERSE[type]

@@ -185,7 +185,8 @@ def full(
     if broadcast_shapes("full", value.shape, wanted) != wanted:
         raise ShapeError(
             f"full expected a fill_value that broadcasts to {list(wanted)}; received one of shape "
-            f"{list(value.shape)}"
+            f"{list(value.shape)}. "
+            "Reshape the fill_value, or give one number"
         )
     nodes = [node for node in value.parts if node is not None]
     return Tensor(*(spread(node, wanted) for node in nodes))
@@ -386,5 +387,8 @@ def triu(x: Any, k: int = 0) -> Tensor:
 def _matrix(name: str, x: Any) -> Node:
     node = node_of(x)
     if len(node.shape) < 2:
-        raise ShapeError(f"{name} expected at least two axes; received shape {list(node.shape)}")
+        raise ShapeError(
+            f"{name} expected at least two axes; received shape {list(node.shape)}. "
+            "Insert one with x[None]"
+        )
     return node

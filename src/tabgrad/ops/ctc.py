@@ -49,7 +49,8 @@ def _inputs(name: str, x: Any) -> Tensor:
     if len(node.shape) != 3 or not all(node.shape[1:]):
         raise ShapeError(
             f"{name} expected scores (batch, steps, classes) with a step and a class at least; "
-            f"received {list(node.shape)}"
+            f"received {list(node.shape)}. "
+            "A single sequence is a batch of one, scores[None]"
         )
     return Tensor(b.cast(node, float32) if node.dtype.itemsize < 4 else node)
 
@@ -59,7 +60,8 @@ def _lengths(name: str, what: str, x: Any, batch: int) -> Node:
     if node.shape != (batch,):
         raise ShapeError(
             f"{name} expected {what} of shape [{batch}], one for each sample; received "
-            f"{list(node.shape)}"
+            f"{list(node.shape)}. "
+            "Give the full length where sequences are not padded"
         )
     return node
 
@@ -112,7 +114,8 @@ def ctc_loss(
     if len(labels.shape) != 2 or labels.shape[0] != batch:
         raise ShapeError(
             f"{name} expected targets (batch, labels) for output {list(scores.shape)}; received "
-            f"{list(labels.shape)}"
+            f"{list(labels.shape)}. "
+            "Pad the targets to one length and give target_length"
         )
     blank = _class_index(name, mask_index, classes)
     length = _lengths(name, "target_length", target_length, batch)

@@ -227,7 +227,10 @@ def _wide(node: Node, dtype: Any) -> Node:
     if dtype is not None:
         want = dtypes.as_dtype(dtype)
         if want.kind == "b":
-            raise DtypeError("expected a numeric dtype to add up in; received bool")
+            raise DtypeError(
+                "expected a numeric dtype to add up in; received bool. "
+                "Use an integer dtype to count, or logical_or for any"
+            )
         return b.cast(node, want)
     return b.cast(node, _accumulated(node.dtype))
 
@@ -257,7 +260,9 @@ def _standard(
 
 def _axis(name: str, shape: tuple[int, ...], axis: int | None) -> int:
     if not shape:
-        raise ShapeError(f"{name} expected an array with an axis; received a scalar")
+        raise ShapeError(
+            f"{name} expected an array with an axis; received a scalar. Insert one with x[None]"
+        )
     if axis is None:
         if len(shape) > 1:
             raise ShapeError(

@@ -61,7 +61,10 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Tensor:
             f"{type(subscripts).__name__}"
         )
     if not operands:
-        raise ArgumentError(f"einsum expected operands for {subscripts!r}; received none")
+        raise ArgumentError(
+            f"einsum expected operands for {subscripts!r}; received none. "
+            "Give the arrays after the equation"
+        )
     nodes = common("einsum", *[Tensor(*parts_of(x)) for x in operands])
     if nodes[0].dtype.kind == "b":
         nodes = [b.cast(node, dtypes.int32) for node in nodes]
@@ -98,7 +101,8 @@ def _parse(text: str, nodes: Sequence[Node]) -> tuple[list[list[str]], list[str]
         )
     if len(parts) != len(nodes):
         raise ArgumentError(
-            f"einsum expected {len(parts)} operands for {text!r}; received {len(nodes)}"
+            f"einsum expected {len(parts)} operands for {text!r}; received {len(nodes)}. "
+            "Commas separate the operands"
         )
     names, widest = [], 0
     for part, node in zip(parts, nodes, strict=True):
@@ -108,7 +112,8 @@ def _parse(text: str, nodes: Sequence[Node]) -> tuple[list[list[str]], list[str]
             least = "at least " if ellipsis else ""
             raise ShapeError(
                 f"einsum expected {least}{len(head) + len(tail)} axes for {part!r} of {text!r}; "
-                f"received shape {list(node.shape)}"
+                f"received shape {list(node.shape)}. "
+                "Name each axis with a letter, or use '...' for the others"
             )
         widest = max(widest, extra)
         names.append([*head, *(f".{d}" for d in range(extra - 1, -1, -1)), *tail])
@@ -127,7 +132,9 @@ def _parse(text: str, nodes: Sequence[Node]) -> tuple[list[list[str]], list[str]
     known = {letter for name in names for letter in name}
     if len(set(out)) != len(out) or not known >= set(out):
         raise ArgumentError(
-            f"einsum expected distinct letters of the operands in the output; received {text!r}"
+            f"einsum expected distinct letters of the operands in the output; received {text!r}. "
+            "Give each letter of the output once, and only letters that an operand "
+            "has"
         )
     return names, out
 
@@ -143,7 +150,8 @@ def _sizes(text: str, names: Sequence[Sequence[str]], nodes: Sequence[Node]) -> 
                 shown = "..." if letter[0] == "." else repr(letter)
                 raise ShapeError(
                     f"einsum expected one size for {shown} in {text!r}; received {known} and {n} "
-                    f"in shapes {[list(node.shape) for node in nodes]}"
+                    f"in shapes {[list(node.shape) for node in nodes]}. "
+                    "Transpose the letters of one operand, or name the axes apart"
                 )
     return sizes
 
@@ -160,7 +168,8 @@ def _distinct(text: str, name: Sequence[str], node: Node, sizes: dict[str, int])
             if node.shape[j] != n:
                 raise ShapeError(
                     f"einsum expected a square for the diagonal {letter!r} of {text!r}; received "
-                    f"sizes {n} and {node.shape[j]}"
+                    f"sizes {n} and {node.shape[j]}. "
+                    "Cut the larger one first"
                 )
             # Both axes seen as one, of which every (n + 1)st element is on the diagonal.
             rest = [d for d in range(len(letters)) if d not in (i, j)]

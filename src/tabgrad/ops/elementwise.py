@@ -508,7 +508,10 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
 
         return nonzero(condition)
     if x1 is None or x2 is None:
-        raise ArgumentError("where expected both x1 and x2, or none of them; received one")
+        raise ArgumentError(
+            "where expected both x1 and x2, or none of them; received one. "
+            "Give both, or use tg.ops.nonzero for the places"
+        )
     x, y = common("where", x1, x2)
     cond = b.cast(node_of(condition), bool_)
     shape = broadcast_shapes("where", cond.shape, x.shape, y.shape)

@@ -288,7 +288,8 @@ def pair_of(name: str, x: Any) -> tuple[Node, Node]:
     if re.shape != im.shape:
         raise ShapeError(
             f"{name} expected real and imaginary parts of one shape; received {list(re.shape)} and "
-            f"{list(im.shape)}"
+            f"{list(im.shape)}. "
+            "Broadcast one of them, or give zeros as the imaginary part"
         )
     re, im = floating(name, Tensor(re), Tensor(im))
     return re, im
@@ -306,7 +307,8 @@ def _transform(name: str, x: Any, axes: Sequence[int], inverse: bool) -> tuple[T
     rank = len(re.shape)
     if rank < len(axes):
         raise ShapeError(
-            f"{name} expected tensors of at least {len(axes)} axes; received {list(re.shape)}"
+            f"{name} expected tensors of at least {len(axes)} axes; received {list(re.shape)}. "
+            "Insert axes with x[None], or transform fewer"
         )
     total = 1
     for axis in axes:

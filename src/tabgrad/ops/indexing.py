@@ -142,7 +142,8 @@ def _expand(shape: Sequence[int], index: Any) -> list[Any]:
         raise RangeError("expected at most one '...' in an index; received more")
     if sum(takes) > len(shape):
         raise RangeError(
-            f"expected at most {len(shape)} indices for shape {list(shape)}; received {sum(takes)}"
+            f"expected at most {len(shape)} indices for shape {list(shape)}; received {sum(takes)}."
+            " Insert axes with None, or leave some out"
         )
     items: list[Any] = []
     axis = 0
@@ -194,7 +195,8 @@ def _places(mask: Node, shape: Sequence[int]) -> list[Any]:
     if any(m not in (n, 0) for m, n in zip(mask.shape, shape, strict=True)):
         raise RangeError(
             f"expected a mask of the shape of the axes it stands for, {list(shape)}; received "
-            f"{list(mask.shape)}"
+            f"{list(mask.shape)}. "
+            "Make the mask with a comparison of x itself, or index one axis at a time"
         )
     found = [i for i, true in enumerate(flat) if true]
     places: list[Any] = []
@@ -218,7 +220,10 @@ def index_array(item: Any, n: int, axis: int) -> Node:
         return b.full((0,), 0, int32)
     node = node_of(item)
     if not node.dtype.is_integer:
-        raise DtypeError(f"expected integers as an index; received {node.dtype.name}")
+        raise DtypeError(
+            f"expected integers as an index; received {node.dtype.name}. "
+            "Cast them with tg.ops.cast(index, 'int32')"
+        )
     if n == 0 and node.size:
         raise _no_such("one", axis, n)
     if not isinstance(item, (Tensor, Variable)):
@@ -332,7 +337,8 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     if len(idx.shape) != len(node.shape):
         raise ShapeError(
             f"take_along_axis expected indices of rank {len(node.shape)}; received "
-            f"{list(idx.shape)}"
+            f"{list(idx.shape)}. "
+            "Give them as many axes as x has: tg.ops.expand_dims; or use tg.ops.take"
         )
     n = node.shape[where]
     idx = index_array(indices if len(idx.shape) == len(node.shape) else Tensor(idx), n, where)

@@ -159,5 +159,8 @@ def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 def _with_axes(name: str, x: Any, least: int) -> Tensor:
     value = Tensor(*parts_of(x))
     if value.ndim < least:
-        raise ShapeError(f"{name} expected at least {least} axes; received {list(value.shape)}")
+        raise ShapeError(
+            f"{name} expected at least {least} axes; received {list(value.shape)}. "
+            "Insert axes with x[None]"
+        )
     return value

@@ -55,12 +55,15 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     if not x.shape or not y.shape:
         raise ShapeError(
             f"matmul expected at least one axis in each operand; received {list(x.shape)} and "
-            f"{list(y.shape)}"
+            f"{list(y.shape)}. "
+            "Multiply by a number with *"
         )
     k_x, k_y = len(x.shape) - 1, max(len(y.shape) - 2, 0)
     if x.shape[k_x] != y.shape[k_y]:
         raise ShapeError(
-            f"matmul expected equal inner sizes; received {list(x.shape)} and {list(y.shape)}"
+            f"matmul expected equal inner sizes; received {list(x.shape)} and {list(y.shape)}. "
+            "The last axis of the first meets the second last of the other: transpose "
+            "one with .mT"
         )
     lead_x, lead_y = x.shape[:-2], y.shape[:-2]
     if not lead_y:  # every row of x meets one matrix: no batch at all
@@ -104,7 +107,9 @@ def dot(x1: Any, x2: Any) -> Tensor:
     k_y = max(len(y.shape) - 2, 0)
     if x.shape[-1] != y.shape[k_y]:
         raise ShapeError(
-            f"dot expected equal inner sizes; received {list(x.shape)} and {list(y.shape)}"
+            f"dot expected equal inner sizes; received {list(x.shape)} and {list(y.shape)}. "
+            "The last axis of the first meets the second last of the other: transpose "
+            "one, or use tensordot"
         )
     return Tensor(make("dot", x, y, contract=((len(x.shape) - 1,), (k_y,)), batch=((), ())))
 
@@ -130,7 +135,8 @@ def inner(x1: Any, x2: Any) -> Tensor:
         return multiply(Tensor(x), Tensor(y))
     if x.shape[-1] != y.shape[-1]:
         raise ShapeError(
-            f"inner expected equal last sizes; received {list(x.shape)} and {list(y.shape)}"
+            f"inner expected equal last sizes; received {list(x.shape)} and {list(y.shape)}. "
+            "The last axes meet: transpose one, or use tensordot"
         )
     k = ((len(x.shape) - 1,), (len(y.shape) - 1,))
     return Tensor(make("dot", x, y, contract=k, batch=((), ())))
@@ -159,7 +165,8 @@ def _flat_dot(x1: Any, x2: Any) -> Tensor:
     x, y = _pair("vdot", x1, x2)
     if x.size != y.size:
         raise ShapeError(
-            f"vdot expected as many elements in both; received {list(x.shape)} and {list(y.shape)}"
+            f"vdot expected as many elements in both; received {list(x.shape)} and {list(y.shape)}."
+            " Flatten and cut one of them"
         )
     x, y = b.reshape(x, (x.size,)), b.reshape(y, (y.size,))
     return Tensor(make("dot", x, y, contract=((0,), (0,)), batch=((), ())))
@@ -197,7 +204,8 @@ def _vecdot(x1: Any, x2: Any, axis: int) -> Tensor:
     if axis >= 0 or x.shape[axis] != y.shape[axis]:
         raise ShapeError(
             f"vecdot expected equal sizes on axis {axis}; received {list(x.shape)} and "
-            f"{list(y.shape)}"
+            f"{list(y.shape)}. "
+            "Name another axis, or transpose one"
         )
     shape = broadcast_shapes("vecdot", x.shape, y.shape)
     product = b.mul(spread(x, shape), spread(y, shape))
@@ -265,7 +273,8 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
     if not distinct or [x.shape[a] for a in mine] != [y.shape[a] for a in theirs]:
         raise ShapeError(
             f"tensordot expected pairs of axes of equal sizes; received axes {axes!r} of shapes "
-            f"{list(x.shape)} and {list(y.shape)}"
+            f"{list(x.shape)} and {list(y.shape)}. "
+            "Axes meet in the order they are given"
         )
     return Tensor(make("dot", x, y, contract=(mine, theirs), batch=((), ())))
 
@@ -333,7 +342,8 @@ def cross(
     if not set(sizes) <= {2, 3}:
         raise ShapeError(
             f"cross expected vectors of 2 or 3 elements; received sizes {sizes[0]} and {sizes[1]} "
-            f"in shapes {list(a.shape)} and {list(c.shape)}"
+            f"in shapes {list(a.shape)} and {list(c.shape)}. "
+            "Say with axis where the vectors lie"
         )
 
     def minor(i: int, j: int) -> Tensor | None:

@@ -266,7 +266,10 @@ def logical_not(x: Any) -> Tensor:
 def _bitwise(name: str, primitive: str, *xs: Any) -> Tensor:
     nodes = aligned(name, *xs)
     if nodes[0].dtype.is_float:
-        raise DtypeError(f"{name} expected integers or bools; received {nodes[0].dtype.name}")
+        raise DtypeError(
+            f"{name} expected integers or bools; received {nodes[0].dtype.name}. "
+            "Cast them, or use logical_and and its like for truth"
+        )
     return Tensor(make(primitive, *nodes))
 
 

@@ -185,7 +185,8 @@ def compute_weighted_loss(
         if broadcast_shapes("compute_weighted_loss", values.shape, given.shape) != values.shape:
             raise ShapeError(
                 "compute_weighted_loss expected weights that broadcast to losses of shape "
-                f"{list(values.shape)}; received {list(given.shape)}"
+                f"{list(values.shape)}; received {list(given.shape)}. "
+                "Give weights of samples the axes that follow: weights[:, None]"
             )
         factors = given * ones_like(values)
         values = values * given

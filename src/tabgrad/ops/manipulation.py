@@ -47,7 +47,10 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
     node = node_of(x)
     shape = sizes_of("reshape", newshape)
     if shape.count(-1) > 1:
-        raise ShapeError(f"reshape expected at most one -1; received {shape}")
+        raise ShapeError(
+            f"reshape expected at most one -1; received {shape}. "
+            "Only one size can be found from the others"
+        )
     if -1 in shape:
         known = 1
         for n in shape:
@@ -55,7 +58,9 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
         if known == 0 or node.size % known:
             raise ShapeError(
                 f"reshape expected sizes whose product divides {node.size} beside -1; received "
-                f"{shape} for shape {list(node.shape)}"
+                f"{shape} for shape {list(node.shape)}. "
+                "The number of elements stays: check the sizes, or give -1 for one of "
+                "them"
             )
         shape[shape.index(-1)] = node.size // known
     return Tensor(b.reshape(node, shape))
@@ -155,7 +160,8 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     ]
     if len(src) != len(dst):
         raise ShapeError(
-            f"moveaxis expected as many sources as destinations; received {src}, {dst}"
+            f"moveaxis expected as many sources as destinations; received {src}, {dst}. "
+            "Give a destination for each source"
         )
     order = [a for a in range(rank) if a not in src]
     for to, frm in sorted(zip(dst, src, strict=True)):
@@ -204,7 +210,8 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
         where = axes_of("squeeze", axis, len(node.shape))
         if any(node.shape[d] != 1 for d in where):
             raise ShapeError(
-                f"squeeze expected axes of size 1; received axes {axis} of {list(node.shape)}"
+                f"squeeze expected axes of size 1; received axes {axis} of {list(node.shape)}. "
+                "Leave axis out to squeeze those of size 1, or index the axis: x[0]"
             )
     return Tensor(b.reshape(node, [n for d, n in enumerate(node.shape) if d not in where]))
 
@@ -242,7 +249,9 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     if broadcast_shapes("broadcast_to", node.shape, want) != want:
         raise ShapeError(
             f"broadcast_to expected a shape that {list(node.shape)} broadcasts to; received "
-            f"{list(want)}"
+            f"{list(want)}. "
+            "Sizes must be equal or 1, from the last axis on: insert axes with x[:, "
+            "None]"
         )
     return Tensor(spread(node, want))
 
@@ -318,7 +327,8 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         if indices_or_sections < 1 or n % indices_or_sections:
             raise ShapeError(
                 "split expected a number of parts of at least 1 that divides the size; received "
-                f"{indices_or_sections} for {n}"
+                f"{indices_or_sections} for {n}. "
+                "Give the places to cut at as a list, or use array_split for uneven parts"
             )
         size = n // indices_or_sections
         edges = list(range(0, n + 1, size)) if size else [0] * (indices_or_sections + 1)
@@ -376,7 +386,10 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
     where = axis_of("unstack", axis, len(node.shape))
     count = node.shape[where]
     if num not in (None, count):
-        raise ShapeError(f"unstack expected {num} slices on axis {axis}; received {count}")
+        raise ShapeError(
+            f"unstack expected {num} slices on axis {axis}; received {count}. "
+            "Leave num out to get all of them"
+        )
     shape = (*node.shape[:where], *node.shape[where + 1 :])
     return [Tensor(b.reshape(cut(node, where, i, i + 1), shape)) for i in range(count)]
 

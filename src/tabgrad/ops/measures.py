@@ -57,7 +57,8 @@ def average(x: Any, axis: Axis = None, weights: Any = None) -> Tensor:
         if not isinstance(axis, int) or weight.shape != (value.shape[axis],):
             raise ShapeError(
                 f"average expected weights of shape {list(value.shape)}, or as many as the axis "
-                f"has elements; received {list(weight.shape)} with axis {axis}"
+                f"has elements; received {list(weight.shape)} with axis {axis}. "
+                "Give one weight for each element of the axis"
             )
         where = axis_of("average", axis, value.ndim)
         shape = [n if d == where else 1 for d, n in enumerate(value.shape)]
@@ -117,7 +118,8 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Tensor:
     if x.ndim != 1 or y.ndim != 1 or not x.size or not y.size:
         raise ShapeError(
             f"correlate expected two vectors with elements; received {list(x.shape)} and "
-            f"{list(y.shape)}"
+            f"{list(y.shape)}. "
+            "Flatten them with x.ravel()"
         )
     n, m = x.size, y.size
     if mode not in ("valid", "same", "full"):
@@ -182,7 +184,8 @@ def cdist(x: Any, y: Any) -> Tensor:
     one, other = (Tensor(node) for node in common("cdist", x, y, floating=True))
     if one.ndim < 2 or other.ndim < 2 or one.shape[-1] != other.shape[-1]:
         raise ShapeError(
-            f"cdist expected rows of one length; received {list(one.shape)} and {list(other.shape)}"
+            f"cdist expected rows of one length; received {list(one.shape)} and "
+            f"{list(other.shape)}. Points are the rows: transpose one with .T"
         )
     apart = e.subtract(manipulation.expand_dims(one, -2), manipulation.expand_dims(other, -3))
     squared = reduction.sum(e.square(apart), -1)

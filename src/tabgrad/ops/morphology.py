@@ -97,7 +97,8 @@ def _dilated(
     if len(x.shape) != 4 or len(w.shape) != 3 or w.shape[2] != x.shape[3 if last else 1]:
         raise ShapeError(
             f"{name} expected inputs (batch, height, width, channels) and a kernel (height, width, "
-            f"channels) with as many channels; received {list(x.shape)} and {list(w.shape)}"
+            f"channels) with as many channels; received {list(x.shape)} and {list(w.shape)}. "
+            "A single image is a batch of one, inputs[None]"
         )
     first = 1 if last else 2
     size, sizes = w.shape[:2], x.shape[first : first + 2]

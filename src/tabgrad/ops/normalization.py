@@ -46,7 +46,8 @@ def _placed(name: str, what: str, value: Any, x: Tensor, axes: Sequence[int]) ->
     if not fits:
         raise ShapeError(
             f"{name} expected {what} of shape {[x.shape[d] for d in axes]}, the sizes of axes "
-            f"{list(axes)} of x {list(x.shape)}; received {list(t.shape)}"
+            f"{list(axes)} of x {list(x.shape)}; received {list(t.shape)}. "
+            "Its sizes are those of the axes that are normalised, in their order"
         )
     return m.reshape(t, wanted)
 
@@ -200,7 +201,8 @@ def group_normalization(
     if not isinstance(count, int) or count < 1 or shape[at] % count:
         raise ArgumentError(
             f"{name} expected a number of groups that divides {shape[at]} channels; received "
-            f"{groups}"
+            f"{groups}. "
+            "Choose a divisor; as many groups as channels normalise each by itself"
         )
     split = m.reshape(t, (*shape[:at], count, shape[at] // count, *shape[at + 1 :]))
     axes = tuple(d for d in range(1, len(shape) + 1) if d != at)

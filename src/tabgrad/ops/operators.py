@@ -128,14 +128,20 @@ def _transpose(self: Any, *axes: Any) -> Tensor:
 
 def _matrix_transpose(self: Any) -> Tensor:
     if self.ndim < 2:
-        raise ShapeError(f"expected at least two axes for .mT; received {list(self.shape)}")
+        raise ShapeError(
+            f"expected at least two axes for .mT; received {list(self.shape)}. "
+            "Insert one with x[None]"
+        )
     return manipulation.matrix_transpose(self)
 
 
 def _iterate(self: Any) -> Iterator[Tensor]:
     if not self.shape:
         # Without this, an index error would end the loop before it began.
-        raise DtypeError("expected a tensor with at least one axis to iterate over; received 0-d")
+        raise DtypeError(
+            "expected a tensor with at least one axis to iterate over; received 0-d. "
+            "Insert one with x[None], or take x.item()"
+        )
     return (indexing.getitem(self, i) for i in range(self.shape[0]))
 
 

@@ -78,12 +78,16 @@ def lexsort(keys: Any, axis: int = -1) -> Tensor:
     else:
         whole = node_of(keys)
         if not whole.shape:
-            raise ShapeError("lexsort expected keys along a first axis; received a scalar")
+            raise ShapeError(
+                "lexsort expected keys along a first axis; received a scalar. "
+                "Give the keys as a list, or as rows"
+            )
         nodes = [_part(whole, i) for i in range(whole.shape[0])]
     if not nodes or any(node.shape != nodes[0].shape for node in nodes):
         raise ShapeError(
             "lexsort expected at least one key and keys of one shape; received "
-            f"{[list(node.shape) for node in nodes]}"
+            f"{[list(node.shape) for node in nodes]}. "
+            "The last key is the first to sort by"
         )
     moved = [_last("lexsort", node, axis) for node in nodes]
     order: Node | None = None
@@ -121,7 +125,8 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
     if not node.shape or not 0 <= k <= node.shape[-1]:
         raise ShapeError(
             f"top_k expected k from 0 to the size of the last axis; received k={k} for shape "
-            f"{list(node.shape)}"
+            f"{list(node.shape)}. "
+            "Ask for fewer"
         )
     values, places = sorted_with(node, _places(node), descending=True)
     return Tensor(_first(values, k)), Tensor(_first(places, k))
@@ -151,11 +156,14 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
     """
     at, scores = node_of(targets), node_of(predictions)
     if not at.dtype.is_integer:
-        raise DtypeError(f"in_top_k expected integer targets; received {at.dtype.name}")
+        raise DtypeError(
+            f"in_top_k expected integer targets; received {at.dtype.name}. Cast them to int32"
+        )
     if scores.shape[:-1] != at.shape or not scores.shape:
         raise ShapeError(
             "in_top_k expected predictions with one axis more than targets; received "
-            f"{list(scores.shape)} and {list(at.shape)}"
+            f"{list(scores.shape)} and {list(at.shape)}. "
+            "Targets are the class of each row, one number"
         )
     if not scores.dtype.is_float and not scores.dtype.is_integer:
         scores = b.cast(scores, int32)
@@ -245,7 +253,8 @@ def searchsorted(
     line, xs = common("searchsorted", sorted_sequence, values)
     if len(line.shape) != 1:
         raise ShapeError(
-            f"searchsorted expected a sequence with one axis; received shape {list(line.shape)}"
+            f"searchsorted expected a sequence with one axis; received shape {list(line.shape)}. "
+            "Sort the rows of a matrix apart, with tg.vmap"
         )
     if sorter is not None:
         index = node_of(sorter)
@@ -279,7 +288,10 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     """
     edges, xs = common("digitize", bins, x)
     if len(edges.shape) != 1:
-        raise ShapeError(f"digitize expected bins with one axis; received {list(edges.shape)}")
+        raise ShapeError(
+            f"digitize expected bins with one axis; received {list(edges.shape)}. "
+            "Flatten them with bins.ravel()"
+        )
     side, n = ("left" if right else "right"), edges.shape[0]
     rising = _search(edges, xs, side)
     if n < 2:

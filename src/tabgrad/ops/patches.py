@@ -51,7 +51,8 @@ def outputs(
     if any(n < span for n, span in zip(wide, spans, strict=True)):
         raise ShapeError(
             f"{name} expected a window that fits; received one reaching over {list(spans)} for "
-            f"{list(sizes)}, with padding {wide}"
+            f"{list(sizes)}, with padding {wide}. "
+            "Pad more, or take a smaller window or dilation"
         )
     return [(n - span) // s + 1 for n, span, s in zip(wide, spans, steps, strict=True)]
 
@@ -95,7 +96,8 @@ def unfold(
     node = node_of(x)
     if len(node.shape) != 4:
         raise ShapeError(
-            f"unfold expected (batch, channels, height, width); received {list(node.shape)}"
+            f"unfold expected (batch, channels, height, width); received {list(node.shape)}. "
+            "Move channels first with tg.ops.transpose(x, (0, 3, 1, 2))"
         )
     size, holes = tuple_of("kernel_size", kernel_size, 2), tuple_of("dilation", dilation, 2)
     steps, rim = tuple_of("stride", stride, 2), _paired(padding, "padding")
@@ -149,7 +151,8 @@ def fold(
     if len(node.shape) != 3 or node.shape[1] % area or node.shape[2] != high * wide:
         raise ShapeError(
             f"fold expected (batch, channels * {area}, {high * wide}), the windows of an image of "
-            f"{list(image)}; received {list(node.shape)}"
+            f"{list(image)}; received {list(node.shape)}. "
+            "Give the sizes that unfold was called with"
         )
     batch, channels = node.shape[0], node.shape[1] // area
     node = b.reshape(node, (batch, channels, *size, high, wide))

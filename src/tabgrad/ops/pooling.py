@@ -25,7 +25,8 @@ def _image(name: str, inputs: Any, data_format: str | None, floating: bool) -> t
     if len(x.shape) < 3:
         raise ShapeError(
             f"{name} expected (batch, *space, channels), or channels first; received "
-            f"{list(x.shape)}"
+            f"{list(x.shape)}. "
+            "A single image is a batch of one, inputs[None]"
         )
     return x, 1 if channels_last(data_format) else 2
 
@@ -55,7 +56,8 @@ class _Windows:
         ) and not isinstance(padding, str):
             raise ArgumentError(
                 f"{name} expected padding below the reach of the window, {spans}, so that no "
-                f"window is all padding; received {padding!r}"
+                f"window is all padding; received {padding!r}. "
+                "Pad less, or take a larger window"
             )
         self.space = range(first, first + n)
 

@@ -64,12 +64,17 @@ def arange(
     if stop is None:
         start, stop = 0, start
     if step == 0:
-        raise ArgumentError("arange expected a step other than 0; received 0")
+        raise ArgumentError(
+            "arange expected a step other than 0; received 0. Use tg.ops.full for equal numbers"
+        )
     whole = all(isinstance(v, int) for v in (start, stop, step))
     count = -((start - stop) // step) if whole else math.ceil((stop - start) / step)
     want = as_dtype(dtype) if dtype is not None else (int32 if whole else float32)
     if want.kind in "bc":
-        raise DtypeError(f"arange expected an integer or float dtype; received {want.name}")
+        raise DtypeError(
+            f"arange expected an integer or float dtype; received {want.name}. "
+            "Cast the result to it"
+        )
     # Fractions are counted in floats, also where the result is whole.
     work = want if want.is_float or whole else float32
     index = b.iota((max(0, int(count)),), 0, work)

@@ -44,7 +44,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
         pairs = [tuple(p) for p in pad_width]
         pairs = pairs * rank if len(pairs) == 1 else pairs
     if len(pairs) != rank or any(lo < 0 or hi < 0 for lo, hi in pairs):
-        raise ShapeError(f"pad expected {rank} pairs of non-negative widths; received {pad_width}")
+        raise ShapeError(
+            f"pad expected {rank} pairs of non-negative widths; received {pad_width}. "
+            "Give one width, a pair for all axes, or a pair for each"
+        )
     if mode == "constant" and isinstance(constant_values, (list, tuple)):
         return _surrounded(Tensor(node), pairs, constant_values)
     if mode == "constant":
@@ -111,7 +114,8 @@ def _extend(node: Node, axis: int, lo: int, hi: int, mode: str) -> Node:
         if mode == "wrap" or max(lo, hi) > n - skip:
             if not n:
                 raise ShapeError(
-                    f"pad by {mode} expected elements along axis {axis}; received none"
+                    f"pad by {mode} expected elements along axis {axis}; received none. "
+                    "Use mode constant, which needs none"
                 )
             places = [_mirrored(i, n, mode) for i in range(-lo, n + hi)]
             return make("gather", node, node_of(places), axis=axis)
@@ -155,7 +159,8 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
         counts = counts * shape[where] if len(counts) == 1 else counts
         if len(counts) != shape[where] or any(n < 0 for n in counts):
             raise ShapeError(
-                f"repeat expected {shape[where]} repeats of at least 0; received {counts}"
+                f"repeat expected {shape[where]} repeats of at least 0; received {counts}. "
+                "Give one number, or one for each element"
             )
         places = [i for i, n in enumerate(counts) for _ in range(n)]
         if not places:
@@ -218,7 +223,10 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
     axes = [axis] if isinstance(axis, int) else list(axis)
     shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
     if len(shifts) != len(axes):
-        raise ShapeError(f"roll expected a shift for each of axes {axes}; received {shifts}")
+        raise ShapeError(
+            f"roll expected a shift for each of axes {axes}; received {shifts}. "
+            "Give one shift for all axes, or one for each"
+        )
     for step, d in zip(shifts, axes, strict=True):
         node = _rolled(node, step, axis_of("roll", d, len(node.shape)))
     return Tensor(node)

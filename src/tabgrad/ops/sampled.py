@@ -46,7 +46,8 @@ def interp(
     if xs.ndim != 1 or xs.shape != ys.shape or not xs.size:
         raise ShapeError(
             "interp expected xp and fp to be vectors of one length of at least 1; received "
-            f"{list(xs.shape)} and {list(ys.shape)}"
+            f"{list(xs.shape)} and {list(ys.shape)}. "
+            "Flatten them with x.ravel()"
         )
     if period is not None:
         if period == 0:
@@ -105,7 +106,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     spacings = spacings or [1.0] * len(axes)
     if len(spacings) != len(axes):
         raise ArgumentError(
-            f"gradient expected no distance, one, or {len(axes)}; received {len(varargs)}"
+            f"gradient expected no distance, one, or {len(axes)}; received {len(varargs)}. "
+            "Give one distance for all axes, or one for each"
         )
     if edge_order not in (1, 2):
         raise ArgumentError(f"gradient expected edge_order 1 or 2; received {edge_order}")
@@ -117,7 +119,8 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
     n = f.shape[axis]
     if n < edge_order + 1:
         raise ShapeError(
-            f"gradient expected at least {edge_order + 1} points along axis {axis}; received {n}"
+            f"gradient expected at least {edge_order + 1} points along axis {axis}; received {n}. "
+            "Name other axes, or give more points"
         )
     at = Tensor(*parts_of(spacing))
     if at.ndim:
@@ -208,7 +211,8 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
     if one.ndim != 1 or other.ndim != 1 or not one.size or not other.size:
         raise ShapeError(
             "convolve expected two vectors that are not empty; received "
-            f"{list(one.shape)} and {list(other.shape)}"
+            f"{list(one.shape)} and {list(other.shape)}. "
+            "Flatten them with x.ravel(); images are for tg.nn.conv"
         )
     if other.size > one.size:
         one, other = other, one
@@ -230,7 +234,8 @@ def polyval(p: Any, x: Any) -> Tensor:
     factors, at = Tensor(*parts_of(p)), Tensor(*parts_of(x))
     if factors.ndim != 1:
         raise ShapeError(
-            f"polyval expected a vector of coefficients; received {list(factors.shape)}"
+            f"polyval expected a vector of coefficients; received {list(factors.shape)}. "
+            "The highest power comes first"
         )
     found = e.multiply(at, 0)
     for i in range(factors.size):
@@ -265,7 +270,10 @@ def cov(
     for given in (m,) if y is None else (m, y):
         x = Tensor(*parts_of(given))
         if x.ndim > 2:
-            raise ShapeError(f"cov expected at most two axes; received {list(x.shape)}")
+            raise ShapeError(
+                f"cov expected at most two axes; received {list(x.shape)}. "
+                "Variables are the rows; flatten the other axes"
+            )
         x = reshape(x, (1, x.size)) if x.ndim < 2 else x if rowvar else swapaxes(x, 0, 1)
         rows.append(x if x.dtype.is_float or x.dtype.is_complex else e.cast(x, "float32"))
     x = concatenate(rows, axis=0)

@@ -106,7 +106,8 @@ def _window(name: str, window: Any, length: int, fft_length: int, like: Node) ->
     if node.shape != (length,):
         raise ShapeError(
             f"{name} expected a window of sequence_length {length} points; received "
-            f"{list(node.shape)}"
+            f"{list(node.shape)}. "
+            "Take one of that size from tg.signal"
         )
     before = (fft_length - length) // 2
     return zero_padded(node, 0, before, fft_length - length - before)
@@ -120,7 +121,8 @@ def _check_fft(name: str, sequence_length: int, sequence_stride: int, fft_length
     if fft_length < sequence_length:
         raise ArgumentError(
             f"{name} expected fft_length of at least sequence_length; received {fft_length} and "
-            f"{sequence_length}"
+            f"{sequence_length}. "
+            "Longer transforms are padded with zeros"
         )
 
 
@@ -163,7 +165,9 @@ def stft(
             f"stft expected float32 or float64; received {node.dtype.name}. Cast the signal first"
         )
     if not node.shape:
-        raise ShapeError("stft expected a signal (..., n); received a 0-d tensor")
+        raise ShapeError(
+            "stft expected a signal (..., n); received a 0-d tensor. Insert an axis with x[None]"
+        )
     weights = _window("stft", window, sequence_length, fft_length, node)
     if center:
         half, rank = fft_length // 2, len(node.shape)

@@ -285,7 +285,9 @@ def _mask(name: str, x: Any, scalars: bool = False) -> tuple[Node, tuple[int, ..
     """Which elements are not zero, flattened, and the shape of x."""
     real, imag = parts_of(x)
     if not real.shape and not scalars:
-        raise ShapeError(f"{name} expected an array with an axis; received a scalar")
+        raise ShapeError(
+            f"{name} expected an array with an axis; received a scalar. Insert one with x[None]"
+        )
     mask = b.cast(real, bool_)
     if imag is not None:
         mask = b.make("or", mask, b.cast(imag, bool_))

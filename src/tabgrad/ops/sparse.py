@@ -65,7 +65,8 @@ def sparse_to_dense(
     if len(where.shape) != 2 or where.shape[1] != len(shape):
         raise ShapeError(
             f"sparse_to_dense expected sparse_indices (n, {len(shape)}) for output_shape "
-            f"{list(shape)}; received {list(where.shape)}"
+            f"{list(shape)}; received {list(where.shape)}. "
+            "Each row of sparse_indices is one place"
         )
     n = where.shape[0]
     if values.shape not in ((), (1,), (n,)) or default.size != 1:
@@ -156,7 +157,8 @@ def _chosen(name: str, data: Any, indices: Any, segment_ids: Any) -> tuple[Tenso
     if len(which.shape) != 1 or which.shape != ids.shape or not node_of(data).shape:
         raise ShapeError(
             f"{name} expected data (m, ...) and vectors of one size as indices and segment_ids; "
-            f"received {list(node_of(data).shape)}, {list(which.shape)} and {list(ids.shape)}"
+            f"received {list(node_of(data).shape)}, {list(which.shape)} and {list(ids.shape)}. "
+            "Give a segment id for each of the indices"
         )
     return take(data, Tensor(which), 0), Tensor(ids)
 
@@ -257,7 +259,9 @@ def sparse_reshape(input_indices: Any, input_shape: Any, new_shape: Any) -> tupl
         known = size
     if known != size or -1 in new:
         raise ShapeError(
-            f"sparse_reshape expected a shape of {size} elements for {old}; received {new}"
+            f"sparse_reshape expected a shape of {size} elements for {old}; received {new}. "
+            "The number of elements stays: check the sizes, or give -1 for one of "
+            "them"
         )
     if size >= 2**31:
         raise NotSupportedError(

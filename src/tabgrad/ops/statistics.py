@@ -217,11 +217,15 @@ def bincount(
     if not node.dtype.is_integer:
         raise DtypeError(f"bincount expected integers; received {node.dtype.name}. Cast them first")
     if len(node.shape) not in (1, 2):
-        raise ShapeError(f"bincount expected one or two axes; received shape {list(node.shape)}")
+        raise ShapeError(
+            f"bincount expected one or two axes; received shape {list(node.shape)}. "
+            "Flatten it with x.ravel()"
+        )
     given = b.full(node.shape, 1, int32) if weights is None else _added(weights)
     if given.shape != node.shape:
         raise ShapeError(
-            f"bincount expected weights of shape {list(node.shape)}; received {list(given.shape)}"
+            f"bincount expected weights of shape {list(node.shape)}; received {list(given.shape)}. "
+            "Give a weight for each number"
         )
     n = _length(node, minlength) if length is None else length
     rows, columns = (1, *node.shape)[-2:]
@@ -285,7 +289,8 @@ def histogram(
     if given.size != value.size:
         raise ShapeError(
             f"histogram expected as many weights as elements, {value.size}; received shape "
-            f"{list(given.shape)}"
+            f"{list(given.shape)}. "
+            "Give a weight for each element"
         )
     given = b.reshape(given, value.shape)
     zeros = b.full((n,), 0, given.dtype)
@@ -315,7 +320,10 @@ def _length(node: Node, minlength: int) -> int:
     low, high = (b.reduce(name, node, axes) for name in ("reduce_min", "reduce_max"))
     realize.realize([low, high])
     if int(Tensor(low)) < 0:
-        raise ArgumentError(f"bincount expected numbers of 0 or more; received {int(Tensor(low))}")
+        raise ArgumentError(
+            f"bincount expected numbers of 0 or more; received {int(Tensor(low))}. "
+            "Shift them first: x - tg.min(x)"
+        )
     return max(int(Tensor(high)) + 1, minlength)
 
 
@@ -333,7 +341,9 @@ def _edges(value: Node, bins: Any, limits: tuple[float, float] | None) -> Node:
     if limits is not None:
         low, high = float(limits[0]), float(limits[1])
         if not low <= high:
-            raise ArgumentError(f"histogram expected a range that ascends; received {limits}")
+            raise ArgumentError(
+                f"histogram expected a range that ascends; received {limits}. Exchange its ends"
+            )
         first, last = (b.const(v, value.dtype) for v in (low, high))
     elif not value.size:
         first, last = b.const(0, value.dtype), b.const(1, value.dtype)
@@ -376,7 +386,10 @@ def _quantile(
     outer = tuple(node.shape[d] for d in kept)
     n = math.prod(node.shape[d] for d in axes)
     if not n:
-        raise ArgumentError(f"{name} expected at least one element along {axis}; received none")
+        raise ArgumentError(
+            f"{name} expected at least one element along {axis}; received none. "
+            "Check that the array is not empty"
+        )
     line = b.reshape(b.permute(node, [*kept, *axes]), (*outer, n))
     line = sorted_with(line)[0]
     numbers, shape = _numbers(name, q, whole)

@@ -74,7 +74,8 @@ class At:
         if mask.shape != x.shape[: mask.ndim]:
             raise RangeError(
                 "expected a mask of the shape of the axes it stands for, "
-                f"{list(x.shape[: mask.ndim])}; received {list(mask.shape)}"
+                f"{list(x.shape[: mask.ndim])}; received {list(mask.shape)}. "
+                "Make the mask with a comparison of x itself"
             )
         given = converted(Tensor(*parts_of(values, x.dtype)), x.dtype)
         if broadcast_shapes("an update", given.shape, rest) != rest:
@@ -166,7 +167,8 @@ def _update(x: Any, values: Any, index: Any, op: str) -> Tensor:
     if broadcast_shapes("an update", new.shape, places.shape) != places.shape:
         raise ShapeError(
             f"expected values that broadcast to shape {list(places.shape)}, which the index "
-            f"reads; received {list(new.shape)}"
+            f"reads; received {list(new.shape)}. "
+            "Reshape the values, or give one number"
         )
     if not places.size:
         return Tensor(node)
@@ -201,7 +203,8 @@ def setitem(x: Any, index: Any, value: Any) -> None:
         )
     if not x.dtype.is_complex and is_complex(value):
         raise DtypeError(
-            f"expected real values for a tensor of {x.dtype.name}; received complex ones"
+            f"expected real values for a tensor of {x.dtype.name}; received complex ones. "
+            "Cast the tensor to complex64 first, or give tg.real(values)"
         )
     x._rebind(x.at[index].set(value))
 

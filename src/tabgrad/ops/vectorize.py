@@ -59,7 +59,8 @@ def vectorize(
         if len(cores) != len(moving):
             raise ArgumentError(
                 f"vectorize expected {len(cores)} arguments for {signature!r}; received "
-                f"{len(moving)}"
+                f"{len(moving)}. "
+                "Commas of the signature separate the arguments"
             )
         xs = [Tensor(*parts_of(args[i])) for i in moving]
         _check_cores(xs, cores, signature)
@@ -114,5 +115,6 @@ def _check_cores(xs: Sequence[Tensor], cores: Sequence[Core], signature: str | N
         if not fits:
             raise ShapeError(
                 f"vectorize expected last axes as in {signature!r}; received "
-                f"{[list(x.shape) for x in xs]}"
+                f"{[list(x.shape) for x in xs]}. "
+                "Letters that are the same must have the same size"
             )

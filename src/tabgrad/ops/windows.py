@@ -38,7 +38,10 @@ def _sampled(name: str, length: Any, shape: Shape, periodic: bool, dtype: Any = 
         ) from None
     want = as_dtype(dtype or float32)
     if not want.is_float:
-        raise DtypeError(f"{name} expected a floating-point dtype; received {want.name}")
+        raise DtypeError(
+            f"{name} expected a floating-point dtype; received {want.name}. "
+            "Cast the window if you need integers"
+        )
     if n < 1:
         return constant([], (0,), want)
     if n == 1:

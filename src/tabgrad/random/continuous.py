@@ -54,7 +54,9 @@ def uniform(
     u = unit(seed, shape, want)
     plain = isinstance(minval, Number) and isinstance(maxval, Number)
     if plain and minval > maxval:
-        raise ArgumentError(f"uniform expected minval <= maxval; received {minval} and {maxval}")
+        raise ArgumentError(
+            f"uniform expected minval <= maxval; received {minval} and {maxval}. Exchange them"
+        )
     if plain and (minval, maxval) == (0, 1):
         return u
     scaled = ops.cast(u * (maxval - minval) + minval, want)
@@ -157,7 +159,8 @@ def multivariate_normal(
     if centre.ndim < 1 or spread.ndim < 2 or spread.shape[-2:] != (centre.shape[-1],) * 2:
         raise ShapeError(
             "multivariate_normal expected a mean (..., n) and a covariance (..., n, n); received "
-            f"shapes {list(centre.shape)} and {list(spread.shape)}"
+            f"shapes {list(centre.shape)} and {list(spread.shape)}. "
+            "The covariance has a row and a column for each element of the mean"
         )
     want = float_type(dtype or (centre.dtype if centre.dtype.is_float else None))
     n = centre.shape[-1]

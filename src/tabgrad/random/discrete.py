@@ -47,7 +47,8 @@ def randint(
         if not low <= minval < maxval <= high + 1:
             raise ArgumentError(
                 f"randint expected minval < maxval within {want.name}; received {minval} and "
-                f"{maxval}"
+                f"{maxval}. "
+                "Exchange them, or choose a wider dtype"
             )
         width = maxval - minval
         if width > 2**32:
@@ -144,7 +145,8 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
     given = ops.convert_to_tensor(logits)
     if given.ndim != 2 or given.shape[1] == 0:
         raise ShapeError(
-            f"categorical expected logits (batch, classes); received {list(given.shape)}"
+            f"categorical expected logits (batch, classes); received {list(given.shape)}. "
+            "A single distribution is a batch of one, logits[None]"
         )
     batch, classes = given.shape
     noise = gumbel((batch, num_samples, classes), seed=seed)
@@ -245,7 +247,10 @@ def choice(
         )
     weights = None if p is None else ops.convert_to_tensor(p)
     if weights is not None and weights.shape != (n,):
-        raise ShapeError(f"choice expected {n} probabilities; received {list(weights.shape)}")
+        raise ShapeError(
+            f"choice expected {n} probabilities; received {list(weights.shape)}. "
+            "Give a probability for each element of a"
+        )
     if weights is None and replace:
         found = randint(shape, 0, n, seed=seed) if count else ops.zeros(shape, int32)
     elif weights is None:

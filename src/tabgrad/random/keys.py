@@ -115,7 +115,9 @@ def seed(value: int) -> None:
     """
     number = None if isinstance(value, bool) else integer(value)
     if number is None:
-        raise ArgumentError(f"seed expected an integer; received {value!r}")
+        raise ArgumentError(
+            f"seed expected an integer; received {value!r}. Convert it with int(...)"
+        )
     global_generator().state.assign(tensor([_one_word(number), 0], dtype=uint32))
 
 
@@ -171,7 +173,10 @@ def shape_of(shape: Any) -> tuple[int, ...]:
     given = tuple(shape) if one is None else (one,)
     sizes = [None if isinstance(n, bool) else integer(n) for n in given]
     if any(n is None or n < 0 for n in sizes):
-        raise ArgumentError(f"expected a shape of integers of at least 0; received {shape!r}")
+        raise ArgumentError(
+            f"expected a shape of integers of at least 0; received {shape!r}. "
+            "Give a tuple such as (2, 3)"
+        )
     return tuple(n for n in sizes if n is not None)
 
 
@@ -242,7 +247,8 @@ def fold_in(seed: Any, data: Any) -> Tensor:
         value = ops.convert_to_tensor(data)
         if value.shape != () or not value.dtype.is_integer:
             raise DtypeError(
-                f"fold_in expected an integer; received {value.dtype.name} {list(value.shape)}"
+                f"fold_in expected an integer; received {value.dtype.name} {list(value.shape)}. "
+                "Give one integer, such as the number of the step"
             )
         number = b.cast(value.node, uint32)
     found = make("threefry", k0, k1, b.const(FOLD, uint32), number)

@@ -41,7 +41,8 @@ def _parameter(name: str, x: Any, shape: tuple[int, ...], dtype: DType) -> Tenso
         return ops.broadcast_to(value, shape)
     except ShapeError:
         raise ShapeError(
-            f"expected {name} to broadcast to shape {list(shape)}; received {list(value.shape)}"
+            f"expected {name} to broadcast to shape {list(shape)}; received {list(value.shape)}. "
+            "Reshape it, or draw with a larger shape"
         ) from None
 
 
@@ -176,7 +177,10 @@ def dirichlet(shape: Shape, alpha: Any, dtype: Any = None, seed: Any = None) -> 
     want = float_type(dtype)
     value = ops.convert_to_tensor(alpha)
     if value.ndim < 1:
-        raise ShapeError("dirichlet expected parameters (..., n); received a number")
+        raise ShapeError(
+            "dirichlet expected parameters (..., n); received a number. "
+            "Give one number for each class"
+        )
     full = (*shape_of(shape), value.shape[-1])
     return ops.cast(ops.softmax(loggamma(full, value, working_type(want), seed)), want)
 
@@ -375,7 +379,8 @@ def multinomial(shape: Shape, n: Any, p: Any, dtype: Any = None, seed: Any = Non
     weights = ops.cast(p, "float32")
     if weights.ndim < 1 or weights.shape[-1] == 0:
         raise ShapeError(
-            f"multinomial expected probabilities (..., k); received {list(weights.shape)}"
+            f"multinomial expected probabilities (..., k); received {list(weights.shape)}. "
+            "Give one probability for each class"
         )
     k = weights.shape[-1]
     weights = ops.moveaxis(ops.broadcast_to(weights, (*shape, k)), -1, 0)
