@@ -169,6 +169,15 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
         lambda x, w: ops.conv(x, w, 2, "same"),
         [_normal(2, 15, 13, 5), _normal(3, 3, 5, 20)],
     ),
+    "gradients of a convolution of one channel and of three": (
+        lambda x, y, v, w: tg.grad(
+            lambda x, y, v, w: (
+                (ops.conv(x, v, 1) ** 2).sum() + (ops.conv(y, w, 2, "same") ** 2).sum()
+            ),
+            argnums=(1, 2, 3),
+        )(x, y, v, w),
+        [_normal(2, 33, 34, 1), _normal(2, 31, 64, 3), _normal(3, 3, 1, 32), _normal(3, 3, 3, 16)],
+    ),
     "depthwise convolution and its gradients": (
         lambda x, w: tg.grad(
             lambda x, w: (ops.depthwise_conv(x, w, 2, "same") ** 2).sum(), argnums=(0, 1)

@@ -291,6 +291,9 @@ class _Contraction:
         columns = self.x.columns // self.width
         others = math.prod(v.size for v in self.x.outer) * self.strips.count
         parts = min(-(-FEWEST_UNITS // others), columns // FEWEST_PANELS) if self.in_place else 1
+        if others % 2 and self.in_place:
+            # Two threads are to have as much each.
+            parts = max(parts - parts % 2, 2 if columns > 1 else 1)
         return Var("part", max(parts, 1))
 
     def _columns(self) -> tuple[I32 | int, I32 | int]:

@@ -259,6 +259,8 @@ class Reduction:
         space = list(kernel.space)
         vector = None if along or not space else space.pop()
         point = self._fold_along if along else lambda: self._fold_across(vector)
+        if not space and vector is not None:
+            return self._columns(vector, begin, end)
         if not space:
             with f.loop_range(begin, end), e.fresh():
                 point()
@@ -371,17 +373,42 @@ class Reduction:
 
     # Lanes across neighbouring outputs: each lane folds its own
 
+    def _columns(self, vector: Var, begin: I32, end: I32) -> int:
+        """Folds that are the kernel's only loop; units are the columns that are folded at once."""
+        f, step = self.f, self.width * self._unroll_across(vector)
+        whole, rest = divmod(vector.size, step)
+        units = whole + (rest > 0)
+        if units == 1:
+            with f.loop_range(begin, end), self.e.fresh():
+                self._fold_across(vector)
+            return 1
+        with f.loop_range(begin, end) as unit, self.e.fresh():
+            if not rest:
+                self._across(vector, f.let(unit * step), [self.width] * (step // self.width))
+                return units
+            with f.if_(unit < whole):
+                self._across(vector, f.let(unit * step), [self.width] * (step // self.width))
+            with f.else_():
+                self._last_across(vector, whole * step)
+        return units
+
+    def _unroll_across(self, vector: Var) -> int:
+        enough = vector.size >= 4 * self.width
+        return 4 if enough and unroll_of(self._roots(), UNROLL_SIZE) > 1 else 1
+
     def _fold_across(self, vector: Var | None) -> None:
         f, e = self.f, self.e
         if vector is None:
             self._across(None, None, [1])
             return
-        unroll, enough = 1, vector.size >= 4 * self.width
-        if enough and unroll_of(self._roots(), UNROLL_SIZE) > 1:
-            unroll = 4
+        unroll = self._unroll_across(vector)
         main = vector.size // (self.width * unroll) * self.width * unroll
         with f.loop_range(0, main, self.width * unroll) as i, e.fresh():
             self._across(vector, i, [self.width] * unroll)
+        self._last_across(vector, main)
+
+    def _last_across(self, vector: Var, main: int) -> None:
+        """What the vectors folded at once leave over."""
         for at in range(main, vector.size, self.width):
             self._across(vector, I32.const(at), [min(self.width, vector.size - at)])
 

@@ -19,7 +19,7 @@ from tabgrad.targets.wasm.microkernel import TILE_FMA, TILE_PLAIN
 
 MIN_PRODUCTS = 2048  # smaller contractions are plain reductions
 MIN_RUN = 8  # steps of one stride in a row below which walking A in place costs more than packing
-MIN_LINE = 4  # rows of one stride, likewise
+MIN_LINE = 3  # rows of one stride, likewise
 SHORT_LINE = 512  # bytes of a row of B below which reading it as a whole gains nothing
 
 
