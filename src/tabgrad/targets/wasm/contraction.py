@@ -108,7 +108,7 @@ def _border(
     # A copy of rows is faster than packing, which asks of each element whether it exists.
     known = [load for load in (border.read(matrix.a) for border in borders) if load is not None]
     made = None if known else Border.of(matrix.a, points, f"t{len(temporaries)}")
-    load = known[0] if known else made and made.load
+    load = known[0] if known else None if made is None else made.load
     if load is None or not walkable(load, matrix.m, matrix.k):
         return []
     matrix.a = load
