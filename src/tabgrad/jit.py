@@ -21,7 +21,7 @@ from tabgrad.errors import ArgumentError, CaptureError, EngineError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.entry import Argument, EntryGraph, Result, State
 from tabgrad.ir.graph import Node, remake, rewrite, toposort
-from tabgrad.realize import Buffer, Program
+from tabgrad.realize import Buffer, Choice, Program
 from tabgrad.signature import Call, Signature
 from tabgrad.tensor import Tensor, tensor
 from tabgrad.variable import Variable, scope
@@ -200,6 +200,8 @@ class Bound:
         self.traced = traced
         self.program = program
         self._loaded = loaded
+        self.considered = False  # whether another engine was asked for
+        self.ran = False
         entry = program.entries[0]
         self._state = list(zip(traced.variables, [up for _, up in entry.state], strict=True))
         self._captured = [realize.handle_of(node) for node in traced.captured]
@@ -212,6 +214,24 @@ class Bound:
         self.outputs = [
             Buffer(self.engine, _nbytes(p.shape, p.dtype), p.dtype) for p in entry.outputs
         ]
+
+    async def faster(self, name: str) -> Choice | None:
+        """Another engine that runs this faster (see `engines/auto.py`), asked for once."""
+        self.considered = True
+        arguments = [
+            *(b or word for b, word in zip(self.inputs, self.words, strict=True)),
+            *self._captured,
+            *(variable.node() for variable, _ in self._state),
+            *self.outputs,
+        ]
+        return await realize.faster(
+            name, self.program, self._loaded, [self.traced.graph], arguments
+        )
+
+    @property
+    def worth_timing(self) -> bool:
+        """Whether to ask for another engine: once, after it has run here."""
+        return self.ran and not self.considered and realize.worth_timing(self.program)
 
     def run(self, rows: int = 0) -> None:
         """Run once on what `inputs` (and `words`, for host scalars) hold."""
@@ -226,6 +246,7 @@ class Bound:
             ],
             rows,
         )
+        self.ran = True
         for variable, update in self._state:
             if update:
                 variable.version += 1

@@ -16,13 +16,14 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from tabgrad import config
 from tabgrad.compiler import driver
 from tabgrad.compiler.program import Program as Program
 from tabgrad.dtypes import DType
-from tabgrad.engines import faults
+from tabgrad.engines import auto, faults
+from tabgrad.engines.auto import Choice as Choice
 from tabgrad.engines.engine import MemoryUse
 from tabgrad.errors import (
     ArgumentError,
@@ -117,6 +118,8 @@ class _Session:
 
     def __init__(self) -> None:
         self.engine: Any = None
+        self.automatic: Any = None  # the engine "auto" has begun with
+        self.others: WeakValueDictionary[str, Any] = WeakValueDictionary()  # it has gone on to
         self.programs: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()
         self.grad_depth = 0
         self.rules_inside = 0
@@ -134,6 +137,9 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
     by `await t.data()`), "webgl" (the GPU of a browser without WebGPU) or "reference" (NumPy, slow,
     the definition all engines are compared with).
 
+    "auto" begins with WebAssembly. Models whose steps take more than 100 million operations go on
+    with another engine of this machine, between epochs or calls, where that was timed to be faster.
+
     Args:
         name: the engine.
         deterministic: use no instruction whose result may differ between machines, so that the same
@@ -149,6 +155,12 @@ def set_engine(name: str = "auto", *, deterministic: bool = False) -> None:
         >>> tg.set_engine("auto")
     """
     _become(make_engine(name, deterministic))
+    _session.automatic = _session.engine if name == "auto" and not deterministic else None
+
+
+def automatic() -> bool:
+    """Whether a faster engine than the current one may be taken: nobody has asked for this one."""
+    return _session.engine is None or _session.engine is _session.automatic
 
 
 def _become(chosen: Any) -> None:
@@ -277,7 +289,7 @@ def _bare_engine(name: str, deterministic: bool) -> Any:
 def engine() -> Any:
     """The current engine, made on first use."""
     if _session.engine is None:
-        _session.engine = make_engine("auto", False)
+        _session.engine = _session.automatic = make_engine("auto", False)
     return _session.engine
 
 
@@ -652,9 +664,69 @@ def _compiled(
 
 def load(graphs: Sequence[EntryGraph]) -> tuple[Program, Any]:
     """Compile entries for the current engine and load them; used by eager code and `tg.compile`."""
-    current = engine()
-    program = driver.compile(graphs, target_of(current))
-    return program, current.load(program)
+    return load_on(engine(), graphs)
+
+
+def load_on(chosen: Any, graphs: Sequence[EntryGraph]) -> tuple[Program, Any]:
+    """Compile entries for an engine and load them there."""
+    program = driver.compile(graphs, target_of(chosen))
+    return program, chosen.load(program)
+
+
+async def faster(
+    name: str,
+    program: Program,
+    loaded: Any,
+    graphs: Sequence[EntryGraph],
+    arguments: Sequence[Buffer | Node | int],
+) -> Choice | None:
+    """Another engine that runs the first entry of a Program faster; see `engines/auto.py`."""
+    opened: dict[str, Any] = {}
+
+    def open_engine(kind: str) -> Any:
+        known = _session.others.get(kind)
+        if known is None or known.closed:
+            known = opened[kind] = make_engine(kind, False)
+        return known
+
+    slots = []
+    for given in arguments:
+        if isinstance(given, int):
+            slots.append(auto.Slot("uint32", 4, word=given))
+        elif isinstance(given, Node):
+            slots.append(auto.Slot(given.dtype.name, given.nbytes, read(given)))
+        else:
+            slots.append(auto.Slot(given.dtype, given.nbytes, given.read()))
+    found = None
+    try:
+        found = await auto.faster(
+            name,
+            engine(),
+            program,
+            loaded,
+            slots,
+            open_engine,
+            lambda chosen: load_on(chosen, graphs),
+        )
+    except EngineError:  # no memory for copies, say: everything stays as it is
+        pass
+    finally:
+        for kind, one in opened.items():
+            if found is not None and found.engine is one:
+                _session.others[kind] = one
+            else:
+                one.close()
+    return found
+
+
+def worth_timing(program: Program) -> bool:
+    """Whether a Program has so much work that other engines may gain by it."""
+    return program.entries[0].flops >= auto.WORTH
+
+
+def failed_choice(choice: Choice) -> None:
+    """The engine that was chosen could not go on: it is not to be chosen again."""
+    auto.forget(choice.key)
 
 
 def unload(loaded: Any, from_engine: Any) -> None:

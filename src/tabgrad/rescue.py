@@ -11,7 +11,7 @@ faults, and what goes on then (`engines/faults.py`); moving single values (`real
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from tabgrad import realize
@@ -21,9 +21,11 @@ from tabgrad.variable import Variable
 
 T = TypeVar("T")
 
-Work: TypeAlias = Generator["list[Node] | None", None, T]
-"""Work in pieces. It yields None between them, and nodes where it needs their values on the host:
-whoever drives it brings them there (`run.py`), waiting in whatever way it can."""
+Pause: TypeAlias = "list[Node] | Coroutine[Any, Any, None] | None"
+Work: TypeAlias = Generator[Pause, None, T]
+"""Work in pieces. It yields None between them, nodes where it needs their values on the host, and
+coroutines that have to end before it goes on, after which the engine may be another one. Whoever
+drives it sees to that (`run.py`), waiting in whatever way it can."""
 
 SECONDS_BETWEEN_COPIES = 5.0
 
@@ -142,4 +144,4 @@ class Rescue:
                 self._assigned.append((self._done, variable, variable.node()))
 
 
-__all__ = ["SECONDS_BETWEEN_COPIES", "Rescue", "Work"]
+__all__ = ["SECONDS_BETWEEN_COPIES", "Pause", "Rescue", "Work"]

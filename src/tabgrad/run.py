@@ -6,6 +6,7 @@ It knows a generator of steps and the Variables they change, and nothing of mode
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 import warnings
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from tabgrad import realize
 from tabgrad.errors import EngineError
-from tabgrad.rescue import Work
+from tabgrad.rescue import Pause, Work
 from tabgrad.tensor import Node
 from tabgrad.variable import Variable, scope
 
@@ -25,18 +26,36 @@ _SLICE_SECONDS = 0.012
 T = TypeVar("T")
 
 
-def through(steps: Work[T]) -> T:
-    """Run steps to their end; what they return."""
+def bring_now(wanted: Pause) -> None:
+    """What work waits for, while nothing else runs. A coroutine that has to wait ends unfinished:
+    it is about being faster, not about results."""
+    if isinstance(wanted, list):
+        realize.fetch_now(wanted)
+    elif wanted is not None:
+        with contextlib.suppress(StopIteration):
+            wanted.send(None)
+        wanted.close()
+
+
+async def bring(wanted: Pause) -> None:
+    """What work waits for, while other things run."""
+    if isinstance(wanted, list):
+        await realize.fetch(wanted)
+    elif wanted is not None:
+        await wanted
+
+
+def through(work: Work[T]) -> T:
+    """Do work to its end; what it returns."""
     problem: Exception | None = None
     while True:
         try:
-            wanted = next(steps) if problem is None else steps.throw(problem)
+            wanted = next(work) if problem is None else work.throw(problem)
             problem = None
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         try:
-            if wanted is not None:
-                realize.fetch_now(wanted)
+            bring_now(wanted)
         except EngineError as error:
             problem = error
 
@@ -60,7 +79,7 @@ class Run:
         self._steps = steps
         self._engine = engine
         self._inside = False
-        self._wanted: list[Node] | None = None  # what the steps need on the host to go on
+        self._wanted: Pause = None  # what has to be seen to before the steps go on
         self._problem: Exception | None = None  # with bringing it there
         self._error: BaseException | None = None
         self._task: asyncio.Future[None] | None = None
@@ -73,18 +92,8 @@ class Run:
         end = time.perf_counter() + seconds
         self._inside = True
         try:
-            with self._engine():
-                while True:
-                    self._bring()
-                    if self._problem is None:
-                        self._wanted = next(self._steps)
-                    else:
-                        problem, self._problem = self._problem, None
-                        self._wanted = self._steps.throw(problem)
-                    if self._wanted is not None and not (awaits and realize.may_fail()):
-                        continue
-                    if self._wanted is not None or time.perf_counter() >= end:
-                        return
+            while self._advance_on(end, awaits):
+                pass
         except StopIteration:
             self.done = True
         except BaseException:
@@ -93,12 +102,40 @@ class Run:
         finally:
             self._inside = False
 
+    def _advance_on(self, end: float, awaits: bool) -> bool:
+        """Steps on one engine; whether there are more to do now, on another."""
+        with self._engine():
+            while True:
+                self._bring()
+                if self._problem is None:
+                    self._wanted = next(self._steps)
+                else:
+                    problem, self._problem = self._problem, None
+                    self._wanted = self._steps.throw(problem)
+                if self._wanted is None:
+                    if time.perf_counter() >= end:
+                        return False
+                elif not isinstance(self._wanted, list):
+                    if not awaits:
+                        self._bring()
+                    return not awaits
+                elif awaits and realize.may_fail() and self._computes():
+                    return False
+
+    def _computes(self) -> bool:
+        """Let the engine begin with values that are awaited next; False where it could not."""
+        try:
+            assert isinstance(self._wanted, list)
+            realize.realize([node for node in self._wanted if node.buffer is None])
+        except EngineError as error:
+            self._wanted, self._problem = None, error
+        return self._problem is None
+
     def _bring(self) -> None:
-        """Values the steps wait for, at once."""
+        """What the steps wait for, at once."""
         wanted, self._wanted = self._wanted, None
         try:
-            if wanted is not None:
-                realize.fetch_now(wanted)
+            bring_now(wanted)
         except EngineError as error:
             if error.code == "async":
                 self._wanted = wanted
@@ -113,11 +150,13 @@ class Run:
         wanted, problem = self._wanted, None
         if wanted is None:
             return
+        if not isinstance(wanted, list):
+            self._wanted = None  # whoever lets the training finish meanwhile need not wait for it
         try:
-            await realize.fetch(wanted)
+            await bring(wanted)
         except Exception as error:
             problem = error
-        if self._wanted is wanted:  # or somebody has let it finish meanwhile
+        if self._wanted is wanted:  # else somebody has let it finish meanwhile
             self._wanted, self._problem = None, problem
 
     def start(self) -> None:

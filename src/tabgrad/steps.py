@@ -6,6 +6,7 @@ Not here: the loop that calls them (`training.py`), arrays (`data/arrays.py`), w
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,7 @@ from tabgrad.errors import ArgumentError, NotSupportedError, TabgradError
 from tabgrad.losses import Loss
 from tabgrad.metrics import Metric
 from tabgrad.optimizers import Optimizer
+from tabgrad.rescue import Work
 from tabgrad.run import Run
 from tabgrad.tensor import Tensor, layer_scope
 from tabgrad.transformations.reverse import value_and_grad
@@ -85,6 +87,8 @@ class Steps:
         self._trained: list[Variable] = []
         self._target: Spec | None = None
         self._own_engine: Any = None
+        self._faster: realize.Choice | None = None  # what "auto" has found
+        self._stays = False  # whether "auto" is not to look for any other engine
         self._functions: dict[str, jit.Compiled] = {}
         self._bound: OrderedDict[Any, jit.Bound] = OrderedDict()
         self._run: Run | None = None
@@ -279,7 +283,38 @@ class Steps:
         return {metric.name: metric._read() for metric in self.metrics}
 
     def _on_engine(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._own_engine is None else realize.using(self._own_engine)
+        if self._own_engine is not None:
+            return realize.using(self._own_engine)
+        if self._faster is not None and realize.automatic():
+            return realize.using(self._faster.engine)
+        return nullcontext()
+
+    def _reconsider(self, name: str) -> Work[None]:
+        """Between calls or epochs: may another engine take over a function that has run here?"""
+        if self._own_engine is not None or self._faster is not None or self._stays:
+            return
+        if not realize.automatic():
+            return
+        for key, bound in list(self._bound.items()):
+            if key[0] == name and key[1] is realize.engine() and bound.worth_timing:
+                yield self._choose(name, bound)
+                return
+
+    async def _choose(self, name: str, bound: jit.Bound) -> None:
+        found = await bound.faster(f"{name} of {self.name!r}")
+        if found is not None:
+            self._faster = found
+            text = (
+                f"tabgrad: {found.engine.kind} computes {self.name!r} from here on: {found.reason}"
+            )
+            print(text, file=sys.stderr, flush=True)
+
+    def _moved(self) -> None:
+        """Another engine has taken over after a fault."""
+        self._bound.clear()
+        if self._faster is not None:
+            realize.failed_choice(self._faster)
+            self._faster, self._stays = None, True
 
     def _settle(self) -> None:
         """Let a training under way in a page finish before the model is used."""

@@ -94,6 +94,7 @@ class Trainer(Steps):
         batch_size = _whole(batch_size, "batch_size", DEFAULT_BATCH_SIZE)
         validation_batch_size = _whole(validation_batch_size, "validation_batch_size", batch_size)
         validation_freq = _whole(validation_freq, "validation_freq", 1)
+        self._reconsider_now("train_step")
         with self._on_engine():
             data, target = self._prepare_pair(x, y)
             validation = None
@@ -154,6 +155,8 @@ class Trainer(Steps):
                 listeners("on_epoch_end", epoch, logs)
                 if self.stop_training:
                     break
+                if epoch + 1 < epochs:
+                    yield from self._reconsider("train_step")
             listeners("on_train_end", logs)
 
         run = Run(steps(), [v for v, _ in self._state()], self._on_engine)
@@ -255,6 +258,7 @@ class Trainer(Steps):
         self._need_compile("evaluate")
         batch_size = _whole(batch_size, "batch_size", DEFAULT_BATCH_SIZE)
         callbacks_module.progress(verbose)
+        self._reconsider_now("evaluate")
         with self._on_engine():
             data = arrays.Resident(self._prepare_pair(x, y))
             listeners = CallbackList(
@@ -313,6 +317,7 @@ class Trainer(Steps):
         self._settle()
         batch_size = _whole(batch_size, "batch_size", DEFAULT_BATCH_SIZE)
         callbacks_module.progress(verbose)
+        self._reconsider_now("predict")
         with self._on_engine():
             data = arrays.Resident([self._prepare_input(x)])
             listeners = CallbackList(
@@ -405,6 +410,10 @@ class Trainer(Steps):
 
         return found, run
 
+    def _reconsider_now(self, name: str) -> None:
+        if not _in_page():  # which would stand still meanwhile; `fit` has pauses there
+            through(self._reconsider(name))
+
     def _rescue(self, *data: arrays.Resident | None) -> Rescue:
         """Copies of all that steps change, and of the data they need."""
         columns = [column for one in data if one is not None for column in one.columns]
@@ -414,7 +423,7 @@ class Trainer(Steps):
             touched = [v for traces in captured for traced in traces for v in traced.variables]
             return list({id(v): v for v in [*(v for v, _ in self._state()), *touched]}.values())
 
-        return Rescue(variables, lambda: columns, self._bound.clear)
+        return Rescue(variables, lambda: columns, self._moved)
 
     def _logs(self, rescue: Rescue) -> Work[Logs]:
         return (yield from self._values(rescue, self.metrics))
