@@ -57,32 +57,11 @@ def sampled(
         start = b.broadcast(b.scale(part, stride), out, (0,))
     if x.dtype.is_float:  # the weights must be as fine as what they are for
         places = [b.cast(at, dtypes.promote(at.dtype, x.dtype)) for at in places]
-    # For each axis the neighbours: index, weight (None is 1), and whether it is inside.
-    neighbours: list[list[tuple[Node, Node | None, Node | None]]] = []
-    for at, n in zip(places, space, strict=True):
-        if order == 0:
-            settled, inside = _settled(_nearest(at), n, mode)
-            neighbours.append([(settled, None, inside)])
-            continue
-        floor = b.unary("floor", at)
-        upper = b.sub(at, floor)
-        index = b.cast(floor, int32)
-        both: list[tuple[Node, Node | None, Node | None]] = []
-        for shift, weight in ((0, b.sub(b.like(upper, 1), upper)), (1, upper)):
-            settled, inside = _settled(b.add(index, b.like(index, shift)), n, mode)
-            both.append((settled, weight, inside))
-        neighbours.append(both)
+    neighbours = [_neighbours(at, n, order, mode) for at, n in zip(places, space, strict=True)]
     front = tuple(range(axis, axis + len(out)))
     total: Node | None = None
     for corner in itertools.product(*neighbours):
-        index, step = start, stride
-        share: Node | None = None
-        within: Node | None = None
-        for (i, w, f), n in zip(corner, space, strict=True):
-            step //= n
-            index = b.add(index, b.scale(i, step))
-            share = w if share is None else share if w is None else b.mul(share, w)
-            within = f if within is None else within if f is None else make("and", within, f)
+        index, share, within = _corner(corner, space, start)
         value = make("gather", flat, index, axis=axis)
         if share is not None:
             value = b.cast(value, share.dtype)
@@ -96,6 +75,38 @@ def sampled(
     if total.dtype is x.dtype:
         return total
     return b.cast(total if x.dtype.is_float else b.unary("round", total), x.dtype)
+
+
+Neighbour = tuple[Node, Node | None, Node | None]
+"""Along one axis: the index, its weight (None is 1), and whether it is inside (None is always)."""
+
+
+def _neighbours(at: Node, n: int, order: int, mode: str) -> list[Neighbour]:
+    """The one or two elements of an axis of n that a coordinate takes part in."""
+    if order == 0:
+        settled, inside = _settled(_nearest(at), n, mode)
+        return [(settled, None, inside)]
+    floor = b.unary("floor", at)
+    upper = b.sub(at, floor)
+    index = b.cast(floor, int32)
+    both: list[Neighbour] = []
+    for shift, weight in ((0, b.sub(b.like(upper, 1), upper)), (1, upper)):
+        settled, inside = _settled(b.add(index, b.like(index, shift)), n, mode)
+        both.append((settled, weight, inside))
+    return both
+
+
+def _corner(corner: Sequence[Neighbour], space: Sequence[int], start: Node) -> Neighbour:
+    """The same of one neighbour along each axis together; indices count from `start`."""
+    index, step = start, math.prod(space)
+    share: Node | None = None
+    within: Node | None = None
+    for (i, w, f), n in zip(corner, space, strict=True):
+        step //= n
+        index = b.add(index, b.scale(i, step))
+        share = w if share is None else share if w is None else b.mul(share, w)
+        within = f if within is None else within if f is None else make("and", within, f)
+    return index, share, within
 
 
 def _nearest(at: Node) -> Node:

@@ -69,14 +69,44 @@ def dot_product_attention(
             "it out: the compiler fuses attention by itself"
         )
     q, k, v = common(NAME, query, key, value, floating=True)
+    _check(q, k, v)
+    if attn_logits_soft_cap is not None and attn_logits_soft_cap <= 0:
+        raise ArgumentError(
+            f"{NAME} expected a soft cap above 0 or None; received {attn_logits_soft_cap}"
+        )
+    batch, targets, heads, depth = q.shape
+    sources, shared = k.shape[1:3]
+    # Scores are (batch, key heads, group, targets, sources).
+    grid = (batch, shared, heads // shared, targets, sources)
+    parted = b.reshape(q, (batch, targets, shared, heads // shared, depth))
+    dots = make("dot", parted, k, batch=((0, 2), (0, 2)), contract=((4,), (3,)))
+    dots = b.permute(dots, (0, 1, 3, 2, 4))
+    if dots.dtype.itemsize < 4:
+        dots = b.cast(dots, float32)
+    scores = Tensor(dots) * (1 / math.sqrt(max(depth, 1)) if scale is None else scale)
+    if bias is not None:
+        scores = scores + Tensor(_grouped("a bias", b.cast(node_of(bias), dots.dtype), grid))
+    if attn_logits_soft_cap is not None:
+        scores = scores / (e.abs(scores) * (1.0 / attn_logits_soft_cap) + 1.0)
+    seen = _seen(mask, is_causal, grid)
+    if seen is not None:
+        scores = e.where(Tensor(seen), scores, MASKED[dots.dtype.itemsize])
+    weights = b.cast(softmax(scores).node, v.dtype)
+    mixed = make("dot", weights, v, batch=((0, 1), (0, 2)), contract=((4,), (1,)))
+    placed = b.permute(mixed, (0, 3, 1, 2, 4))
+    return Tensor(b.reshape(placed, (batch, targets, heads, v.shape[3])))
+
+
+def _check(q: Node, k: Node, v: Node) -> None:
+    """Complain about shapes that do not fit together."""
     if any(len(node.shape) != 4 for node in (q, k, v)):
         raise ShapeError(
             f"{NAME} expected query, key and value (batch, length, heads, depth); received "
             f"{list(q.shape)}, {list(k.shape)} and {list(v.shape)}. "
             "Insert an axis of one head with x[:, :, None]"
         )
-    batch, targets, heads, depth = q.shape
-    sources, shared = k.shape[1:3]
+    batch, _, heads, depth = q.shape
+    shared = k.shape[2]
     if k.shape[0] != batch or k.shape[3] != depth or v.shape[:3] != k.shape[:3]:
         raise ShapeError(
             f"{NAME} expected one batch, keys of the query's depth, and as many values as keys; "
@@ -89,23 +119,10 @@ def dot_product_attention(
             f"{heads} and {shared}. "
             "Repeat the key heads, or leave some query heads out"
         )
-    if attn_logits_soft_cap is not None and attn_logits_soft_cap <= 0:
-        raise ArgumentError(
-            f"{NAME} expected a soft cap above 0 or None; received {attn_logits_soft_cap}"
-        )
-    group = heads // shared
-    # Scores are (batch, key heads, group, targets, sources).
-    grid = (batch, shared, group, targets, sources)
-    parted = b.reshape(q, (batch, targets, shared, group, depth))
-    dots = make("dot", parted, k, batch=((0, 2), (0, 2)), contract=((4,), (3,)))
-    dots = b.permute(dots, (0, 1, 3, 2, 4))
-    if dots.dtype.itemsize < 4:
-        dots = b.cast(dots, float32)
-    scores = Tensor(dots) * (1 / math.sqrt(max(depth, 1)) if scale is None else scale)
-    if bias is not None:
-        scores = scores + Tensor(_grouped("a bias", b.cast(node_of(bias), dots.dtype), grid))
-    if attn_logits_soft_cap is not None:
-        scores = scores / (e.abs(scores) * (1.0 / attn_logits_soft_cap) + 1.0)
+
+
+def _seen(mask: Any, is_causal: bool, grid: tuple[int, ...]) -> Node | None:
+    """Which sources each target sees, spread over the scores; None for all."""
     seen = None
     if mask is not None:
         given = node_of(mask)
@@ -119,12 +136,7 @@ def dot_product_attention(
         target, source = b.iota(grid, 3, int32), b.iota(grid, 4, int32)
         before = make("le", source, target)
         seen = before if seen is None else make("and", seen, before)
-    if seen is not None:
-        scores = e.where(Tensor(seen), scores, MASKED[dots.dtype.itemsize])
-    weights = b.cast(softmax(scores).node, v.dtype)
-    mixed = make("dot", weights, v, batch=((0, 1), (0, 2)), contract=((4,), (1,)))
-    placed = b.permute(mixed, (0, 3, 1, 2, 4))
-    return Tensor(b.reshape(placed, (batch, targets, heads, v.shape[3])))
+    return seen
 
 
 def _grouped(what: str, node: Node, grid: tuple[int, ...]) -> Node:

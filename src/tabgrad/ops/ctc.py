@@ -120,12 +120,7 @@ def ctc_loss(
     blank = _class_index(name, mask_index, classes)
     length = _lengths(name, "target_length", target_length, batch)
     alive = _lengths(name, "output_length", output_length, batch)
-    # The states of a path: a blank, the first label, a blank, ..., the last label, a blank.
-    states = 2 * labels.shape[1] + 1
-    if labels.shape[1]:
-        path = make("pad", labels, b.const(blank, int32), low=(0, 1), high=(0, 1), interior=(0, 1))
-    else:
-        path = b.full((batch, 1), blank, int32)
+    path, skips = _path(labels, blank)
     # Never below NEVER, so that a score of -inf times 0 of the code is not NaN.
     logs = e.maximum(log_softmax(scores), NEVER)
     emitted = make(
@@ -135,11 +130,7 @@ def ctc_loss(
         batch=((0,), (0,)),
         contract=((2,), (2,)),
     )
-    # Two labels may follow each other without a blank unless they are equal.
-    other = make("ne", path, _later(path, 2, b.const(blank, int32)))
-    odd = make("ne", make("mod", b.iota(path.shape, 1, int32), b.like(path, 2)), b.like(path, 0))
-    skips = Tensor(make("and", other, odd))
-    state = b.iota((batch, states), 1, int32)
+    state = b.iota(path.shape, 1, int32)
     start = b.select(
         b.eq(state, b.like(state, 0)),
         b.full(state.shape, 0, scores.dtype),
@@ -165,6 +156,22 @@ def ctc_loss(
 
     likely = _log_sum(at(last), at(before))
     return e.where(_impossible(likely), math.inf, -likely)
+
+
+def _path(labels: Node, blank: int) -> tuple[Node, Tensor]:
+    """The classes that a path of labels goes through, and where it may come from two before.
+
+    These are a blank, the first label, a blank, ..., the last label, a blank. Two labels may follow
+    each other without a blank unless they are equal.
+    """
+    fill = b.const(blank, int32)
+    if labels.shape[1]:
+        path = make("pad", labels, fill, low=(0, 1), high=(0, 1), interior=(0, 1))
+    else:
+        path = b.full((labels.shape[0], 1), blank, int32)
+    other = make("ne", path, _later(path, 2, fill))
+    odd = make("ne", make("mod", b.iota(path.shape, 1, int32), b.like(path, 2)), b.like(path, 0))
+    return path, Tensor(make("and", other, odd))
 
 
 def ctc_decode(
@@ -297,57 +304,20 @@ class _Beam:
         return Tensor(b.reduce("reduce_max", b.select(hit, values, lowest), (2,)))
 
     def _advance(self, carry: Any, now: Any) -> tuple[Any, None]:
-        paths, sizes, lasts, in_blank, in_class = carry
+        """One step: each prefix stays or grows by a class; the likeliest are kept."""
+        paths, sizes, lasts, in_blank, _ = carry
         logs, runs = now
-        batch, width, classes, steps = self.batch, self.width, self.classes, self.steps
-        total = _log_sum(in_blank, in_class)
-        grid = (batch, width, classes)
-        kind = Tensor(b.iota(grid, 2, int32))
-        log = m.expand_dims(logs, 1)
-        last = m.expand_dims(lasts, 2)
-        # A prefix stays when a blank follows, or its last class again.
-        stay_blank = total + logs[:, self.blank : self.blank + 1]
-        again = r.sum(e.where(e.equal(kind, last), m.broadcast_to(log, grid), 0.0), 2)
-        stay_class = e.where(e.less(lasts, 0), NEVER, in_class + again)
-        # It grows by any class; by its last class only after a blank.
-        grown = (
-            e.where(e.equal(kind, last), m.expand_dims(in_blank, 2), m.expand_dims(total, 2)) + log
-        )
-        grown = e.where(e.equal(kind, self.blank), NEVER, grown)
-        # A grown prefix that is in the beam already adds to that one: child v of parent w.
-        pairs = (batch, width, width, steps)
-        one = Tensor(b.broadcast(paths.node, pairs, (0, 1, 3)))
-        two = Tensor(b.broadcast(paths.node, pairs, (0, 2, 3)))
-        within = e.less(
-            Tensor(b.iota(pairs, 3, int32)), Tensor(b.broadcast(sizes.node, pairs, (0, 1)))
-        )
-        same = r.all(e.logical_or(e.equal(one, two), e.logical_not(within)), 3)
-        longer = e.equal(m.expand_dims(sizes, 1), m.expand_dims(sizes, 2) + 1)
-        # What is impossible fills the beam and may repeat a prefix; only the true one is a child.
-        true = m.expand_dims(e.logical_not(_impossible(total)), 1)
-        child = e.logical_and(e.logical_and(same, longer), true)
-        square = (batch, width, width, classes)
-        hit = e.logical_and(
-            m.expand_dims(child, 3),
-            e.equal(
-                Tensor(b.iota(square, 3, int32)), Tensor(b.broadcast(lasts.node, square, (0, 2)))
-            ),
-        )
-        spread = Tensor(b.broadcast(grown.node, square, (0, 1, 3)))
-        joined = r.max(r.max(e.where(hit, spread, NEVER), 3), 1)
-        stay_class = _log_sum(stay_class, joined)
-        grown = e.where(r.any(hit, 2), NEVER, grown)
-        # The best of those that stay and those that grew.
-        options = m.concatenate(
-            [_log_sum(stay_blank, stay_class), m.reshape(grown, (batch, width * classes))], 1
-        )
+        batch, width, classes = self.batch, self.width, self.classes
+        stay_blank, stay_class, grown = self._scored(carry, logs)
+        flat = m.reshape(grown, (batch, width * classes))
+        options = m.concatenate([_log_sum(stay_blank, stay_class), flat], 1)
         _, order = self._best(e.maximum(options, NEVER), width)
         stays = e.less(order, width)
         parent = e.where(stays, order, e.floor_divide(order - width, classes))
         added = e.mod(order - width, classes)
         old_sizes = self._pick(sizes, parent)
         none = full((batch, width), NEVER, in_blank.dtype)
-        wide = (batch, width, steps)
+        wide = (batch, width, self.steps)
         here = e.logical_and(
             e.equal(Tensor(b.iota(wide, 2, int32)), m.expand_dims(old_sizes, 2)),
             m.expand_dims(e.logical_not(stays), 2),
@@ -357,13 +327,51 @@ class _Beam:
             e.where(stays, old_sizes, old_sizes + 1),
             e.where(stays, self._pick(lasts, parent), added),
             e.where(stays, self._pick(stay_blank, parent), none),
-            e.where(
-                stays,
-                self._pick(stay_class, parent),
-                self._pick(m.reshape(grown, (batch, width * classes)), order - width),
-            ),
+            e.where(stays, self._pick(stay_class, parent), self._pick(flat, order - width)),
         )
         return tuple(
             e.where(m.reshape(runs, (batch, *(1,) * (len(x.shape) - 1))), x, y)
             for x, y in zip(new, carry, strict=True)
         ), None
+
+    def _scored(self, carry: Any, logs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The logarithms of staying and ending in a blank, of staying and ending in the last class,
+        and of growing by each class."""
+        paths, sizes, lasts, in_blank, in_class = carry
+        total = _log_sum(in_blank, in_class)
+        grid = (self.batch, self.width, self.classes)
+        kind = Tensor(b.iota(grid, 2, int32))
+        log = m.expand_dims(logs, 1)
+        repeats = e.equal(kind, m.expand_dims(lasts, 2))
+        # A prefix stays when a blank follows, or its last class again.
+        stay_blank = total + logs[:, self.blank : self.blank + 1]
+        again = r.sum(e.where(repeats, m.broadcast_to(log, grid), 0.0), 2)
+        stay_class = e.where(e.less(lasts, 0), NEVER, in_class + again)
+        # It grows by any class; by its last class only after a blank.
+        grown = e.where(repeats, m.expand_dims(in_blank, 2), m.expand_dims(total, 2)) + log
+        grown = e.where(e.equal(kind, self.blank), NEVER, grown)
+        # A grown prefix that is in the beam already adds to that one.
+        square = (self.batch, self.width, self.width, self.classes)
+        hit = e.logical_and(
+            m.expand_dims(self._children(paths, sizes, total), 3),
+            e.equal(
+                Tensor(b.iota(square, 3, int32)), Tensor(b.broadcast(lasts.node, square, (0, 2)))
+            ),
+        )
+        spread = Tensor(b.broadcast(grown.node, square, (0, 1, 3)))
+        joined = r.max(r.max(e.where(hit, spread, NEVER), 3), 1)
+        return stay_blank, _log_sum(stay_class, joined), e.where(r.any(hit, 2), NEVER, grown)
+
+    def _children(self, paths: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+        """Whether prefix w, grown by a class, is prefix v: (batch, w, v)."""
+        pairs = (self.batch, self.width, self.width, self.steps)
+        one = Tensor(b.broadcast(paths.node, pairs, (0, 1, 3)))
+        two = Tensor(b.broadcast(paths.node, pairs, (0, 2, 3)))
+        within = e.less(
+            Tensor(b.iota(pairs, 3, int32)), Tensor(b.broadcast(sizes.node, pairs, (0, 1)))
+        )
+        same = r.all(e.logical_or(e.equal(one, two), e.logical_not(within)), 3)
+        longer = e.equal(m.expand_dims(sizes, 1), m.expand_dims(sizes, 2) + 1)
+        # What is impossible fills the beam and may repeat a prefix; only the true one is a child.
+        true = m.expand_dims(e.logical_not(_impossible(total)), 1)
+        return e.logical_and(e.logical_and(same, longer), true)
