@@ -260,6 +260,46 @@ def test_a_run_is_one_pass_and_one_submit(engine: BrowserEngine) -> None:
     assert min(times) <= 1
 
 
+def test_what_each_dispatch_takes(engine: BrowserEngine) -> None:
+    """By the adapter's own clock, while what is computed stays what it is."""
+    writer = Writer()
+    short = writer.launch("b0[i] = b0[i] + 1;", [0], size=64, wide=True)
+    work = "for (var k = 0; k < 3000; k++) { b0[i] = b0[i] ^ k; } b0[i] = b0[i] + 1;"
+    long = writer.launch(work, [0], size=1 << 15, wide=True)
+    body = {"loop": 2, "reverse": False, "body": [long, short]}
+    writer.entry(Entry((), [("x", True)]), [short, body])
+    times, x, counts = play(
+        engine,
+        writer.program(),
+        """async ({ engine, program, ints, read }) => {
+            const { timed } = await import("/player/tabgrad/timestamps.js");
+            const loaded = await engine.load(program);
+            const x = ints(...new Int32Array(1 << 15));
+            const times = await timed(engine, () => engine.run(loaded, 0, [x]));
+            const { dispatches } = engine.counts;
+            engine.run(loaded, 0, [x]);
+            return [times, await read(x), [dispatches, engine.counts.dispatches]];
+        }""",
+    )
+    assert [one["pipeline"] for one in times] == [0, 1, 0, 1, 0]
+    small, large = (sum(t["milliseconds"] for t in times if t["pipeline"] == i) for i in (0, 1))
+    print(f"short dispatches take {small / 3:.3f} ms, long ones {large / 2:.3f}")
+    assert large > 10 * small >= 0
+    assert x == [10]
+    assert counts == [5, 10]
+
+
+def test_devices_without_a_clock_say_so(engine: BrowserEngine) -> None:
+    code = engine.evaluate(
+        """async (engine) => {
+            const { timed } = await import("/player/tabgrad/timestamps.js");
+            const other = { device: { features: new Set() }, sync: () => engine.sync() };
+            return timed(other, () => {}).catch((error) => error.code);
+        }"""
+    )
+    assert code == "adapter"
+
+
 def test_a_long_loop_is_several_submits(engine: BrowserEngine) -> None:
     """Commands that wait to be submitted take memory."""
     writer = Writer()

@@ -161,43 +161,33 @@ export function recorder(device, counts, pipelines, recording, submit) {
  * @param {number} most bytes of the table
  */
 export function numbered(launches, most) {
-  /** @type {{base: number, lengths: number[], size: number, turns: Int32Array}} */
-  const none = { base: 0, lengths: [], size: 1, turns: new Int32Array() };
-  const all = [none];
-  let [count, at] = [1, 0];
-  const visit = (/** @type {any[]} */ some, /** @type {typeof none} */ around) => {
+  /** @type {number[][]} */
+  const rows = [[]];
+  let at = 0;
+  const visit = (
+    /** @type {any[]} */ some,
+    /** @type {number} */ base,
+    /** @type {number} */ size,
+    /** @type {number[]} */ lengths,
+  ) => {
     for (const launch of some) {
       const { loop, body, test, branches } = launch;
-      let inside = around;
-      if (loop !== undefined) {
-        const depth = around.lengths.length;
-        const size = around.size * loop;
-        const base = count;
-        count += size;
-        if (count * ALIGN > most) throw noMemory(count * ALIGN, "for the turns of loops");
-        const turns = new Int32Array(size * (depth + 1));
-        for (let i = 0; i < size; i++) {
-          const first = Math.floor(i / loop) * depth;
-          turns.set(around.turns.subarray(first, first + depth), i * (depth + 1));
-          turns[i * (depth + 1) + depth] = i % loop;
-        }
-        inside = { base, lengths: [...around.lengths, loop], size, turns };
-        all.push(inside);
+      if (launch.kernel !== undefined) Object.assign(launch, { at: at++, base, lengths });
+      if (loop === undefined) {
+        for (const part of [body, test, ...(branches ?? [])]) visit(part ?? [], base, size, lengths);
+        continue;
       }
-      for (const part of [body, test, ...(branches ?? [])]) if (part) visit(part, inside);
-      if (launch.kernel !== undefined) {
-        Object.assign(launch, { at: at++, base: around.base, lengths: around.lengths });
+      const first = rows.length;
+      const bytes = (first + size * loop) * ALIGN;
+      if (bytes > most) throw noMemory(bytes, "for the turns of loops");
+      for (let i = 0; i < size * loop; i++) {
+        rows.push([...rows[base + Math.floor(i / loop)], i % loop]);
       }
+      visit(body, first, size * loop, [...lengths, loop]);
     }
   };
-  visit(launches, none);
-  const table = new Int32Array((ALIGN / 4) * count);
-  let next = 0;
-  for (const { size, lengths, turns } of all) {
-    const depth = lengths.length;
-    for (let i = 0; i < size; i++) {
-      table.set(turns.subarray(i * depth, (i + 1) * depth), (ALIGN / 4) * next++);
-    }
-  }
+  visit(launches, 0, 1, []);
+  const table = new Int32Array((ALIGN / 4) * rows.length);
+  rows.forEach((row, i) => table.set(row, (ALIGN / 4) * i));
   return table;
 }

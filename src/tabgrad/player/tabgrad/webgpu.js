@@ -17,6 +17,8 @@ import { narrowed, widened, widening } from "./words.js";
 
 const MAX_POOLED = 256 * 2 ** 20; // bytes of buffers that wait to be used again
 const MAX_STAGED = 64 * 2 ** 20; // and of those through which values are read
+/** @type {GPUFeatureName[]} */
+const WANTED = ["timestamp-query"]; // where there is, for timestamps.js
 // Flags of WebGPU's buffers.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
 
@@ -48,8 +50,9 @@ export async function open({ schedule } = {}) {
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const requiredLimits = { maxBufferSize, maxStorageBufferBindingSize };
   const { info } = adapter;
+  const requiredFeatures = WANTED.filter((feature) => adapter.features.has(feature));
   schedule ??= info.isFallbackAdapter ? "serial" : "cooperative";
-  return new WebGpuEngine(await adapter.requestDevice({ requiredLimits }), info, schedule);
+  return new WebGpuEngine(await adapter.requestDevice({ requiredLimits, requiredFeatures }), info, schedule);
 }
 
 export class WebGpuEngine {
