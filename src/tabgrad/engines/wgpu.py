@@ -37,6 +37,7 @@ FRAME, TURNS = 0, 1  # bindings in front of the buffers
 MAX_GROUPS_KEPT = 4096  # bind groups
 MAX_DISPATCHES = 10_000  # of a submit: long loops take several
 MAX_POOLED = 256 << 20  # bytes of buffers that wait to be used again
+HALF = "shader-f16"
 LOST = "device is lost"  # what wgpu says from then on
 
 P = ParamSpec("P")
@@ -114,6 +115,8 @@ class WgpuEngine:
         adapter: a part of the name of the adapter to take; by default wgpu chooses.
         schedule: "serial" (each thread works alone) or "cooperative" (workgroups share); by default
             what the sort of adapter gains from.
+        half: whether float16 is stored and computed with in 16 bits, where the adapter can; else it
+            is float32 that is rounded after every operation.
 
     Raises:
         MissingPackageError: wgpu is not installed.
@@ -122,19 +125,22 @@ class WgpuEngine:
 
     kind = "webgpu"
 
-    def __init__(self, adapter: str = "", schedule: str = "") -> None:
+    def __init__(self, adapter: str = "", schedule: str = "", half: bool = True) -> None:
         wgpu = _wgpu()
         self._wgpu = wgpu
         self.adapter = _adapter(wgpu, adapter)
         if not schedule:
             software = self.adapter.info["adapter_type"] == "CPU"
             schedule = "serial" if software else "cooperative"
-        self.features = frozenset({"cooperative"} if schedule == "cooperative" else ())
+        needed = [HALF] if half and HALF in self.adapter.features else []
+        self.features = frozenset([*needed, *(["cooperative"] * (schedule == "cooperative"))])
         limits = {
             name: self.adapter.limits[name]
             for name in ("max-buffer-size", "max-storage-buffer-binding-size")
         }
-        self._device = self.adapter.request_device_sync(required_limits=limits)
+        self._device = self.adapter.request_device_sync(
+            required_features=needed, required_limits=limits
+        )
         self._queue = self._device.queue
         self._buffers: dict[Handle, _Buffer] = {}
         self._numbers = itertools.count(1)
@@ -154,6 +160,8 @@ class WgpuEngine:
     @_raises_engine_errors
     def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
         self._check_open()
+        if dtype == "float16" and HALF in self.features:
+            dtype = "native"  # the GPU has elements of this size
         small = narrow_size(dtype)
         wanted = nbytes * 4 // small if small else nbytes
         room = _room(wanted)
@@ -276,6 +284,12 @@ class WgpuEngine:
                 f"expected a Program for WebGPU, which is JSON; received other bytes: {error}",
                 code="compile",
             ) from error
+        if document.get("halves") and (HALF in self.features) > (HALF in program.features):
+            raise EngineError(
+                f"expected a Program that keeps float16 in 16 bits (feature {HALF}), as this "
+                "engine does; received one that keeps it in 32. Open the engine with half=False",
+                code="features",
+            )
         kernels = document["kernels"]
         pipelines, layouts = [], []
         for kernel in kernels:

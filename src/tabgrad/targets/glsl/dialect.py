@@ -52,6 +52,7 @@ HELPERS = {
 class Glsl:
     """The dialect."""
 
+    half = False
     builtins: ClassVar[dict[str, str]] = {**{name: name for name in BUILTINS}, "round": "roundEven"}
 
     def type(self, kind: str, width: int) -> str:

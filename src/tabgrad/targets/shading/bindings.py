@@ -2,7 +2,7 @@
 
 The frame holds a zero, the true number of rows, then the scalar arguments of an entry. Elements of
 less than 32 bits take a whole word: bool and unsigned ones a uint, signed ones an int, float16 a
-float.
+float where shaders have no floats of 16 bits.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def word_kind(buffer: Buffer) -> str:
 
 def element(buffer: Buffer, word: Value) -> Value:
     """The element that a word holds, or those of four."""
+    if word.kind == "h":
+        return word
     return word.differs(0) if buffer.dtype.kind == "b" else word.view(word_kind(buffer))
 
 

@@ -3,6 +3,8 @@
     kernels   what the player compiles, as the target writes it: each text once
     entries   {words: of the frame, temps: [bytes], constants: [dtype], scalars: [argument],
                launches}
+    halves    true where kernels read or write float16: what its elements are in memory then depends
+              on the Program's features
 
 The launches of kernels are the target's own, too. A buffer in them is the place of an argument or
 constant (inputs, state, outputs, constants, in that order), or -1 - n for temporary n.
@@ -21,6 +23,7 @@ from typing import Any, ClassVar
 from tabgrad.compiler.narrow import Bound
 from tabgrad.compiler.plan import Plan
 from tabgrad.compiler.program import Emitted
+from tabgrad.dtypes import float16
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.index import points_of
 from tabgrad.ir.kernel import Branch, Buffer, Kernel, Launch, Loop, While, kernels_of
@@ -45,6 +48,11 @@ class Kernels:
             self._numbers[key] = len(self.all)
             self.all.append(facts)
         return self._numbers[key]
+
+
+def has_halves(kernel: Kernel) -> bool:
+    """Whether a kernel reads or writes float16."""
+    return any(buffer.dtype is float16 for buffer in (*kernel.reads(), *kernel.writes()))
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,9 @@ class ShaderTarget(ABC):
         """The document of all plans."""
         kernels = Kernels()
         entries = [self._entry(plan, kernels) for plan in plans]
-        document = {"kernels": kernels.all, "entries": entries}
+        document: Written = {"kernels": kernels.all, "entries": entries}
+        if any(has_halves(k) for plan in plans for k in kernels_of(plan.launches)):
+            document["halves"] = True
         binary = json.dumps(document, separators=(",", ":")).encode()
         names = [[k.name or k.kind for k in kernels_of(plan.launches)] for plan in plans]
         return Emitted(binary, [0] * len(plans), names)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tabgrad.ir.index import Div, Dyn, Index, Mod, Var
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Store, walk
-from tabgrad.targets.shading.operations import combine, constant, operation
+from tabgrad.targets.shading.operations import combine, constant, normalised, operation
 from tabgrad.targets.shading.values import LANES, Block, Value
 
 
@@ -185,7 +185,9 @@ class Evaluator:
     def _as_number(self, expr: Expr) -> Value:
         assert expr.index is not None
         whole = self.lanes(expr.index)
-        return whole.to("f") if expr.dtype.kind == "f" else whole.view(expr.dtype.kind)
+        if expr.dtype.is_float:
+            return normalised(whole.to("f"), expr.dtype)
+        return whole.view(expr.dtype.kind)
 
     # Memory
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Expr, Kernel, identity
 from tabgrad.targets.shading.expressions import Evaluator
-from tabgrad.targets.shading.operations import combine, constant
+from tabgrad.targets.shading.operations import combine, constant, kind_of
 from tabgrad.targets.shading.values import LANES, Value
 
 PART = 256  # sums of longer folds are made in parts of so many terms, which keeps errors small
@@ -20,7 +20,7 @@ PART = 256  # sums of longer folds are made in parts of so many terms, which kee
 def start_of(e: Evaluator, fold: str, body: Expr) -> Value:
     """What a fold begins with."""
     if fold in ("sum", "dot") and body.dtype.is_float:
-        return e.block.const(-0.0 if fold == "sum" else 0.0, "f")
+        return e.block.const(-0.0 if fold == "sum" else 0.0, kind_of(e.block, body.dtype))
     return constant(e.block, identity("sum" if fold == "dot" else fold, body.dtype))
 
 
@@ -106,7 +106,7 @@ def place_of_extreme(e: Evaluator, kernel: Kernel, across: Var | None) -> Value:
             return
         new, here = at_hand()
         better = new > best if kernel.fold == "argmax" else new < best
-        if new.kind == "f":
+        if new.kind in "fh":
             better = ~best.is_nan() & (new.is_nan() | better)
         better = block.let(better)
         block.set(best, better.select(new, best))

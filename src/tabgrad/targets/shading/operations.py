@@ -12,20 +12,26 @@ from tabgrad.ir.kernel import Expr
 from tabgrad.targets.shading import mathlib
 from tabgrad.targets.shading.values import Block, Value
 
-KINDS = {"b": "b", "i": "i", "u": "u", "f": "f"}
+
+def kind_of(block: Block, dtype: DType) -> str:
+    """The kind of values of a dtype."""
+    return "h" if dtype is float16 and block.dialect.half else dtype.kind
 
 
 def constant(block: Block, expr: Expr) -> Value:
     """A constant of one lane."""
     if expr.dtype.kind == "b":
         return Value(block, "true" if expr.value else "false", "b")
-    return block.const(wrap(expr.value, expr.dtype), expr.dtype.kind)
+    return block.const(wrap(expr.value, expr.dtype), kind_of(block, expr.dtype))
 
 
 def normalised(value: Value, dtype: DType) -> Value:
-    """A result computed in 32 bits as one of the dtype: wrapped, or rounded to float16."""
+    """A result computed in 32 bits as one of the dtype: wrapped, or rounded to float16. A shader's
+    own conversion may round to either neighbour, so it is only asked for what needs no rounding."""
+    if value.kind == "h":
+        return value
     if dtype is float16:
-        return mathlib.rounded_to_half(value)
+        return mathlib.rounded_to_half(value).to(kind_of(value.block, dtype))
     if dtype.itemsize >= 4 or dtype.kind not in "iu":
         return value
     if dtype.kind == "u":
@@ -47,8 +53,9 @@ def combine(fold: str, x: Value, y: Value, dtype: DType) -> Value:
 def _extreme(fold: str, x: Value, y: Value) -> Value:
     if x.kind == "b":
         return x | y if fold == "max" else x & y
-    if x.kind == "f":
-        return (mathlib.maximum if fold == "max" else mathlib.minimum)(x, y)
+    if x.kind in "fh":
+        larger = mathlib.maximum if fold == "max" else mathlib.minimum
+        return larger(x.to("f"), y.to("f")).to(x.kind)
     return x.call(fold, y)
 
 
@@ -60,7 +67,7 @@ def sort_key(value: Value) -> Value:
 def sorts_before(x: Value, y: Value) -> Value:
     """Whether a key comes before another; NaN come last."""
     less = x < y
-    return less | (~x.is_nan() & y.is_nan()) if x.kind == "f" else less
+    return less | (~x.is_nan() & y.is_nan()) if x.kind in "fh" else less
 
 
 def operation(block: Block, expr: Expr, args: list[Any]) -> Any:
@@ -68,7 +75,12 @@ def operation(block: Block, expr: Expr, args: list[Any]) -> Any:
     rule = _OPERATIONS.get(expr.op)
     if rule is None:
         raise NotSupportedError(f"internal: shaders have no rule for {expr.op}")
-    return rule(expr, *args)
+    if not block.dialect.half or expr.op in _OF_HALVES:
+        return rule(expr, *args)
+    # All other functions are those of float32, of which one that gives back its argument is exact.
+    found = rule(expr, *[arg.to("f") if arg.kind == "h" else arg for arg in args])
+    narrow = expr.dtype is float16 and not isinstance(found, tuple)
+    return found.to("h") if narrow else found
 
 
 Rule = Callable[..., Any]
@@ -121,7 +133,7 @@ def _extremum(fold: str) -> Rule:
 
 def _compare(sign: str) -> Rule:
     def rule(x: Expr, a: Value, b: Value) -> Value:
-        if x.args[0] is x.args[1] and a.kind == "f" and sign in ("==", "!="):
+        if x.args[0] is x.args[1] and a.kind in "fh" and sign in ("==", "!="):
             return a.is_nan() if sign == "!=" else ~a.is_nan()
         if a.kind == "b":
             const = a.block.const
@@ -182,6 +194,11 @@ def _power(x: Expr, a: Value, b: Value) -> Value:
 def _inverse(x: Expr, a: Value) -> Value:
     return normalised(~a, x.dtype)
 
+
+# What machines do correctly with floats of 16 bits.
+_OF_HALVES = frozenset(
+    """add sub mul neg abs floor ceil round trunc max min eq ne lt le select tag stop""".split()
+)
 
 _OPERATIONS: dict[str, Rule] = {
     "add": _arithmetic(lambda a, b: a + b),

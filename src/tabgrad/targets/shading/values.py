@@ -1,8 +1,8 @@
 """Typed shader expressions as text, and the blocks of statements they stand in.
 
-A `Value` is an expression of a kind ("f", "i", "u" or "b") with one lane or four. Like a value of
-the wasm target it is code, not a result: name what is used twice with `Block.let`. How anything is
-spelled is the business of a `Dialect`.
+A `Value` is an expression of a kind ("f", "i", "u" or "b"; "h" of float16 where a language has it)
+with one lane or four. Like a value of the wasm target it is code, not a result: name what is used
+twice with `Block.let`. How anything is spelled is the business of a `Dialect`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ NAME = re.compile(r"v\d+")
 
 class Dialect(Protocol):
     """The words of a shading language."""
+
+    half: bool
+    """Whether floats of 16 bits are kinds of their own; else they are floats that were rounded."""
 
     def type(self, kind: str, width: int) -> str:
         """The name of a type."""
@@ -127,7 +130,7 @@ class Value:
         return x._new(f"({x.text} {sign} {y.text})")
 
     def _compare(self, sign: str, other: Value | Number) -> Value:
-        if sign == "!=" and self.kind == "f":
+        if sign == "!=" and self.kind in "fh":
             return ~self._compare("==", other)  # shaders' own != is false for NaN
         x, y = self._with(other)
         return x._new(self.block.dialect.compare(sign, x.text, y.text, x.width), "b")
@@ -259,7 +262,7 @@ class Value:
 
     def is_nan(self) -> Value:
         """By its bits: compilers take x != x for False."""
-        return (self.view("u") & 0x7FFFFFFF) > 0x7F800000
+        return (self.to("f").view("u") & 0x7FFFFFFF) > 0x7F800000
 
 
 class Module:
@@ -308,13 +311,13 @@ class Block:
 
     def const(self, number: Number, kind: str) -> Value:
         """A number."""
-        if kind == "f":
+        if kind in "fh":
             number = float(number)
             if number != number:
-                return Value(self, self.dialect.special(0x7FC00000), kind)
+                return Value(self, self.dialect.special(0x7FC00000), "f").to(kind)
             if number in (float("inf"), float("-inf")):
                 bits = 0x7F800000 if number > 0 else 0xFF800000
-                return Value(self, self.dialect.special(bits), kind)
+                return Value(self, self.dialect.special(bits), "f").to(kind)
         return Value(self, self.dialect.literal(number, kind), kind)
 
     def let(self, value: Value) -> Value:

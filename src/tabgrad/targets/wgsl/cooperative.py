@@ -75,7 +75,7 @@ def _emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
     assert body is not None
     bindings = bind(set())
     terms = points_of(kernel.inner)
-    kind = "u" if body.dtype.kind == "b" else body.dtype.kind
+    kind = "u" if body.dtype.kind == "b" else bindings.kind(body.dtype)
 
     def write_body(block: Block, local: Value, group: Value) -> None:
         e = Evaluator(block, bindings, {})

@@ -13,7 +13,7 @@ from typing import ClassVar
 from tabgrad.targets.shading.values import Number
 
 BUILTINS = ("floor", "ceil", "trunc", "round", "sqrt", "abs", "min", "max")
-TYPES = {"f": "f32", "i": "i32", "u": "u32", "b": "bool"}
+TYPES = {"f": "f32", "i": "i32", "u": "u32", "b": "bool", "h": "f16"}
 HELD = """fn held_1(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ zero()); }
 fn held_4(x: vec4<f32>) -> vec4<f32> {
   return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4<u32>(zero()));
@@ -21,7 +21,10 @@ fn held_4(x: vec4<f32>) -> vec4<f32> {
 
 
 class Wgsl:
-    """The dialect."""
+    """The dialect; with `half` for devices that have f16."""
+
+    def __init__(self, half: bool = False) -> None:
+        self.half = half
 
     builtins: ClassVar[dict[str, str]] = dict(zip(BUILTINS, BUILTINS, strict=True))
 
@@ -29,10 +32,11 @@ class Wgsl:
         return TYPES[kind] if width == 1 else f"vec4<{TYPES[kind]}>"
 
     def literal(self, number: Number, kind: str) -> str:
-        if kind == "f":
-            (single,) = struct.unpack("<f", struct.pack("<f", number))
-            text = repr(single)
-            return f"({text}f)" if text.startswith("-") else f"{text}f"
+        if kind in "fh":
+            code = "<e" if kind == "h" else "<f"
+            (rounded,) = struct.unpack(code, struct.pack(code, number))
+            text = f"{rounded!r}{kind}"
+            return f"({text})" if text.startswith("-") else text
         whole = int(number)
         if kind == "u":
             return f"{whole % (1 << 32)}u"

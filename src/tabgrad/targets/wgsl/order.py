@@ -6,16 +6,18 @@ come before it, found by bisection. Equal keys keep their order, NaN come last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tabgrad.ir.index import points_of
-from tabgrad.ir.kernel import Buffer, Kernel, Loop
+from tabgrad.ir.kernel import Buffer, Kernel
 from tabgrad.targets.shading.operations import sort_key, sorts_before
 from tabgrad.targets.shading.values import Block, Value
 from tabgrad.targets.wgsl.shader import Bindings, Shader, write
 
+Bind = Callable[[Sequence[Buffer]], Bindings]
 
-def emit(kernel: Kernel, around: Sequence[Loop], words: int) -> list[Shader]:
+
+def emit(kernel: Kernel, bind: Bind, words: int) -> list[Shader]:
     """The passes that sort every row, from the buffers to their scratch and back."""
     n, rows = points_of(kernel.inner), points_of(kernel.space)
     homes = [store.buffer for store in kernel.stores]
@@ -23,10 +25,10 @@ def emit(kernel: Kernel, around: Sequence[Loop], words: int) -> list[Shader]:
     passes = max((n - 1).bit_length(), 0)
     shaders = []
     if passes % 2:  # so that the last pass ends at home
-        shaders.append(_copy(homes, others, n * rows, around, words))
+        shaders.append(_copy(homes, others, n * rows, bind, words))
         homes, others = others, homes
     for i in range(passes):
-        shaders.append(_merge(homes, others, n, rows, 1 << i, around, words))
+        shaders.append(_merge(homes, others, n, rows, 1 << i, bind, words))
         homes, others = others, homes
     return shaders
 
@@ -35,10 +37,10 @@ def _copy(
     source: Sequence[Buffer],
     target: Sequence[Buffer],
     size: int,
-    around: Sequence[Loop],
+    bind: Bind,
     words: int,
 ) -> Shader:
-    bindings = Bindings(target, set(), {}, around)
+    bindings = bind(target)
 
     def body(block: Block, thread: Value) -> None:
         for one, other in zip(source, target, strict=True):
@@ -53,10 +55,10 @@ def _merge(
     n: int,
     rows: int,
     run: int,
-    around: Sequence[Loop],
+    bind: Bind,
     words: int,
 ) -> Shader:
-    bindings = Bindings(target, set(), {}, around)
+    bindings = bind(target)
     keys = source[0]
 
     def body(block: Block, thread: Value) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from tabgrad.dtypes import DType, float16
 from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import Buffer, Loop
 from tabgrad.targets.shading import bindings
-from tabgrad.targets.shading.bindings import element, word_kind
+from tabgrad.targets.shading.bindings import element
 from tabgrad.targets.shading.values import LANES, Block, Module, Value
 from tabgrad.targets.wgsl.dialect import HELD, TYPES, Wgsl
 
@@ -41,13 +42,21 @@ class Bindings(bindings.Bindings):
         fours: Collection[int],
         scalars: dict[int, int],
         loops: Sequence[Loop],
+        half: bool = False,
     ) -> None:
         super().__init__(scalars, loops)
         self.written = {id(b.root) for b in written}
         self.fours = fours  # ids of the roots that are arrays of vec4
+        self.half = half  # whether float16 is stored as f16
+
+    def kind(self, dtype: DType) -> str:
+        """The kind of the words that hold elements of a dtype."""
+        if dtype is float16 and self.half:
+            return "h"
+        return "u" if dtype.kind == "b" else dtype.kind
 
     def word(self, block: Block, buffer: Buffer, at: Value) -> Value:
-        return Value(block, self._one(block, buffer, at), word_kind(buffer))
+        return Value(block, self._one(block, buffer, at), self.kind(buffer.dtype))
 
     def _one(self, block: Block, buffer: Buffer, at: Value) -> str:
         """The variable of one element, by its place in the whole."""
@@ -62,7 +71,7 @@ class Bindings(bindings.Bindings):
 
     def load_four(self, block: Block, buffer: Buffer, at: Value) -> Value:
         text = self._four(block, buffer, at)
-        return element(buffer, Value(block, text, word_kind(buffer), LANES))
+        return element(buffer, Value(block, text, self.kind(buffer.dtype), LANES))
 
     def store(self, block: Block, buffer: Buffer, at: Value, value: Value) -> None:
         target = self._one(block, buffer, self.place(block, buffer, at))
@@ -76,7 +85,8 @@ class Bindings(bindings.Bindings):
 
     def declarations(self, words: int) -> list[str]:
         """The lines that declare everything bound, for a frame of so many words."""
-        lines = [
+        lines = ["enable f16;"] if self.half else []
+        lines += [
             f"@group(0) @binding(0) var<uniform> frame: array<vec4<u32>, {-(-words // 4)}>;",
             "fn frame_word(i: u32) -> u32 { return frame[i >> 2u][i & 3u]; }",
             "fn zero() -> u32 { return frame[0].x; }",
@@ -85,7 +95,7 @@ class Bindings(bindings.Bindings):
             lines.append("@group(0) @binding(1) var<uniform> turns: vec4<i32>;")
         for i, root in enumerate(self.roots.values()):
             access = "read_write" if id(root) in self.written else "read"
-            word, count = TYPES[word_kind(root)], root.size
+            word, count = TYPES[self.kind(root.dtype)], root.size
             if id(root) in self.fours:
                 word, count = f"vec4<{word}>", -(-count // LANES)
             lines.append(
@@ -109,7 +119,7 @@ def write(
     words: int,
 ) -> Shader:
     """A shader of which each of some threads runs a body, given its number."""
-    block = Block(Module(Wgsl()))
+    block = Block(Module(Wgsl(bindings.half)))
     groups = _folded(max(-(-threads // GROUP), 1))
     across, folded = groups
     number = "id.x" if folded == 1 else f"(id.x + id.y * {across * GROUP}u)"
@@ -131,7 +141,7 @@ def write_groups(
 ) -> Shader:
     """A shader of which each of some workgroups runs a body, given a thread's number in its group
     and the group's. `shared` declares what the threads of a group share."""
-    block = Block(Module(Wgsl()))
+    block = Block(Module(Wgsl(bindings.half)))
     groups = _folded(max(count, 1))
     across, folded = groups
     number = "group.x" if folded == 1 else f"(group.x + group.y * {across}u)"

@@ -14,24 +14,35 @@ from tabgrad.compiler.accumulation import accumulate_wide
 from tabgrad.compiler.collapse import collapse
 from tabgrad.compiler.narrow import Bound, narrowed
 from tabgrad.compiler.phases import in_phases
+from tabgrad.compiler.plan import Plan
+from tabgrad.compiler.program import Emitted
 from tabgrad.compiler.sharing import divisible, in_parts
-from tabgrad.ir.kernel import Buffer, Kernel
-from tabgrad.targets.shading.document import Kernels, ShaderTarget, Surroundings, Written
+from tabgrad.ir.kernel import Buffer, Kernel, kernels_of
+from tabgrad.targets.shading.document import (
+    Kernels,
+    ShaderTarget,
+    Surroundings,
+    Written,
+    has_halves,
+)
 from tabgrad.targets.wgsl import contraction, cooperative, loops, order
 from tabgrad.targets.wgsl.shader import MAX_STORAGE, Bindings, Shader
 
 COOPERATIVE = "cooperative"  # the feature of adapters on which workgroups gain: real GPUs
+SHADER_F16 = "shader-f16"  # that of adapters with floats of 16 bits
 
 
 class WgslTarget(ShaderTarget):
     """Emits WGSL for the baseline limits of WebGPU, in one of two schedules: "cooperative" in
-    `features` has workgroups share folds and contractions, else each thread works alone."""
+    `features` has workgroups share folds and contractions, else each thread works alone. With
+    "shader-f16" float16 is stored and computed with as such; Programs that have any record it."""
 
     kind = "webgpu"
     device = "WebGPU"
 
     def __init__(self, features: Collection[str] = ()) -> None:
         self.cooperative = COOPERATIVE in features
+        self.half = SHADER_F16 in features
         self.features = (COOPERATIVE,) if self.cooperative else ()
 
     def prepared(self, kernel: Kernel, temporaries: list[Buffer], bound: Bound) -> list[Kernel]:
@@ -50,6 +61,12 @@ class WgslTarget(ShaderTarget):
             return [kernel]
         return in_parts(kernel, temporaries, loops.parts_of(kernel, self.cooperative))
 
+    def emit(self, plans: Sequence[Plan]) -> Emitted:
+        """The document of all plans."""
+        if self.half and any(has_halves(k) for plan in plans for k in kernels_of(plan.launches)):
+            self.features = (*self.features, SHADER_F16)
+        return super().emit(plans)
+
     def launches(self, kernel: Kernel, around: Surroundings, kernels: Kernels) -> list[Written]:
         """The dispatches of a kernel."""
         found = []
@@ -60,11 +77,16 @@ class WgslTarget(ShaderTarget):
         return found
 
     def _shaders(self, kernel: Kernel, around: Surroundings) -> Sequence[Shader]:
+        half = self.half and has_halves(kernel)
+
+        def bound(written: Sequence[Buffer], fours: Collection[int] = ()) -> Bindings:
+            return Bindings(written, fours, around.scalars, around.loops, half)
+
         def bind(fours: set[int]) -> Bindings:
-            return Bindings(kernel.writes(), fours, around.scalars, around.loops)
+            return bound(kernel.writes(), fours)
 
         if kernel.kind == "sort":
-            return order.emit(kernel, around.loops, around.words)
+            return order.emit(kernel, bound, around.words)
         if self.cooperative and cooperative.takes(kernel):
             return [cooperative.emit(kernel, bind, around.words)]
         emit = {
