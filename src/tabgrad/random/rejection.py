@@ -206,6 +206,28 @@ def _log_poisson(k: Tensor, mean: Tensor) -> Tensor:
     return (k + 1) * (logarithm - off) - logarithm - 0.5 * ops.log(k + 1) - _tail(k)
 
 
+def _arrivals(
+    gap: Callable[[Tensor], Tensor],
+    within: Callable[[Tensor], Tensor],
+    few: Tensor,
+    work: Any,
+) -> Tensor:
+    """How many arrivals, each `gap(number)` after the last, are `within` the time there is.
+
+    Counted to the end where they are `few`; of the others the result means nothing.
+    """
+
+    def going(number: Tensor, time: Tensor, count: Tensor) -> Tensor:
+        return ops.any(ops.logical_and(few, within(time)))
+
+    def step(number: Tensor, time: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return number + 1, time + gap(number), count + ops.cast(within(time), work)
+
+    first = ops.cast(1, uint32)
+    start = (first + 1, gap(first), ops.zeros(few.shape, work))
+    return ops.while_loop(going, step, start, maximum_iterations=ARRIVALS)[2]  # type: ignore[no-any-return]
+
+
 def poisson(shape: Shape, lam: Any = 1.0, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Poisson-distributed numbers: how often something happens that happens `lam` times on average.
 
@@ -236,16 +258,7 @@ def poisson(shape: Shape, lam: Any = 1.0, dtype: Any = "int32", seed: Any = None
     def interval(number: Tensor) -> Tensor:
         return ops.negative(ops.log(open_unit(mine, shape, work, number * 2)))
 
-    def going(number: Tensor, time: Tensor, count: Tensor) -> Tensor:
-        return ops.any(time < ops.where(few, lam, 0.0))
-
-    def step(number: Tensor, time: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return number + 1, time + interval(number), count + ops.cast(time < lam, work)
-
-    first = ops.cast(1, uint32)
-    start = (first + 1, interval(first), ops.zeros(shape, work))
-    counted = ops.while_loop(going, step, start, maximum_iterations=ARRIVALS)[2]
-
+    counted = _arrivals(interval, lambda time: time < lam, few, work)
     large = ops.where(few, 10.0, ops.where(strange, 10.0, lam))
     b = 0.931 + 2.53 * ops.sqrt(large)
     a = -0.059 + 0.02483 * b
@@ -307,20 +320,11 @@ def binomial(
 
     def gap(number: Tensor) -> Tensor:
         u = ops.log(open_unit(mine, shape, work, number * 2))
-        return ops.where(p > 0, ops.ceil(u / ops.where(p > 0, rate, 1.0)), math.inf)
-
-    def going(number: Tensor, place: Tensor, count: Tensor) -> Tensor:
-        return ops.any(place <= ops.where(few, n, 0.0))
-
-    def step(number: Tensor, place: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # A gap rounded down to 0 is one trial: it succeeds at once.
-        gone = ops.maximum(gap(number), 1.0)
-        return number + 1, place + gone, count + ops.cast(place <= n, work)
+        trials = ops.maximum(ops.ceil(u / ops.where(p > 0, rate, 1.0)), 1.0)
+        return ops.where(p > 0, trials, math.inf)
 
-    first = ops.cast(1, uint32)
-    start = (first + 1, ops.maximum(gap(first), 1.0), ops.zeros(shape, work))
-    counted = ops.while_loop(going, step, start, maximum_iterations=ARRIVALS)[2]
-
+    counted = _arrivals(gap, lambda place: place <= n, few, work)
     # Elements of the other kind take harmless values.
     m, q = ops.where(few, 40.0, n), ops.where(few, 0.5, p)
     mean = m * q
