@@ -1,8 +1,10 @@
 """Contractions as compute shaders: a tile of results in the registers of each thread.
 
-Loads are what costs, so a thread makes eight rows by eight columns: along k four neighbours of A
-are one load where they lie side by side, along the columns four of B. Whatever else A and B are
-(a convolution with its border, a transposition, a fused prologue) is evaluated in place.
+Loads are what costs, so a thread makes eight rows by eight columns, and sixteen by sixteen where
+there is so much to do that a shader four times as long is worth its compilation: along k four
+neighbours of A are one load where they lie side by side, along the columns four of B. Whatever
+else A and B are (a convolution with its border, a transposition, a fused prologue) is evaluated in
+place.
 This is the serial schedule: no barriers, no workgroup memory.
 """
 
@@ -30,6 +32,7 @@ from tabgrad.targets.wgsl.loops import (
 )
 from tabgrad.targets.wgsl.shader import Shader, write
 
+LARGE_TILE, LARGE_WORK = 16, 1 << 27  # rows and columns; multiplications
 MIN_REUSE = 8  # times an element is used: below this a border costs more than its tests
 
 
@@ -71,6 +74,8 @@ class _Tile:
         self.step = self._step()
         self.rows = min(ROWS, self.row.size) if self.row else 1
         self.columns = self._columns()
+        if self._is_large():
+            self.rows = self.columns = LARGE_TILE
         # Few results: rather more threads than large tiles.
         while (
             self.rows > 1 and points_of(kernel.space) // (self.rows * self.columns) < ENOUGH_THREADS
@@ -81,6 +86,11 @@ class _Tile:
             self.step = None
         self.turned = self._lies_along_steps()
         self.bindings = bind(self._fours())
+
+    def _is_large(self) -> bool:
+        if self.row is None or self.column is None or self.kernel.points < LARGE_WORK:
+            return False
+        return self.row.size % LARGE_TILE == 0 == self.column.size % LARGE_TILE
 
     def _columns(self) -> int:
         if self.column is None:
