@@ -136,6 +136,9 @@ def test_what_a_page_gets(digits):
         *("tabgrad/remote.js", "tabgrad/dataset.js"),
     }
     assert files.keys() == expected | ({"digits.js"} if digits else set())
+    others = dict(page_files("A & B <c>", digits=digits, gpus=["webgl"]))
+    assert {"tabgrad/relay.js", "tabgrad/choosing.js", "tabgrad/webgl.js"} <= others.keys()
+    assert "tabgrad/webgpu.js" not in others
     assert "A &amp; B &lt;c&gt;" in files["index.html"]
     for path, text in files.items():
         if path.endswith(".js"):

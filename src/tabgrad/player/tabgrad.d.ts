@@ -149,12 +149,48 @@ export interface Model {
   reset(): Promise<void>;
   /** The dataset that was exported with the model; xTest and yTest are undefined without tests. */
   data(): Promise<{ x: Results; y: Results; xTest: Results; yTest: Results }>;
+  /**
+   * Runs every layer, with the weights of the export, on every engine it was exported for and
+   * compares with what is right. Needs tg.export(..., verify=True), else code "no_verification";
+   * its table is also written to the console.
+   */
+  verify(options?: { engines?: string[] }): Promise<Verification>;
   /** Gives memory and worker back; calls that are running reject with code "disposed". */
   dispose(): void;
 }
 
+/** One layer on one engine in one direction. */
+export interface VerifiedLayer {
+  layer: string;
+  type: string;
+  engine: string;
+  what: "forward" | "gradient";
+  /** Largest distance of an element, relative to it or to the typical one where that is larger. */
+  error: number | null;
+  tolerance: number;
+  verdict: "ok" | "WRONG" | "FAILED" | "not supported";
+  /** What is wrong, where something is. */
+  why: string;
+}
+
+export interface Verification {
+  model: string;
+  /** Whether no layer is wrong or failed on any engine. */
+  ok: boolean;
+  rows: VerifiedLayer[];
+  /** Engines that this device does not have, and why. */
+  missing: Record<string, string>;
+  /** The table. */
+  toString(): string;
+}
+
 export interface LoadOptions {
   /**
+   * By default "auto": WebAssembly at once. Where calls are of over 100 million operations and the
+   * model was exported for GPUs, these are timed when nothing else is going on, or between epochs, and
+   * the quickest engine goes on, which a line of the console says; the decision is remembered. Exports
+   * with deterministic=True stay.
+   *
    * "wasm" for WebAssembly; "webgpu" or "webgl" for a GPU, where the model was exported for it:
    * `tg.export(..., engines=["webgpu", "webgl"])`. A GPU that has gone, runs out of memory or refuses
    * a kernel is an entry of `warnings` and of the console: WebGL2 takes over from WebGPU, WebAssembly

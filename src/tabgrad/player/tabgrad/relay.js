@@ -8,8 +8,7 @@
 // Not here: which engine is the best one (choosing.js).
 
 import { TabgradError } from "./errors.js";
-import { twice } from "./fetching.js";
-import { compileKernels, fetchPart, fitting, sharing } from "./files.js";
+import { openEngine } from "./opening.js";
 
 const ORDER = ["webgpu", "webgl", "wasm"]; // who takes over from whom
 /** @type {Record<string, string>} */
@@ -19,17 +18,15 @@ const COPY_BYTES = 64 * 2 ** 20; // of data on the list
 const COPY_STEPS = 20_000;
 const READ_MS = 40; // of work on a GPU between looks at its results
 const MAX_RUNS = 1000;
+const LARGE_FLOPS = 100e6; // of a call, from which on there may be better engines
 // Errors of those who call, which another engine would make, too.
 const THEIRS = ["range", "handle", "unloaded"];
 
 /**
  * @typedef {import("./files.js").ModelFiles} ModelFiles
+ * @typedef {import("./opening.js").Opened} Opened
+ * @typedef {import("./opening.js").OpenWasm} OpenWasm
  * @typedef {(now: {engine: string, warnings: string[], threads?: Int32Array}) => void} Notify
- *
- * @typedef {object} Opened an engine with the model's Program
- * @property {string} kind
- * @property {any} engine
- * @property {any} loaded
  *
  * @typedef {object} Held a buffer
  * @property {number} nbytes
@@ -51,13 +48,26 @@ const THEIRS = ["range", "handle", "unloaded"];
  * A model's engine: the one that was asked for, or WebAssembly as long as no other is better.
  * @param {ModelFiles} files
  * @param {Notify} notify
- * @param {(files: ModelFiles) => {engine: any, loaded: any}} openWasm
+ * @param {OpenWasm} openWasm
  */
 export async function openRelay(files, notify, openWasm) {
-  const { engine: wanted } = files;
+  const { engine: wanted, model } = files;
   const relay = new Relay(files, openWasm, notify);
-  if (wanted === "auto") relay.begin({ kind: "wasm", ...openWasm(files) });
-  else await relay.start(wanted);
+  if (wanted !== "auto") {
+    await relay.start(wanted);
+    return { engine: relay };
+  }
+  const opened = openWasm(files);
+  // Others never change: GPUs have other bits, and short calls are soon done.
+  if (model.deterministic || !model.entries.some(({ flops }) => flops > LARGE_FLOPS)) return opened;
+  relay.begin({ kind: "wasm", ...opened });
+  import("./choosing.js").then(
+    ({ Chooser }) => {
+      relay.chooser = new Chooser(relay, model);
+      relay.chooser.ran(); // by now perhaps
+    },
+    () => {},
+  );
   return { engine: relay };
 }
 
@@ -67,6 +77,12 @@ export class Relay {
   few = Infinity;
   /** The shortest time of each entry, where runs can be timed. @type {number[]} */
   times = [];
+  /** How many there were. */
+  runs = 0;
+  /** @type {import("./choosing.js").Chooser | null} */
+  chooser = null;
+  /** @type {(Held | number)[][]} the last arguments of each entry, where runs are timed */
+  #args = [];
   #files;
   #openWasm;
   #notify;
@@ -98,7 +114,7 @@ export class Relay {
 
   /**
    * @param {ModelFiles} files
-   * @param {(files: ModelFiles) => {engine: any, loaded: any}} openWasm
+   * @param {OpenWasm} openWasm
    * @param {Notify} notify
    */
   constructor(files, openWasm, notify) {
@@ -144,39 +160,10 @@ export class Relay {
   /**
    * An engine with the model's Program.
    * @param {string} kind
-   * @returns {Promise<Opened>}
+   * @param {import("./opening.js").Spend} [spend]
    */
-  async open(kind) {
-    const files = this.#files;
-    const { model, most } = files;
-    const url = new URL(files.url);
-    const fetched = (/** @type {import("./files.js").Part} */ part) =>
-      twice((cache) => fetchPart(part, url, cache));
-    if (kind === "wasm") {
-      if (files.module) return { kind, ...this.#openWasm(files) };
-      const program = fitting(model, kind);
-      const kernels = await fetched(program);
-      files.threads = (await sharing(most))?.prepare(model, kernels, most);
-      files.module = await compileKernels(program, kernels);
-      return { kind, ...this.#openWasm(files) };
-    }
-    const { open } = kind === "webgpu" ? await import("./webgpu.js") : await import("./webgl.js");
-    /** @type {any} */
-    const engine = await open();
-    try {
-      const module = await fetched(fitting(model, kind, engine.features));
-      const { data } = JSON.parse(new TextDecoder().decode(module));
-      const entries = model.entries.map((entry, i) => ({
-        ...entry,
-        constants: data[i].map((/** @type {string} */ text) =>
-          Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)),
-        ),
-      }));
-      return { kind, engine, loaded: await engine.load({ entries, module }) };
-    } catch (error) {
-      engine.close();
-      throw error;
-    }
+  open(kind, spend) {
+    return openEngine(this.#files, kind, this.#openWasm, spend);
   }
 
   /**
@@ -206,8 +193,26 @@ export class Relay {
       }
       throw error;
     }
-    this.#error = null;
+    before.loaded.close?.();
     before.engine.close();
+    this.#now();
+  }
+
+  /** Whether no call is going on: then there are no buffers but those of the variables. */
+  get idle() {
+    return this.#buffers.size === this.#files.model.variables.length;
+  }
+
+  /**
+   * Copies of an entry's variables, which has run on WebAssembly.
+   * @param {number} entry
+   */
+  state(entry) {
+    const { inputs, state } = this.#files.model.entries[entry];
+    const some = /** @type {Held[]} */ (this.#args[entry].slice(inputs.length));
+    return some.slice(0, state.length).map(({ dtype, inner, nbytes }) => {
+      return { dtype, bytes: this.#inner.read(inner, nbytes) };
+    });
   }
 
   // The protocol of engines.
@@ -284,7 +289,11 @@ export class Relay {
       i >= inputs.length && state[i - inputs.length]?.update !== false;
     this.#changed(/** @type {Held[]} */ (given.filter(written)));
     if (!this.#runs++) this.#since = performance.now();
+    this.runs++;
     this.#do({ entry, args: given, rows });
+    if (this.kind !== "wasm") return;
+    this.#args[entry] = given;
+    this.chooser?.ran();
   }
 
   /**
@@ -314,9 +323,10 @@ export class Relay {
     });
   }
 
-  /** Copies what is in all buffers. */
-  keep() {
-    return this.#attempt(() => this.#copy());
+  /** Between epochs: copies what is in all buffers, and looks for a better engine. */
+  async keep() {
+    await this.chooser?.consider();
+    await this.#attempt(() => this.#copy());
   }
 
   memoryUse() {
@@ -324,6 +334,7 @@ export class Relay {
   }
 
   close() {
+    this.chooser?.stop();
     this.#left = [];
     this.#error ??= new TabgradError("handle", "this engine is closed");
     this.#drop();
@@ -489,6 +500,7 @@ export class Relay {
       const warning =
         `"${this.#files.model.title}": ${reason}. ${NAMES[kind]} goes on from the last copy of ` +
         `all variables${again}`;
+      this.chooser?.failed();
       console.warn(`tabgrad: ${warning}`);
       this.#warnings.push(warning);
       this.#now();

@@ -129,6 +129,7 @@ export function attach(engine, loaded, module, entries, threads) {
     throw failure && failed === 1 ? failure : new Error(`thread ${failed} of ${count} failed`);
   };
 
+  loaded.close = stop;
   loaded.call = () => {
     const entry = frame[ENTRY];
     if (!large[entry % large.length]) return alone();

@@ -34,6 +34,7 @@ const HEAP = FRAME + FRAME_BYTES;
  *
  * @typedef {object} Loaded a loaded Program, opaque to everyone else
  * @property {(() => void) | null} call null once unloaded
+ * @property {() => void} [close] ends the threads that help, where there are any
  * @property {number[]} handles of the constants, to free
  * @property {number[][]} constants of each entry: the words of its constants
  * @property {Entry[]} entries
