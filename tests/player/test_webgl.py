@@ -360,6 +360,45 @@ def test_entries_ask_for_their_arguments(engine: BrowserEngine) -> None:
     assert answer == ["range", "range", "handle", "unloaded"]
 
 
+def test_a_run_of_a_hundred_kernels_takes_little_javascript(engine: BrowserEngine) -> None:
+    """Each draws what the one before it drew plus a number of its own, in a texture and another."""
+    first = drawing("o0 = uvec4(0u);")
+    document = json.loads(first.binary)
+    (entry,), (zero,) = document["entries"], document["kernels"]
+    add = "uvec4 x = texelFetch(b0, ivec2(gl_FragCoord.xy), 0); o0 = x + uvec4({}u);"
+    for i in range(1, 100):
+        code = zero["code"].replace("void main", "uniform usampler2D b0; void main")
+        code = code.replace("o0 = uvec4(0u);", add.format(i))
+        document["kernels"].append({**zero, "code": code, "reads": 1})
+        step = {"kernel": i, "reads": [(i + 1) % 2], "writes": [i % 2]}
+        entry["launches"].append({**entry["launches"][0], **step})
+    times, draws, found = engine.evaluate(
+        """async (engine, text) => {
+            const entry = { inputs: [], state: [], outputs: [{}, {}], constants: [] };
+            const module = new TextEncoder().encode(text);
+            const loaded = await engine.load({ entries: [entry], module });
+            const args = [engine.alloc(16, "int32"), engine.alloc(16, "int32")];
+            engine.run(loaded, 0, args);
+            await engine.sync();
+            const before = engine.counts.draws;
+            const times = [];
+            for (let i = 0; i < 20; i++) {
+                const begin = performance.now();
+                for (let j = 0; j < 3; j++) engine.run(loaded, 0, args);
+                times.push((performance.now() - begin) / 3);
+                await engine.sync();
+            }
+            const bytes = await engine.readAsync(args[1], 16);
+            return [times, engine.counts.draws - before, [...new Int32Array(bytes.buffer)]];
+        }""",
+        json.dumps(document),
+    )
+    print(f"100 kernels: {min(times):.3f} ms of JavaScript at best, {sorted(times)[10]:.3f} median")
+    assert draws == 60 * 100
+    assert found == [4950] * 4
+    assert min(times) <= 1
+
+
 def test_large_and_small_reads_do_not_block(engine: BrowserEngine) -> None:
     with realize.using(engine):
         x = tg.ones((1 << 18,)) * 3
