@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import tabgrad as tg
 from tests.e2e import gpus
 from tests.e2e.gpus import Place, classifier, exported, start
 from tests.e2e.models import export, for_js, from_js, largest_difference
@@ -204,3 +205,69 @@ def test_engines_that_are_not_there(place: Place, tmp_path: Path, site_server: S
     error = other(failure, "webgpu")
     assert error["code"] == "unsupported"
     assert 'engines=["webgpu"]' in error["message"]
+
+
+def test_a_gpu_that_goes_between_calls(place: Place) -> None:
+    """What was learnt is in the copy, and what is asked next is answered from there."""
+    x, y = data()
+    found = place(
+        """async ({ start, value: [x, y] }) => {
+            let own;
+            const { requestDevice } = GPUAdapter.prototype;
+            GPUAdapter.prototype.requestDevice = async function (...args) {
+              return (own = await requestDevice.apply(this, args));
+            };
+            const model = await start({ engine: "webgpu", worker: false });
+            await model.fit(x, y, { epochs: 2 });
+            const before = (await model.predict(x)).tolist();
+            own.destroy();
+            await own.lost;
+            const after = (await model.predict(x)).tolist();
+            const asked = [model.engine, model.warnings.length];
+            model.dispose();
+            return [before, after, asked];
+        }""",
+        [x.tolist(), y.tolist()],
+    )
+    before, after, asked = found
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+    assert asked == ["webgl", 1]
+
+
+def test_copies_are_made_every_few_seconds(place: Place) -> None:
+    """In an epoch of 44 steps, of which each seems to take a minute."""
+    given = fits(epochs=1, batchSize=1)
+    place.page.evaluate(
+        """() => {
+            const now = performance.now.bind(performance);
+            performance.now = () => 10_000 * now();
+        }"""
+    )
+    place.page.evaluate(f"() => {{ {gpus.DESTROYED.replace('45', '150')} }}")
+    found = place.train("webgpu", given, worker=False)
+    (warning,) = found["warnings"]
+    match = re.search("repeated the ([0-9]+) calls", warning)
+    assert not match or int(match[1]) <= 3
+    expected = place.train("wasm", given, worker=False)
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("engine", GPUS)
+def test_weights_that_come_in_pieces(
+    place: Place, engine: str, tmp_path: Path, site_server: SiteServer
+) -> None:
+    model = tg.Sequential([tg.Input((1100,)), tg.layers.Dense(1100), tg.layers.Dense(3)])
+    other = Place(place.page, site_server, exported(model, tmp_path, 4))
+    x = np.random.default_rng(1).standard_normal((4, 1100), np.float32)
+    found = other(
+        """async ({ start, value: [engine, x] }) => {
+            const model = await start({ engine, worker: true });
+            const results = [await model.predict(x), await model.predict(x)];
+            return [results.map((result) => result.tolist()), model.engine];
+        }""",
+        [engine, x.tolist()],
+    )
+    expected = np.asarray(model.predict(x, verbose=0))
+    for result in found[0]:
+        np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-4)
+    assert found[1] == engine
