@@ -66,13 +66,14 @@ def write(results: Mapping[str, Any]) -> None:
 
 
 def times(row: Row, api: str, peer: str = "best") -> tuple[float, str] | None:
-    """How many times faster tabgrad is than a peer, or than the best one of the same API."""
+    """How many times faster tabgrad is than a peer, or than the best one of the same API, by their
+    fastest samples: the rounds alternate, so each had its quiet moments."""
     found = row["contestants"]
-    own = found.get(f"tabgrad-{api}", {}).get("median")
+    own = found.get(f"tabgrad-{api}", {}).get("min")
     timed = {
-        name: each["median"]
+        name: each["min"]
         for name, each in found.items()
-        if "median" in each and not name.startswith("tabgrad") and name.endswith(api)
+        if "min" in each and not name.startswith("tabgrad") and name.endswith(api)
     }
     if peer == "best":
         peer = min(timed, key=lambda name: timed[name], default="")
@@ -100,9 +101,9 @@ def text(facts: Mapping[str, str], rows: Mapping[str, Row]) -> str:
         "Written by `make bench-gpu`. The adapter is SwiftShader, a GPU played by the processor:",
         "nothing here tells of real GPUs. Milliseconds a time through: median (minimum) of slices",
         "that alternate between the contestants in one browser, after results were compared with",
-        "NumPy's in float64 or with each other's. *times* is the best peer's median on the same",
-        "API over tabgrad's. Threads of the adapter share the cores with whatever else runs, so",
-        "ratios tell more than times.",
+        "NumPy's in float64 or with each other's. *times* is the best peer's minimum on the same",
+        "API over tabgrad's: the adapter's threads share the cores with whatever else runs, and",
+        "minima alone tell little of that.",
         "",
         f"| workload | times WebGPU | times WebGL2 | wanted | {' | '.join(names)} |",
         f"| --- | ---: | ---: | --- |{' ---: |' * len(names)}",
