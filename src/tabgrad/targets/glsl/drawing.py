@@ -297,7 +297,8 @@ class _Drawing:
             for store, word in zip(self.stores, old, strict=True):
                 assert word is not None
                 now.append(block.var(element(store.buffer, word)))
-            self._walk(e, self.inverse.rest, now)
+            with e.each(self.inverse.rest, self.vector):
+                self._update(e, now)
             for i, value in enumerate(now):
                 assign(e, i, value)
 
@@ -308,13 +309,9 @@ class _Drawing:
         assert old is not None
         return combine(store.combine, element(store.buffer, old), value, store.buffer.dtype)
 
-    def _walk(self, e: Evaluator, loops: Sequence[Var], now: list[Value]) -> None:
-        """Every update in order, at those points that lead to this element."""
+    def _update(self, e: Evaluator, now: list[Value]) -> None:
+        """The updates at a point that leads to this element."""
         block = e.block
-        if loops:
-            with block.range(0, loops[0].size) as i, e.at({loops[0]: i}, self.vector):
-                self._walk(e, loops[1:], now)
-            return
         tests = [e.index(left).same(e.index(right)) for left, right in self.inverse.equal]
         more = e.conditions(self.first.conditions)
         tests += [] if more is None else [more]

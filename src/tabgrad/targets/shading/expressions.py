@@ -8,7 +8,7 @@ lanes have one lane; they are spread where they meet others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 from tabgrad.ir.index import Div, Dyn, Index, Mod, Var
@@ -85,6 +85,15 @@ class Evaluator:
             self.shifts = {**kept, **(shifts or {})}
             yield
             self.vector, self.shifts = before, old
+
+    @contextmanager
+    def each(self, loops: Sequence[Var], vector: Var | None = None) -> Iterator[None]:
+        """What is written inside happens at each point of some loops."""
+        with ExitStack() as stack:
+            for loop in loops:
+                counter = stack.enter_context(self.block.range(0, loop.size))
+                stack.enter_context(self.at({loop: counter}, vector))
+            yield
 
     def value(self, expr: Expr) -> Any:
         """A name (or constant) of the expression's value: one lane or four."""

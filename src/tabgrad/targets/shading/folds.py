@@ -99,11 +99,7 @@ def place_of_extreme(e: Evaluator, kernel: Kernel, across: Var | None) -> Value:
     with e.at({loop: block.const(0, "i") for loop in kernel.inner}, across):
         best, where = (block.var(one) for one in at_hand())
 
-    def nest(loops: Sequence[Var]) -> None:
-        if loops:
-            with block.range(0, loops[0].size) as i, e.at({loops[0]: i}, across):
-                nest(loops[1:])
-            return
+    with e.each(kernel.inner, across):
         new, here = at_hand()
         better = new > best if kernel.fold == "argmax" else new < best
         if new.kind in "fh":
@@ -111,6 +107,4 @@ def place_of_extreme(e: Evaluator, kernel: Kernel, across: Var | None) -> Value:
         better = block.let(better)
         block.set(best, better.select(new, best))
         block.set(where, better.select(here, where))
-
-    nest(kernel.inner)
     return where

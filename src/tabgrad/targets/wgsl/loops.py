@@ -106,17 +106,10 @@ def emit_cumulative(kernel: Kernel, bind: Bind, words: int) -> Shader:
         e = Evaluator(block, bindings, {})
         with e.at(counters_of(block, kernel.space, thread)):
             total = block.var(start_of(e, kernel.fold, body))
-
-            def nest(loops: Sequence[Var]) -> None:
-                if loops:
-                    with block.range(0, loops[0].size) as i, e.at({loops[0]: i}):
-                        nest(loops[1:])
-                    return
+            with e.each(kernel.inner):
                 block.set(total, combine(kernel.fold, total, e.value(body), body.dtype))
                 e.acc = total
                 put_all(e, kernel)
-
-            nest(kernel.inner)
 
     return write(bindings, points_of(kernel.space), write_body, words)
 
@@ -129,16 +122,8 @@ def emit_scatter(kernel: Kernel, bind: Bind, words: int) -> Shader:
 
     def body(block: Block, thread: Value) -> None:
         e = Evaluator(block, bindings, {})
-
-        def nest(loops: Sequence[Var]) -> None:
-            if loops:
-                with block.range(0, loops[0].size) as i, e.at({loops[0]: i}):
-                    nest(loops[1:])
-                return
+        with e.at(counters_of(block, apart, thread)), e.each(rest):
             put_all(e, kernel)
-
-        with e.at(counters_of(block, apart, thread)):
-            nest(rest)
 
     return write(bindings, points_of(apart), body, words)
 
