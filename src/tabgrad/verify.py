@@ -114,14 +114,14 @@ def check(model: Model, engines: Sequence[Any] | None, x: Any) -> Verification:
     chosen = _engines(engines, found)
     exact = realize.make_engine("exact", False)
     try:
-        for call in _calls(model, _example(model, x), exact):
-            forward = _Case(call, "forward", call.forward, call.specs, call.values)
+        for call in calls(model, example(model, x), exact):
+            forward = Case(call, "forward", call.forward, call.specs, call.values)
             found.rows += forward.rows(exact, chosen)
             # Through many layers some relu is always at its kink; they are looked at one by one.
             if not call.inside:
                 floats = [(shape, dtype) for shape, dtype in forward.results if dtype.is_float]
-                given = [_made_up(*spec, i).tobytes() for i, spec in enumerate(floats, 1)]
-                gradient = _Case(
+                given = [made_up(*spec, i).tobytes() for i, spec in enumerate(floats, 1)]
+                gradient = Case(
                     call, "gradient", call.gradient, call.specs + floats, call.values + given
                 )
                 found.rows += gradient.rows(exact, chosen)
@@ -153,7 +153,7 @@ def _engines(wanted: Sequence[Any] | None, found: Verification) -> list[tuple[st
     return made
 
 
-def _example(model: Model, x: Any) -> Any:
+def example(model: Model, x: Any) -> Any:
     """The inputs of the model, in their container: those given, or one made up in its shape."""
     if x is not None:
         leaves, structure = trees.flatten(x if isinstance(x, dict) else _tensors_of(x))
@@ -165,7 +165,7 @@ def _example(model: Model, x: Any) -> Any:
             f"expected x for {model.name!r}, whose inputs {list(shape)} are not of one size; "
             "received none. Call verify(x=...) with some rows"
         )
-    return ops.convert_to_tensor(_made_up(shape, model._input_dtype(), 0)).realize()
+    return ops.convert_to_tensor(made_up(shape, model._input_dtype(), 0)).realize()
 
 
 def _tensors_of(x: Any) -> Any:
@@ -174,15 +174,15 @@ def _tensors_of(x: Any) -> Any:
     return x if several else ops.convert_to_tensor(x)
 
 
-def _made_up(shape: Sequence[int | None], dtype: DType, seed: int) -> Any:
-    numpy = _numpy()
+def made_up(shape: Sequence[int | None], dtype: DType, seed: int) -> Any:
+    numpy = numpy_module()
     random = numpy.random.default_rng(seed)
     if dtype.kind == "f":
         return random.standard_normal(shape).astype(dtype.name)
     return random.integers(0, 2, shape).astype(dtype.name)
 
 
-def _numpy() -> Any:
+def numpy_module() -> Any:
     try:
         import numpy
     except ImportError as error:
@@ -193,7 +193,7 @@ def _numpy() -> Any:
     return numpy
 
 
-class _Call:
+class Call:
     """One call of a layer: functions of the tensors it is given, and the bytes of those."""
 
     def __init__(self, layer: Layer, name: str, leaves: list[Any], structure: Any) -> None:
@@ -241,11 +241,11 @@ class _Call:
         return [*to_weights, *to_inputs]
 
 
-def _calls(model: Model, inputs: Any, exact: Any) -> list[_Call]:
+def calls(model: Model, inputs: Any, exact: Any) -> list[Call]:
     """The calls of layers while the model predicts, with what they are given."""
     from tabgrad.models import Sequential
 
-    found: list[_Call] = []
+    found: list[Call] = []
 
     def observe(layer: Layer, given: Any, outputs: Any, args: Any, kwargs: Any) -> None:
         if layer is not model and isinstance(layer, Sequential):
@@ -253,9 +253,7 @@ def _calls(model: Model, inputs: Any, exact: Any) -> list[_Call]:
         leaves, structure = trees.flatten((given, args, kwargs))
         count = sum(call.layer is layer for call in found)
         name = layer.path or layer.name
-        found.append(
-            _Call(layer, f"{name}, call {count + 1}" if count else name, leaves, structure)
-        )
+        found.append(Call(layer, f"{name}, call {count + 1}" if count else name, leaves, structure))
 
     def whole(*tensors: Tensor) -> list[Tensor]:
         found.clear()
@@ -277,12 +275,12 @@ def _calls(model: Model, inputs: Any, exact: Any) -> list[_Call]:
     return found
 
 
-class _Case:
+class Case:
     """A layer in one direction: a function of tensors, their shapes and dtypes, and their bytes."""
 
     def __init__(
         self,
-        call: _Call,
+        call: Call,
         what: str,
         function: Callable[..., list[Tensor]],
         specs: Sequence[tuple[tuple[int, ...], DType]],
@@ -291,28 +289,33 @@ class _Case:
         self.call, self.what, self._values = call, what, values
         self._dtypes = [dtype for _, dtype in specs]
         given = [(shape, dtype, False) for shape, dtype in specs]
-        self._traced = jit.trace(function, given, name=f"{what} of {call.name}")
-        self.results = [r.node.outs[0] for r in self._traced.graph.results]
+        self.traced = jit.trace(function, given, name=f"{what} of {call.name}")
+        self.results = [r.node.outs[0] for r in self.traced.graph.results]
 
         def in_float64(*tensors: Tensor) -> list[Tensor]:
             return [ops.cast(y, "float64") if y.dtype.is_float else y for y in function(*tensors)]
 
         self._doubled = jit.trace(in_float64, given, name=f"{what} of {call.name}")
 
+    @property
+    def tolerance(self) -> float:
+        """That of the least exact of its results; 0 where all are whole numbers."""
+        return max(TOLERANCE.get(dtype.name, 0.0) for _, dtype in self.results)
+
     def rows(self, exact: Any, engines: Sequence[tuple[str, Any]]) -> list[Row]:
         """What comes of it on each engine; nothing where there is nothing to compute."""
         if not self.results:
             return []
-        tolerance = max(TOLERANCE.get(dtype.name, 0.0) for _, dtype in self.results)
-        trials: list[_Trial] = []
+        tolerance = self.tolerance
+        trials: list[Trial] = []
         rows = []
         for name, engine in engines:
             error, verdict, why = None, OK, ""
             try:
                 for number in range(TRIALS if self.what == "gradient" else 1):
                     if number == len(trials):
-                        trials.append(self._trial(exact, number))
-                    got = _run(engine, self._traced, trials[number].values)
+                        trials.append(self.trial(exact, number))
+                    got = _run(engine, self.traced, trials[number].values)
                     error, why = trials[number].compare(got, [d.name for _, d in self.results])
                     verdict = WRONG if why else OK
                     if not why:
@@ -328,7 +331,9 @@ class _Case:
             rows.append(Row(self.call.name, kind, name, self.what, error, tolerance, verdict, why))
         return rows
 
-    def _trial(self, exact: Any, number: int) -> _Trial:
+    def trial(self, exact: Any, number: int = 0) -> Trial:
+        """What is right on the exact engine: for the inputs, or where `number` is not 0 for inputs
+        that are a little different."""
         pairs = list(zip(self._values, self._dtypes, strict=True))
         values = [
             _stepped(raw, dtype, 10 * number + i) if number else raw
@@ -336,8 +341,8 @@ class _Case:
         ]
         moved = [_moved(raw, dtype, i) for i, (raw, dtype) in enumerate(zip(values, self._dtypes))]
         names = [result.node.dtype.name for result in self._doubled.graph.results]
-        array = _numpy().frombuffer
-        return _Trial(
+        array = numpy_module().frombuffer
+        return Trial(
             values,
             list(map(array, _run(exact, self._doubled, values), names)),
             list(map(array, _run(exact, self._doubled, moved, moved=True), names)),
@@ -345,7 +350,7 @@ class _Case:
 
 
 @dataclass
-class _Trial:
+class Trial:
     """Inputs of a function, what is right for them, and for inputs whose last bits differ."""
 
     values: list[bytes]
@@ -354,7 +359,7 @@ class _Trial:
 
     def compare(self, results: Sequence[bytes], dtypes: Sequence[str]) -> tuple[float, str]:
         """The largest relative error of results, and where one is further off than may be."""
-        got = map(_numpy().frombuffer, results, dtypes)
+        got = map(numpy_module().frombuffer, results, dtypes)
         found = list(map(_compare, got, self.wanted, self.others))
         return max(size for size, _ in found), next((bad for _, bad in found if bad), "")
 
@@ -362,7 +367,7 @@ class _Trial:
 def _compare(got: Any, wanted: Any, other: Any) -> tuple[float, str]:
     """The relative error of an array, and what is further off than may be. `other` is what is right
     for inputs that differ in their last bit."""
-    numpy = _numpy()
+    numpy = numpy_module()
     if not got.size:
         return 0.0, ""
     if got.dtype.kind != "f":
@@ -400,7 +405,7 @@ def _moved(raw: bytes, dtype: DType, seed: int) -> bytes:
     """Bytes of an array whose floats are each one unit in the last place off."""
     if not dtype.is_float:
         return raw
-    numpy = _numpy()
+    numpy = numpy_module()
     values = numpy.frombuffer(raw, dtype.name)
     signs = numpy.random.default_rng(seed).choice((-1, 1), values.size)
     with numpy.errstate(all="ignore"):
@@ -415,7 +420,7 @@ def _stepped(raw: bytes, dtype: DType, seed: int) -> bytes:
     """Bytes of an array whose floats are each a little larger or smaller."""
     if not dtype.is_float:
         return raw
-    numpy = _numpy()
+    numpy = numpy_module()
     values = numpy.frombuffer(raw, dtype.name)
     factors = 1 + STEP * numpy.random.default_rng(seed).uniform(-1, 1, values.size)
     return bytes((values * factors).astype(dtype.name).tobytes())

@@ -227,6 +227,7 @@ export function load(url: URL | string, options?: LoadOptions): Promise<Model>;
  *   "option", "weights"
  * - of files: "missing_file", "truncated", "corrupt", "version", "unsupported", "compile"
  * - of training: "nan_loss", "aborted", "not_trainable", "no_initial", "no_data", "busy"
+ * - of verify: "no_verification"
  * - of the engine: "trap", "memory", "handle", "range", "unloaded", "worker", "disposed", "internal"
  */
 export class TabgradError extends Error {

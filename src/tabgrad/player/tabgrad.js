@@ -269,6 +269,15 @@ class Model {
     return readDataset(data, this.#url);
   }
 
+  /** @param {{engines?: string[]}} [options] */
+  async verify({ engines } = {}) {
+    if (!this.info.verify) {
+      throw new TabgradError("no_verification", "this model was exported without verify=True");
+    }
+    const { verify } = await import("./tabgrad/verify.js");
+    return verify(this.info, this.#url, engines);
+  }
+
   dispose() {
     this.#link.close();
   }

@@ -45,6 +45,7 @@ def export(
     engines: Sequence[str] | None = None,
     data: Sequence[Any] | None = None,
     task: Mapping[str, Any] | None = None,
+    verify: bool = False,
 ) -> Site:
     """Write a static page that runs without Python: predicts, and trains if the model is compiled.
 
@@ -62,6 +63,8 @@ def export(
         data: (x, y) or (x, y, x_test, y_test), a sample dataset for the page to train on.
         task: what the page is about, for instance {"kind": "digits", "labels": [...], "height": 8,
             "width": 8, "scale": 16.0} for a page on which digits are drawn.
+        verify: also write what `await model.verify()` needs, which runs each layer on every engine
+            of a visitor's device and compares with float64 (see `Model.verify`). Needs NumPy.
 
     Returns:
         What was written: its `sizes`, raw and gzip, by file; also printed.
@@ -82,6 +85,7 @@ def export(
     work = max((entry.flops for entry in programs[()].entries), default=0)
     kinds = _gpus(engines, deterministic, work)
     shaders, refused = _shaders(parts.graphs, kinds, asked=engines is not None)
+    verification = _verification(model, parts, sets, shaders) if verify else None
     arrays, described = _variables(parts)
     name = getattr(model, "name", "functions")
     content = {
@@ -106,9 +110,27 @@ def export(
         initial=parts.initial,
         data=_sample(data),
         notes=refused,
+        verification=verification,
     )
     print(site)
     return site
+
+
+def _verification(
+    model: Any, parts: _Parts, sets: Sequence[tuple[str, ...]], shaders: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """The files for `model.verify()`; what cases capture becomes constants of the page."""
+    from tabgrad.web.verification import verification
+
+    if not isinstance(model, Model):
+        raise ArgumentError(
+            "expected a model with verify=True, whose layers are the cases; received functions. "
+            "Leave verify out, or export a Model"
+        )
+    kinds = {"wasm": list(sets), **{kind: GPU_FEATURES[kind] for kind in shaders}}
+    return verification(
+        model, kinds, lambda name, traced: traced.with_constants(name, parts._constant)
+    )
 
 
 def _gpus(engines: Sequence[str] | None, deterministic: bool, work: float) -> list[str]:

@@ -78,6 +78,7 @@ def write_site(
     initial: Initial | None = None,
     data: Data | None = None,
     notes: Sequence[str] = (),
+    verification: Mapping[str, bytes] | None = None,
 ) -> Site:
     """Write a page, the player and a model into a folder, over what an earlier export left there.
 
@@ -91,6 +92,7 @@ def write_site(
         initial: the variables from before any training.
         data: a sample dataset.
         notes: what else is to be said when sizes are printed.
+        verification: files for `model.verify()`, of which "verify.json" names the others.
 
     Example:
         >>> write_site("site", model=model, programs={(): binary}, weights={})  # doctest: +SKIP
@@ -121,10 +123,16 @@ def write_site(
         "zeros": list(initial.zeros),
     }
     described["data"] = data and _data(data, part)
+    for path, content in (verification or {}).items():
+        part(path, content)
+    if verification:
+        described["verify"] = part("verify.json", verification["verify.json"])
     contents["model.json"] = json.dumps(described, separators=(",", ":")).encode()
 
     digits = (model.get("task") or {}).get("kind") == "digits"
-    for path, text in page_files(model["title"], digits=digits, gpus=shaders or ()):
+    for path, text in page_files(
+        model["title"], digits=digits, gpus=shaders or (), verify=bool(verification)
+    ):
         contents[path] = text.encode()
 
     for path in sorted(contents):
@@ -137,7 +145,7 @@ def write_site(
 
 
 def page_files(
-    title: str, *, digits: bool, gpus: Collection[str] = ()
+    title: str, *, digits: bool, gpus: Collection[str] = (), verify: bool = False
 ) -> Iterator[tuple[str, str]]:
     """The page and the player as (path, text): what models for no kind of GPU need is the same for
     all of them."""
@@ -147,6 +155,8 @@ def page_files(
     absent = {f"tabgrad/{kind}.js" for kind in ("webgpu", "webgl") if kind not in gpus}
     if not gpus:
         absent |= {"tabgrad/relay.js", "tabgrad/choosing.js"}
+    if not verify:
+        absent.add("tabgrad/verify.js")
     yield from bundle(player, ["tabgrad.js", "tabgrad/worker.js"], absent).items()
     outside = ["tabgrad.js"] if digits else ["tabgrad.js", "digits.js"]
     yield from bundle(page, ["page.js"], outside).items()

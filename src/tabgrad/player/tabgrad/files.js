@@ -60,6 +60,7 @@ const isSmall = (/** @type {Part} */ { nbytes }) => nbytes < LARGE;
  * @property {Training | null} training
  * @property {any} task
  * @property {any} data
+ * @property {Part} [verify] what verify.js reads
  *
  * @typedef {object} ModelFiles
  * @property {Description} model

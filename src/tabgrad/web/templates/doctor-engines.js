@@ -1,5 +1,5 @@
-// What doctor.html finds out about each engine of a browser: whether it is there, what it can do, how
-// precise it is and how fast. The engines are the player's, the Programs come with the page.
+// What doctor.html finds out about each engine of a browser: whether it is there, what it can do,
+// how precise it is and how fast. The engines are the player's, the Programs come with the page.
 
 /**
  * @typedef {Record<string, string | number | boolean>} Facts
@@ -68,7 +68,10 @@ export async function examine(kind, content) {
     const answer = await fetch(new URL(program.file, import.meta.url));
     if (!answer.ok) throw new Error(`${program.file} is not there: ${answer.status}`);
     const module = await answer.arrayBuffer();
-    const entries = program.entries.map((entry) => ({ derived: 0, ...entry, constants: entry.constants.map(decoded) }));
+    const entries = program.entries.map((entry) => ({
+      ...entry,
+      constants: entry.constants.map(decoded),
+    }));
     const loaded = await engine.load({ entries, module });
     const bench = new Bench(engine, loaded, entries);
     found.facts = { ...found.facts, ...(await precision(bench, content)) };
@@ -97,7 +100,9 @@ async function opened(kind, found) {
     found.facts = {
       SIMD: WebAssembly.validate(SIMD_PROBE),
       "relaxed SIMD": features.has("relaxed-simd"),
-      threads: isolated ? `up to ${navigator.hardwareConcurrency}` : "no: the page is not cross-origin isolated",
+      threads: isolated
+        ? `up to ${navigator.hardwareConcurrency}`
+        : "no: the page is not cross-origin isolated",
     };
     return { engine: new (await part("wasm")).WasmEngine(), features };
   }
@@ -117,14 +122,17 @@ async function describeGpu({ info, device, features }, found) {
   const adapter = (await navigator.gpu.requestAdapter(options)) ?? device;
   /** @type {any} */
   const limits = adapter.limits;
+  const names = [info.vendor, info.architecture, info.device, info.description];
   found.facts = {
-    adapter: [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(" ") || "not told",
+    adapter: names.filter(Boolean).join(" ") || "not told",
     software: Boolean(info.isFallbackAdapter),
     schedule: features.has("cooperative") ? "cooperative" : "serial",
     features: [...adapter.features].sort().join(", ") || "none",
   };
   found.limits = {};
-  for (const name in limits) if (typeof limits[name] === "number") found.limits[name] = limits[name];
+  for (const name in limits) {
+    if (typeof limits[name] === "number") found.limits[name] = limits[name];
+  }
 }
 
 /**
@@ -234,7 +242,9 @@ class Bench {
       took = await timed(times);
     }
     let best = took / times;
-    for (let round = 1; round < ROUNDS; round++) best = Math.min(best, (await timed(times)) / times);
+    for (let round = 1; round < ROUNDS; round++) {
+      best = Math.min(best, (await timed(times)) / times);
+    }
     this.free(placed);
     return best;
   }
