@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from types import MethodType
 from typing import Any, NamedTuple
@@ -215,18 +215,16 @@ class Bound:
             Buffer(self.engine, _nbytes(p.shape, p.dtype), p.dtype) for p in entry.outputs
         ]
 
-    async def faster(self, name: str) -> Choice | None:
-        """Another engine that runs this faster (see `engines/auto.py`), asked for once."""
-        self.considered = True
+    def faster(self, name: str) -> Coroutine[Any, Any, Choice | None]:
+        """Looks for another engine that runs this faster (see `engines/auto.py`), with copies of
+        the values of now."""
         arguments = [
             *(b or word for b, word in zip(self.inputs, self.words, strict=True)),
             *self._captured,
             *(variable.node() for variable, _ in self._state),
             *self.outputs,
         ]
-        return await realize.faster(
-            name, self.program, self._loaded, [self.traced.graph], arguments
-        )
+        return realize.faster(name, self.program, self._loaded, [self.traced.graph], arguments)
 
     @property
     def worth_timing(self) -> bool:

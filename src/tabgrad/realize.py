@@ -11,7 +11,7 @@ import struct
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -673,22 +673,15 @@ def load_on(chosen: Any, graphs: Sequence[EntryGraph]) -> tuple[Program, Any]:
     return program, chosen.load(program)
 
 
-async def faster(
+def faster(
     name: str,
     program: Program,
     loaded: Any,
     graphs: Sequence[EntryGraph],
     arguments: Sequence[Buffer | Node | int],
-) -> Choice | None:
-    """Another engine that runs the first entry of a Program faster; see `engines/auto.py`."""
-    opened: dict[str, Any] = {}
-
-    def open_engine(kind: str) -> Any:
-        known = _session.others.get(kind)
-        if known is None or known.closed:
-            known = opened[kind] = make_engine(kind, False)
-        return known
-
+) -> Coroutine[Any, Any, Choice | None]:
+    """Looks for another engine that runs the first entry of a Program faster, on copies of what its
+    arguments are now; see `engines/auto.py`."""
     slots = []
     for given in arguments:
         if isinstance(given, int):
@@ -697,17 +690,31 @@ async def faster(
             slots.append(auto.Slot(given.dtype.name, given.nbytes, read(given)))
         else:
             slots.append(auto.Slot(given.dtype, given.nbytes, given.read()))
+    return _faster(name, engine(), program, loaded, graphs, slots)
+
+
+async def _faster(
+    name: str,
+    current: Any,
+    program: Program,
+    loaded: Any,
+    graphs: Sequence[EntryGraph],
+    slots: Sequence[auto.Slot],
+) -> Choice | None:
+    opened: dict[str, Any] = {}
+
+    def open_engine(kind: str) -> Any:
+        known = _session.others.get(kind)
+        if known is None or known.closed:
+            known = opened[kind] = make_engine(kind, False)
+        return known
+
+    def load(chosen: Any) -> tuple[Program, Any]:
+        return load_on(chosen, graphs)
+
     found = None
     try:
-        found = await auto.faster(
-            name,
-            engine(),
-            program,
-            loaded,
-            slots,
-            open_engine,
-            lambda chosen: load_on(chosen, graphs),
-        )
+        found = await auto.faster(name, current, program, loaded, slots, open_engine, load)
     except EngineError:  # no memory for copies, say: everything stays as it is
         pass
     finally:

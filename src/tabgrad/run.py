@@ -172,7 +172,8 @@ class Run:
     async def _drive(self) -> None:
         while not self.done:
             await self._bring_later()
-            self._slice(_SLICE_SECONDS, awaits=True)
+            if not self.done:  # somebody may have let it finish meanwhile
+                self._slice(_SLICE_SECONDS, awaits=True)
             await asyncio.sleep(0)
 
     def _slice(self, seconds: float, *, awaits: bool = False) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -295,13 +295,17 @@ class Steps:
             return
         if not realize.automatic():
             return
-        for key, bound in list(self._bound.items()):
-            if key[0] == name and key[1] is realize.engine() and bound.worth_timing:
-                yield self._choose(name, bound)
-                return
+        here = realize.engine()
+        found = [b for key, b in self._bound.items() if key[0] == name and b.engine is here]
+        worth = [bound for bound in found if bound.worth_timing]
+        if worth:
+            for bound in worth:  # other sizes of a batch go where the one with most work goes
+                bound.considered = True
+            most = max(worth, key=lambda bound: bound.program.entries[0].flops)
+            yield self._choose(most.faster(f"{name} of {self.name!r}"))
 
-    async def _choose(self, name: str, bound: jit.Bound) -> None:
-        found = await bound.faster(f"{name} of {self.name!r}")
+    async def _choose(self, looking: Coroutine[Any, Any, realize.Choice | None]) -> None:
+        found = await looking
         if found is not None:
             self._faster = found
             text = (

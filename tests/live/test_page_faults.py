@@ -105,3 +105,58 @@ def test_fit_survives_both_gpus(live_folder: Callable[..., Path], site_server: S
             np.testing.assert_allclose(one[0][name], values, rtol=1e-4, atol=1e-5)
         for ours, theirs in zip(one[1], wasm[1], strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+CHOOSE = """
+import contextlib, io
+from tabgrad.engines import auto
+
+auto.WORTH = 1
+timed = auto.seconds
+
+async def seconds(*given):
+    return max(await timed(*given), 1e-5)  # the clocks of pages are coarse, and this model small
+
+auto.seconds = seconds
+async def choose(gain):
+    auto.GAIN, auto.SECONDS = gain, 60
+    said = io.StringIO()
+    tg.set_engine("auto")
+    with contextlib.redirect_stderr(said):
+        history, weights, kinds, warned = await train("auto", {})
+    return weights, kinds, warned, said.getvalue(), js.localStorage.getItem("tabgrad-engines")
+
+json.dumps([await choose(0), await choose(1e9), js.localStorage.clear(), await choose(1e9)])
+"""
+
+
+def test_auto_changes_between_epochs(
+    live_folder: Callable[..., Path], site_server: SiteServer
+) -> None:
+    """What decides is set to a value that no time can pass, and to one that every time does."""
+    answer: list[Any] = json.loads(
+        at(
+            f"{site_server(live_folder())}?python",
+            """async ([now, later]) => {
+                const py = await window.result;
+                py.runPython(now);
+                return py.runPythonAsync(later);
+            }""",
+            [TRAIN, CHOOSE],
+        )
+    )
+    stayed, known, _, changed = answer
+    assert stayed[1] == known[1] == ["wasm"] * 30 and stayed[3] == known[3] == ""
+    (entry,) = json.loads(stayed[4]).values()
+    assert entry == {"engine": "wasm", "device": ""}
+    after = changed[1][5:]
+    assert changed[1][:5] == ["wasm"] * 5
+    assert len(set(after)) == 1 and after[0] in ("webgpu", "webgl")
+    assert changed[2] == []
+    assert changed[3].startswith(f"tabgrad: {after[0]} computes 'sequential") and (
+        changed[3].count("\n") == 1
+    )
+    (entry,) = json.loads(changed[4]).values()
+    assert entry["engine"] == after[0] and entry["device"]
+    for ours, theirs in zip(changed[0], stayed[0], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)

@@ -191,6 +191,35 @@ def test_two_models_train_side_by_side() -> None:
     _same(two.get_weights(), expected)
 
 
+def test_touching_the_model_while_engines_are_timed() -> None:
+    expected = _trained()
+    model = _model()
+    ended = []
+
+    async def timing() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        ended.append(True)
+
+    def reconsider(name: str) -> Any:
+        if name == "train_step":
+            yield timing()
+
+    model._reconsider = reconsider  # type: ignore[method-assign]
+
+    async def main() -> None:
+        history = model.fit(X, Y, batch_size=4, epochs=3, verbose=0)
+        for _ in range(7):
+            await asyncio.sleep(0)
+        assert not ended
+        with pytest.warns(UserWarning, match=WARNING):
+            _same(model.get_weights(), expected)
+        assert len((await history).history["loss"]) == 3
+
+    asyncio.run(main())
+    assert ended
+
+
 class Awaited(TimedEngine):
     """An engine like a page's GPU: its values have to be awaited, and it may fail."""
 

@@ -214,7 +214,7 @@ def _remembered() -> dict[str, Any]:
         return dict(_here)
     if sys.platform == "emscripten":
         storage = _storage()
-        text = storage.getItem(STORED) if storage is not None else None
+        text = (storage.getItem(STORED) or "{}") if storage is not None else None
     else:
         with contextlib.suppress(OSError):
             text = _file().read_text(encoding="utf-8")
