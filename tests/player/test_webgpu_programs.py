@@ -260,6 +260,27 @@ def test_a_run_is_one_pass_and_one_submit(engine: BrowserEngine) -> None:
     assert min(times) <= 1
 
 
+def test_runs_in_the_same_memory_share_their_groups(engine: BrowserEngine) -> None:
+    """Though it is another buffer's by now: batches and results come and go."""
+    answer = play(
+        engine,
+        chain(5),
+        """async ({ engine, program, ints, read }) => {
+            const loaded = await engine.load(program);
+            const found = [];
+            for (let i = 0; i < 30; i++) {
+                const [a, b] = [ints(...new Int32Array(256).fill(i)), engine.alloc(1024)];
+                engine.run(loaded, 0, [a, b]);
+                found.push((await read(b))[0] - i);
+                for (const handle of [a, b]) engine.free(handle);
+            }
+            return [found, engine.counts.groups];
+        }""",
+    )
+    assert answer[0] == [10] * 30
+    assert answer[1] <= 10
+
+
 def test_what_each_dispatch_takes(engine: BrowserEngine) -> None:
     """By the adapter's own clock, while what is computed stays what it is."""
     writer = Writer()

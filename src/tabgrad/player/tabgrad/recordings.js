@@ -12,17 +12,26 @@ const MAX_DISPATCHES = 10_000; // of a submit: long loops take several
 /**
  * @typedef {import("./fates.js").Fate} Fate
  *
+ * @typedef {object} Memory of the GPU, one buffer's after the other
+ * @property {number} number
+ * @property {GPUBuffer} gpu
+ * @property {Fate | null} made whether there was any
+ * @property {Set<Recording>} recordings that have it
+ *
  * @typedef {object} Buffer
  * @property {number} nbytes as the rest of tabgrad counts
  * @property {string} dtype
- * @property {GPUBuffer} gpu
- * @property {Fate | null} made
+ * @property {Memory} memory
  * @property {Fate | null} filled of its contents
- * @property {Set<Recording>} recordings that have it
  *
- * @typedef {object} Recording what an entry's runs with the same buffers have in common
+ * @typedef {object} Recording what an entry's runs in the same memory have in common
  * @property {Entry} entry
  * @property {string} key
+ * @property {(Buffer | undefined)[]} members
+ * @property {GPUBindGroup[]} groups of each launch
+ *
+ * @typedef {object} Run
+ * @property {Entry} entry
  * @property {(Buffer | undefined)[]} buffers of arguments and constants; none of scalars
  * @property {Buffer[]} temps
  * @property {GPUBindGroup[]} groups of each launch
@@ -31,55 +40,55 @@ const MAX_DISPATCHES = 10_000; // of a submit: long loops take several
  * @property {number} temps how many it has
  * @property {GPUBuffer} frame
  * @property {GPUBuffer} turns
- * @property {Map<string, Recording>} recordings by the handles of its arguments
+ * @property {Map<string, Recording>} recordings by the numbers of their memory
  *
  * @typedef {import("./plans.js").Planned & Own} Entry
  */
 
 /**
- * The recording of runs of an entry with some arguments.
+ * A run of an entry with some arguments.
  * @param {Entry} entry
  * @param {ArrayLike<number>} args
- * @param {number[]} temps
+ * @param {number[]} temporaries
  * @param {(handle: number) => Buffer} lookup
- * @returns {Recording}
+ * @returns {Run}
  */
-export function recorded(entry, args, temps, lookup) {
+export function recorded(entry, args, temporaries, lookup) {
   const { scalars, recordings, constants } = entry;
-  const handles = Array.from(args, (word, i) => (scalars.has(i) ? 0 : word));
-  const key = handles.join();
-  const known = recordings.get(key);
-  if (known) return known;
-  /** @type {Recording} */
-  const recording = {
-    entry,
-    key,
-    buffers: [...handles, ...constants].map((word, i) =>
-      scalars.has(i) ? undefined : lookup(word),
-    ),
-    temps: temps.slice(0, entry.temps).map(lookup),
-    groups: [],
-  };
-  for (const oldest of recordings.values()) {
-    if (recordings.size < MAX_RECORDINGS) break;
-    forget(oldest);
+  const buffers = [...Array.from(args), ...constants].map((word, i) =>
+    scalars.has(i) ? undefined : lookup(word),
+  );
+  const temps = temporaries.slice(0, entry.temps).map(lookup);
+  const members = [...buffers, ...temps];
+  const key = members.map((buffer) => buffer?.memory.number).join();
+  let recording = recordings.get(key);
+  if (!recording) {
+    recording = { entry, key, members, groups: [] };
+    for (const oldest of recordings.values()) {
+      if (recordings.size < MAX_RECORDINGS) break;
+      forget(oldest);
+    }
+    recordings.set(key, recording);
+    for (const buffer of members) buffer?.memory.recordings.add(recording);
   }
-  recordings.set(key, recording);
-  for (const buffer of [...recording.buffers, ...recording.temps]) {
-    buffer?.recordings.add(recording);
-  }
-  return recording;
+  return { entry, buffers, temps, groups: recording.groups };
 }
 
 /** @param {Recording} recording */
 export function forget(recording) {
-  const { entry, key, buffers, temps } = recording;
+  const { entry, key, members } = recording;
   entry.recordings.delete(key);
-  for (const buffer of [...buffers, ...temps]) buffer?.recordings.delete(recording);
+  for (const buffer of members) buffer?.memory.recordings.delete(recording);
+}
+
+/** @param {Memory} memory */
+export function destroy({ gpu, recordings }) {
+  for (const recording of recordings) forget(recording);
+  gpu.destroy();
 }
 
 /**
- * @param {Recording} recording
+ * @param {Run} run
  * @param {number} place
  */
 export const bufferAt = ({ buffers, temps }, place) =>
@@ -90,11 +99,11 @@ export const bufferAt = ({ buffers, temps }, place) =>
  * @param {GPUDevice} device
  * @param {{passes: number, dispatches: number, groups: number}} counts
  * @param {import("./pipelines.js").Pipeline[]} pipelines
- * @param {Recording} recording
+ * @param {Run} run
  * @param {(encoder: GPUCommandEncoder) => void} submit
  */
-export function recorder(device, counts, pipelines, recording, submit) {
-  const { entry } = recording;
+export function recorder(device, counts, pipelines, run, submit) {
+  const { entry } = run;
   /** @type {GPUCommandEncoder | null} */
   let encoder = null;
   /** @type {GPUComputePassEncoder | null} */
@@ -110,7 +119,7 @@ export function recorder(device, counts, pipelines, recording, submit) {
     counts.groups++;
     const entries = places.map((place, i) => ({
       binding: i + 2,
-      resource: { buffer: bufferAt(recording, place).gpu },
+      resource: { buffer: bufferAt(run, place).memory.gpu },
     }));
     entries.push({ binding: 0, resource: { buffer: entry.frame } });
     if (told) {
@@ -144,7 +153,7 @@ export function recorder(device, counts, pipelines, recording, submit) {
     for (let i = 0; i < lengths.length; i++) place = place * lengths[i] + turns[i];
     pass.setBindGroup(
       0,
-      (recording.groups[at] ??= group(layout, told, buffers)),
+      (run.groups[at] ??= group(layout, told, buffers)),
       told ? [ALIGN * (base + place)] : [],
     );
     pass.dispatchWorkgroups(groups[0], groups[1]);

@@ -12,7 +12,7 @@ import { Handles, noMemory } from "./handles.js";
 import { Pipelines } from "./pipelines.js";
 import { frameOf, parsed, planned, walk } from "./plans.js";
 import { Pool } from "./pool.js";
-import { bufferAt, forget, numbered, recorded, recorder } from "./recordings.js";
+import { bufferAt, destroy, forget, numbered, recorded, recorder } from "./recordings.js";
 import { narrowed, widened, widening } from "./words.js";
 
 const MAX_POOLED = 256 * 2 ** 20; // bytes of buffers that wait to be used again
@@ -27,9 +27,8 @@ const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
  * @typedef {import("./pipelines.js").Pipeline} Pipeline
  * @typedef {import("./recordings.js").Buffer} Buffer
  * @typedef {import("./recordings.js").Entry} Entry
- * @typedef {import("./recordings.js").Recording} Recording
- *
- * @typedef {{gpu: GPUBuffer, made: Fate | null}} Made memory, and whether there was any
+ * @typedef {import("./recordings.js").Memory} Memory
+ * @typedef {import("./recordings.js").Run} Run
  *
  * @typedef {object} Loaded a loaded Program, opaque to everyone else
  * @property {Pipeline[] | null} pipelines null once unloaded
@@ -61,7 +60,7 @@ export class WebGpuEngine {
   counts = { submits: 0, passes: 0, dispatches: 0, pipelines: 0, groups: 0, buffers: 0 };
   /** @type {Handles<Buffer>} */
   #buffers = new Handles();
-  /** @type {Pool<Made>} */
+  /** @type {Pool<Memory>} */
   #pool = new Pool(MAX_POOLED);
   /** @type {Pool<GPUBuffer>} */
   #staging = new Pool(MAX_STAGED);
@@ -107,17 +106,15 @@ export class WebGpuEngine {
   alloc(nbytes, dtype = "float32") {
     this.#check();
     const room = roomFor(nbytes * widening(dtype));
-    const found = this.#pool.take(room, room) ?? this.#made(room);
-    return this.#buffers.add({ nbytes, dtype, ...found, filled: null, recordings: new Set() });
+    const memory = this.#pool.take(room, room) ?? this.#made(room);
+    return this.#buffers.add({ nbytes, dtype, memory, filled: null });
   }
 
   /** @param {number} handle */
   free(handle) {
-    const { gpu, made, recordings } = this.#buffers.remove(handle);
-    for (const recording of recordings) forget(recording);
-    if (made?.error || !this.#pool.put(gpu.size, gpu.size, { gpu, made })) {
-      this.#do(() => gpu.destroy());
-    }
+    const { memory } = this.#buffers.remove(handle);
+    const { size } = memory.gpu;
+    if (memory.made?.error || !this.#pool.put(size, size, memory)) this.#do(() => destroy(memory));
   }
 
   /**
@@ -141,8 +138,9 @@ export class WebGpuEngine {
     if (this.#waiting) words = words.slice();
     const all = byteLength === buffer.nbytes;
     this.#do(() => {
-      buffer.filled = this.#fates.guard([buffer.made, all ? null : buffer.filled], false, () =>
-        this.device.queue.writeBuffer(buffer.gpu, at, /** @type {BufferSource} */ (words)),
+      const needed = [buffer.memory.made, all ? null : buffer.filled];
+      buffer.filled = this.#fates.guard(needed, false, () =>
+        this.device.queue.writeBuffer(buffer.memory.gpu, at, /** @type {BufferSource} */ (words)),
       );
     });
   }
@@ -176,8 +174,8 @@ export class WebGpuEngine {
     /** @type {Promise<Uint8Array> | undefined} */
     let copied;
     await this.#do(() => {
-      fate = this.#fates.guard([buffer.made, buffer.filled], false, () => {
-        copied = this.#copied(buffer.gpu, low, (at + size + 3 - low) & ~3);
+      fate = this.#fates.guard([buffer.memory.made, buffer.filled], false, () => {
+        copied = this.#copied(buffer.memory.gpu, low, (at + size + 3 - low) & ~3);
         copied.catch(() => {}); // the fate comes first
       });
     });
@@ -211,11 +209,11 @@ export class WebGpuEngine {
     inWords(0, size);
     this.#do(() => {
       const all = count * rowBytes === to.nbytes;
-      const needed = [from.made, from.filled, to.made, all ? null : to.filled];
+      const needed = [from.memory.made, from.filled, to.memory.made, all ? null : to.filled];
       to.filled = this.#fates.guard(needed, from === to, () => {
         const encoder = this.device.createCommandEncoder();
         for (const [row, i, many] of runs) {
-          encoder.copyBufferToBuffer(from.gpu, row * size, to.gpu, i * size, many * size);
+          encoder.copyBufferToBuffer(from.memory.gpu, row * size, to.memory.gpu, i * size, many * size);
         }
         this.#submit(encoder);
       });
@@ -233,7 +231,7 @@ export class WebGpuEngine {
       await Promise.all((loaded.pipelines ?? []).map(({ ready }) => ready));
       const handles = [...this.#temps, ...loaded.entries.flatMap(({ constants }) => constants)];
       for (const handle of handles) {
-        const { made } = this.#buffers.get(handle);
+        const { made } = this.#buffers.get(handle).memory;
         await made?.settled;
         if (made?.error) throw made.error;
       }
@@ -305,8 +303,8 @@ export class WebGpuEngine {
     if (!pipelines) throw new TabgradError("unloaded", "this Program was unloaded");
     const entry = loaded.entries[number];
     const frame = frameOf(entry, number, args, rows);
-    const recording = recorded(entry, args, this.#temps, (word) => this.#buffers.get(word));
-    return this.#do(() => this.#start(pipelines, recording, frame));
+    const once = recorded(entry, args, this.#temps, (word) => this.#buffers.get(word));
+    return this.#do(() => this.#start(pipelines, once, frame));
   }
 
   /** Waits until everything queued has run. */
@@ -360,7 +358,7 @@ export class WebGpuEngine {
   /**
    * New memory.
    * @param {number} room
-   * @returns {Made}
+   * @returns {Memory}
    */
   #made(room) {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
@@ -372,10 +370,10 @@ export class WebGpuEngine {
     const gpu = this.#create(room, STORAGE | COPY_SRC | COPY_DST);
     const made = this.#fates.close([], () => {
       // What only waits to be used again goes, and with it this buffer, should it wait there.
-      this.#do(() => this.#pool.clear().forEach((one) => one.gpu.destroy()));
+      this.#do(() => this.#pool.clear().forEach(destroy));
       return noMemory(room, `beside the ${this.#buffers.live.toLocaleString("en")} in use`);
     });
-    return { gpu, made };
+    return { number: this.counts.buffers, gpu, made, recordings: new Set() };
   }
 
   /**
@@ -453,28 +451,28 @@ export class WebGpuEngine {
   /**
    * Records and submits a run, up to where it has to look at a value.
    * @param {Pipeline[]} pipelines
-   * @param {Recording} recording
+   * @param {Run} run
    * @param {Uint32Array} frame
    * @returns {Promise<void> | void}
    */
-  #start(pipelines, recording, frame) {
-    const { entry, buffers, temps } = recording;
+  #start(pipelines, run, frame) {
+    const { entry, buffers, temps, groups } = run;
     const { outputs, writes, count } = entry;
     const written = /** @type {Buffer[]} */ (buffers.filter((_, i) => writes[i]));
-    const first = !recording.groups.length;
+    const first = !groups.length;
     /** @type {(Fate | null | undefined)[]} */
     let needed = [];
     if (this.#fates.doubts) {
-      needed = [...pipelines.map(({ fate }) => fate), ...temps.map(({ made }) => made)];
+      needed = [...pipelines.map(({ fate }) => fate), ...temps.map(({ memory }) => memory.made)];
       buffers.forEach((buffer, i) => {
-        needed.push(buffer?.made, i < outputs || i >= count ? buffer?.filled : null);
+        needed.push(buffer?.memory.made, i < outputs || i >= count ? buffer?.filled : null);
       });
     }
     const { dispatch, finish } = recorder(
       this.device,
       this.counts,
       pipelines,
-      recording,
+      run,
       (encoder) => this.#submit(encoder),
     );
     const steps = walk(entry.launches, dispatch);
@@ -490,7 +488,7 @@ export class WebGpuEngine {
       for (const buffer of written) buffer.filled = fate;
       needed = [fate];
       if (!step || step.done) return undefined;
-      return this.#copied(bufferAt(recording, step.value).gpu, 0, 4).then(
+      return this.#copied(bufferAt(run, step.value).memory.gpu, 0, 4).then(
         (bytes) => proceed(new DataView(bytes.buffer).getInt32(0, true)),
         (error) => {
           this.#broken ??= error;
