@@ -265,8 +265,15 @@ class Model {
     if (!data) {
       throw new TabgradError("no_data", "this model was exported without a dataset");
     }
-    const { readDataset } = await import("./tabgrad/dataset.js");
-    return readDataset(data, this.#url);
+    const files = await fetchParts([data], this.#url);
+    const arrays = await named(await this.#link.call("read", { files }));
+    const [x, y, xTest, yTest] = [data.x, data.y, data.x_test, data.y_test].map(
+      (/** @type {string[]} */ names) => {
+        const found = names.map((name) => arrays[name]);
+        return found.length > 1 ? found : found[0];
+      },
+    );
+    return { x, y, xTest, yTest };
   }
 
   /** @param {{engines?: string[]}} [options] */

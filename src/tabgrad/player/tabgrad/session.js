@@ -177,6 +177,21 @@ export class Session {
     });
   }
 
+  /**
+   * The arrays in safetensors files.
+   * @param {{files: {file: string, data: ArrayBuffer}[]}} request
+   */
+  read({ files }) {
+    /** @type {Record<string, Packed & {dtype: string}>} */
+    const arrays = {};
+    for (const { file, data } of files) {
+      for (const [name, { dtype, shape, bytes }] of readSafetensors(data, file)) {
+        arrays[name] = { data: fromBytes(dtype, bytes.slice()), shape, dtype };
+      }
+    }
+    return arrays;
+  }
+
   // What training.js and stream.js build on.
 
   /**
