@@ -333,7 +333,7 @@ def make_value(shape: Shape, dtype: DType) -> Node:
     node._key = ("value", serial)
     node.params = MappingProxyType({"id": serial, "shape": shape, "dtype": dtype})
     node.buffer, node.depth, node.origin = None, 0, _origin()
-    node.held = node.nbytes
+    node.held = node.nbytes if shape else dtype.itemsize
     return node
 
 

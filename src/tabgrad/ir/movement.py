@@ -111,6 +111,8 @@ class Broadcast(Movement):
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
         shape = checked_shape(self.name, params["shape"])
         dims, old = params["dims"], srcs[0].shape
+        if not dims and not old:  # a number, which fits: eager code gives one to most operations
+            return (Aval(shape, srcs[0].dtype),)
         fits = len(dims) == len(old) and list(dims) == sorted(set(dims))
         if not fits or any(
             not 0 <= d < len(shape) or old[i] not in (1, shape[d]) for i, d in enumerate(dims)
