@@ -20,9 +20,7 @@ from tabgrad.ir.text import format_node
 BEFORE_SIMPLIFY = frozenset({"tag", "stop", "size", "broadcast_like", "custom"})
 
 
-def verify_graph(
-    graph: EntryGraph | Graph | Sequence[Node], *, simplified: bool = False
-) -> None:
+def verify_graph(graph: EntryGraph | Graph | Sequence[Node], *, simplified: bool = False) -> None:
     """Check everything under some nodes, or a closed graph and that its leaves are declared.
 
     Args:
