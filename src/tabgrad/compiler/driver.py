@@ -68,7 +68,9 @@ def compile(graphs: Sequence[EntryGraph], target: Any) -> Program:
 def _place(planned: Plan, target: Any) -> int:
     """Give temporaries their places; returns the bytes those need."""
     if target.whole_buffers:
-        planned.buffers = memory.colours(planned.launches, planned.temporaries, target.room)
+        planned.buffers = memory.colours(
+            planned.launches, planned.temporaries, target.room, target.words
+        )
         return 4 * sum(planned.buffers)
     both = (planned.launches, planned.derivations)
     return max(memory.place(launches, planned.temporaries) for launches in both)

@@ -97,18 +97,19 @@ def colours(
     launches: Sequence[Launch],
     temporaries: Sequence[Buffer],
     room: Callable[[int], int] | None = None,
+    words: Callable[[Buffer], int] = lambda buffer: buffer.size,
 ) -> list[int]:
     """Give each temporary a whole buffer, its number in `offset`, shared by lifetime; returns the
-    elements each of those must hold. Nothing that lives at the same time shares one, so no kernel
+    words each of those must hold. Nothing that lives at the same time shares one, so no kernel
     reads and writes one buffer for two temporaries. Where `room` is given, which rounds numbers of
-    elements up, only temporaries of equal room share."""
+    words up, only temporaries of equal room share."""
     first, last = lifetimes(launches)
-    held: list[tuple[int, list[tuple[int, int]]]] = []  # elements, and when it is taken
-    for buffer in sorted(temporaries, key=lambda b: -b.size):
+    held: list[tuple[int, list[tuple[int, int]]]] = []  # words, and when it is taken
+    for buffer in sorted(temporaries, key=lambda b: -words(b)):
         if id(buffer) not in first:
             continue
         start, stop = first[id(buffer)], last[id(buffer)]
-        wanted = room(buffer.size) if room else 0
+        wanted = room(words(buffer)) if room else 0
         free = (
             i
             for i, (size, taken) in enumerate(held)
@@ -117,7 +118,7 @@ def colours(
         number = next(free, -1)
         if number < 0:
             number = len(held)
-            held.append((wanted or buffer.size, []))
+            held.append((wanted or words(buffer), []))
         buffer.offset = number
         held[number][1].append((start, stop))
     return [size for size, _ in held]

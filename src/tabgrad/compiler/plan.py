@@ -35,7 +35,7 @@ class Plan:
     arena: int = 0
     derivations: list[Launch] = field(default_factory=list)
     derived: int = 0
-    buffers: list[int] = field(default_factory=list)  # elements of each, where there is no arena
+    buffers: list[int] = field(default_factory=list)  # words of each, where there is no arena
 
     @property
     def flops(self) -> int:

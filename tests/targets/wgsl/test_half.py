@@ -53,6 +53,20 @@ def test_without_the_feature_half_floats_take_a_word() -> None:
     assert "array<vec4<f32>, 21>" in code and "f16" not in code
 
 
+def test_temporaries_of_half_floats_take_two_bytes_an_element() -> None:
+    def shared(x: Any) -> Any:
+        return tg.flip(tg.exp(x), axis=0).T @ x
+
+    for dtype, features, size in (
+        ("float16", [SHADER_F16], 1024),
+        ("float16", [], 2048),
+        ("float32", [SHADER_F16], 2048),
+    ):
+        graph = traced(shared, ((32, 16), dtype))
+        (entry,) = json.loads(driver.compile([graph], WgslTarget(features)).binary)["entries"]
+        assert entry["temps"] == [size]
+
+
 def test_programs_without_half_floats_need_no_feature() -> None:
     program = compiled("float32", [SHADER_F16])
     assert program.features == ()

@@ -85,6 +85,10 @@ class ShaderTarget(ABC):
     features: tuple[str, ...] = ()
     room: Callable[[int], int] | None = None  # for how many elements there is room, asked for some
 
+    def words(self, buffer: Buffer) -> int:
+        """How many words a buffer takes."""
+        return buffer.size
+
     @abstractmethod
     def prepared(self, kernel: Kernel, temporaries: list[Buffer], bound: Bound) -> list[Kernel]:
         """Kernels of the shape that this target emits, in the place of one; `bound` says which

@@ -17,6 +17,7 @@ from tabgrad.compiler.phases import in_phases
 from tabgrad.compiler.plan import Plan
 from tabgrad.compiler.program import Emitted
 from tabgrad.compiler.sharing import divisible, in_parts
+from tabgrad.dtypes import float16
 from tabgrad.ir.kernel import Buffer, Kernel, kernels_of
 from tabgrad.targets.shading.document import (
     Kernels,
@@ -25,6 +26,7 @@ from tabgrad.targets.shading.document import (
     Written,
     has_halves,
 )
+from tabgrad.targets.shading.values import LANES
 from tabgrad.targets.wgsl import contraction, cooperative, loops, order
 from tabgrad.targets.wgsl.shader import MAX_STORAGE, Bindings, Shader
 
@@ -44,6 +46,11 @@ class WgslTarget(ShaderTarget):
         self.cooperative = COOPERATIVE in features
         self.half = SHADER_F16 in features
         self.features = (COOPERATIVE,) if self.cooperative else ()
+
+    def words(self, buffer: Buffer) -> int:
+        """How many words a buffer takes: two elements of float16 share one, in whole vectors."""
+        whole = -(-buffer.size // LANES) * LANES
+        return whole // 2 if self.half and buffer.dtype is float16 else buffer.size
 
     def prepared(self, kernel: Kernel, temporaries: list[Buffer], bound: Bound) -> list[Kernel]:
         """Kernels with merged loops and borders, that touch few buffers, long folds shared out."""
