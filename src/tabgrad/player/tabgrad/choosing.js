@@ -47,7 +47,7 @@ export class Chooser {
   /** Told of every run: some time after the last, nothing else is going on. */
   ran() {
     clearTimeout(this.#timer);
-    if (!this.#decided) this.#timer = setTimeout(() => this.#idle(), IDLE_MS);
+    if (!this.#decided && this.#kinds.length) this.#timer = setTimeout(() => this.#idle(), IDLE_MS);
   }
 
   /** Told that the chosen engine has failed: it is not to be chosen again. */
@@ -72,7 +72,7 @@ export class Chooser {
    * @param {() => boolean} [still] whether it may be exchanged
    */
   async consider(still = () => true) {
-    if (this.#decided || this.#trying) return;
+    if (this.#decided || this.#trying || !this.#kinds.length) return;
     const entry = this.#longest();
     if (entry < 0) return;
     this.#trying = true;
