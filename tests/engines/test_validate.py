@@ -21,6 +21,7 @@ from tabgrad.errors import EngineError
 from tabgrad.ir.graph import Node, layer_scope, make
 from tabgrad.targets.wasm import operations
 from tests.compiler.random_graphs import Maker
+from tools.gpu import provide_adapter
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,19 @@ def test_numbers_are_those_of_the_bare_engine() -> None:
             weights.append([v.numpy() for v in model.weights])
     for mine, bare in zip(*weights, strict=True):
         np.testing.assert_array_equal(mine, bare)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_shaders_are_checked(dtype: str) -> None:
+    provide_adapter()
+    x = np.random.default_rng(0).uniform(-1, 1, (9, 16)).astype(dtype)
+    with realize.using(realize.make_engine("webgpu", False)):
+        assert isinstance(realize.engine(), ValidatingEngine)
+        product = tg.compile(lambda x: tg.tanh(x @ tg.flip(x, axis=0).T))
+        got = product(tg.tensor(x, dtype=dtype)).numpy()
+    wide = x.astype(np.float64)
+    want = np.tanh(wide @ wide[::-1].T)
+    np.testing.assert_allclose(got.astype(np.float64), want, atol=8 * np.finfo(dtype).eps)
 
 
 def test_a_wrong_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,10 +57,16 @@ class _Recorder:
 
     def __init__(self, target: Any) -> None:
         self.target = target
-        self.kind, self.features = target.kind, target.features
-        self.whole_buffers, self.room = target.whole_buffers, target.room
+        self.kind, self.whole_buffers, self.room = target.kind, target.whole_buffers, target.room
+        if self.whole_buffers:
+            self.words = target.words
         self.plans: list[Plan] = []
         self.records: list[dict[int, list[Record]]] = []  # of each entry: by id of the kernel
+
+    @property
+    def features(self) -> Any:
+        """Those the target has needed."""
+        return self.target.features
 
     def prepare(self, plan: Plan) -> None:
         # Copies come between the kernels, so each runs alone, each time, and keeps all it computes.
