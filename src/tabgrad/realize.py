@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
-from tabgrad import config
+from tabgrad import machines
 from tabgrad.compiler import driver
 from tabgrad.compiler.program import Program as Program
 from tabgrad.dtypes import DType
@@ -26,12 +26,9 @@ from tabgrad.engines import auto, faults
 from tabgrad.engines.auto import Choice as Choice
 from tabgrad.engines.engine import MemoryUse
 from tabgrad.errors import (
-    ArgumentError,
     CaptureError,
     EngineError,
     EngineWarning,
-    NotSupportedError,
-    TabgradError,
 )
 from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import (
@@ -47,6 +44,7 @@ from tabgrad.ir.graph import (
     structure,
     toposort,
 )
+from tabgrad.machines import target_of as target_of
 
 # A loop that never reads its result must not grow for ever (DESIGN section 4).
 MAX_PENDING_DEPTH = 2_000
@@ -228,62 +226,9 @@ def memory() -> dict[str, MemoryUse]:
 
 def make_engine(name: str, deterministic: bool) -> Any:
     """A new engine of a kind, with what switches put around it; `set_engine` makes one current."""
-    made = _bare_engine(name, deterministic)
-    _session.engines.add(made)
-    if config.validate and made.kind != "reference":
-        from tabgrad.engines.validate import ValidatingEngine
-
-        made = ValidatingEngine(made, target_of(made))
-    if config.debug >= 5:
-        from tabgrad.engines.timing import TimedEngine
-
-        made = TimedEngine(made)
+    bare, made = machines.make(name, deterministic)
+    _session.engines.add(bare)
     return made
-
-
-def _bare_engine(name: str, deterministic: bool) -> Any:
-    if name == "reference":
-        from tabgrad.engines.reference import ReferenceEngine
-
-        return ReferenceEngine()
-    if name == "exact":  # the reference without rounding on the way, for `Model.verify`
-        from tabgrad.engines.reference.exact import ExactEngine
-
-        return ExactEngine()
-    if name in ("webgpu", "webgl") and deterministic:
-        raise ArgumentError(
-            "expected deterministic=True with the engine 'wasm', whose instructions give the same "
-            f"bits everywhere; received {name!r}, where they are the adapter's. Leave it out, or "
-            "use tg.set_engine('wasm', deterministic=True)"
-        )
-    if name == "webgl" and sys.platform == "emscripten":
-        from tabgrad.engines.page_gl import PageGlEngine
-
-        return PageGlEngine()
-    if name == "webgl":
-        raise NotSupportedError(
-            "expected an engine that a laptop has: 'auto', 'wasm', 'webgpu' or 'reference'; "
-            "received 'webgl', which only browsers have. Use tg.set_engine('webgpu') for this "
-            "machine's GPU"
-        )
-    if name == "webgpu" and sys.platform == "emscripten":
-        from tabgrad.engines.page_gpu import PageGpuEngine
-
-        return PageGpuEngine()
-    if name == "webgpu":
-        from tabgrad.engines.wgpu import WgpuEngine
-
-        return WgpuEngine()
-    if name not in ("auto", "wasm"):
-        known = "'auto', 'wasm', 'webgpu', 'webgl' or 'reference'"
-        raise ArgumentError(f"expected an engine {known}; received {name!r}")
-    if sys.platform == "emscripten":
-        from tabgrad.engines.page import PageEngine
-
-        return PageEngine(deterministic=deterministic)
-    from tabgrad.engines.wasmtime import WasmtimeEngine
-
-    return WasmtimeEngine(deterministic=deterministic)
 
 
 def engine() -> Any:
@@ -746,22 +691,3 @@ def compile_ahead(
 ) -> Program:
     """Compile entries for a page's engine of a kind with these features; used by exports."""
     return driver.compile(graphs, target_of(SimpleNamespace(kind=kind, features=features)))
-
-
-def target_of(chosen: Any) -> Any:
-    """The target whose kernels an engine runs; None for the reference engine, which runs graphs."""
-    if chosen.kind == "reference":
-        return None
-    if chosen.kind == "wasm":
-        from tabgrad.targets.wasm.target import WasmTarget
-
-        return WasmTarget(chosen.features)
-    if chosen.kind == "webgpu":
-        from tabgrad.targets.wgsl.target import WgslTarget
-
-        return WgslTarget(chosen.features)
-    if chosen.kind == "webgl":
-        from tabgrad.targets.glsl.target import GlslTarget
-
-        return GlslTarget(chosen.features)
-    raise TabgradError(f"internal: no target for engines of kind {chosen.kind!r}")

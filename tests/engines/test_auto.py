@@ -128,13 +128,11 @@ def test_a_faster_engine_takes_over_between_epochs(
 def test_a_slower_engine_changes_nothing(
     other: list[Slow], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begin = time.perf_counter()
     first = _model()
     weights = _fit(first)
     assert first._faster is None and len(other) == 1
     assert other[0].inner.closed
-    assert other[0].runs * 0.05 <= 1.1
-    assert time.perf_counter() - begin < 20
+    assert other[0].runs <= 1 + auto.RUNS
     _same(_fit(_model()), weights)
     assert len(other) == 1, "what was found is remembered"
     assert capsys.readouterr().err == ""

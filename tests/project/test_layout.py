@@ -29,6 +29,7 @@ PARTS = {
     "targets": "targets",
     "engines": "engines",
     "realize": "realize",
+    "machines": "realize",
     "tensor": "reading",
     "packing": "reading",
     "dlpack": "reading",
@@ -55,7 +56,7 @@ MAY_IMPORT = {
     "targets": {"base", "ir", "compiler", "targets"},
     "engines": {"base", "ir", "compiler", "engines"},
     # The one seam between nodes and whatever compiles and runs them.
-    "realize": {"base", "ir", "compiler", "targets", "engines"},
+    "realize": {"base", "ir", "compiler", "targets", "engines", "realize"},
     # What builds nodes, and what gets at values. Both ask the seam: whether a function is being
     # captured, what a node's value is.
     "building": {"base", "ir", "building", "reading", "realize"},
