@@ -341,38 +341,53 @@ class Case:
         ]
         moved = [_moved(raw, dtype, i) for i, (raw, dtype) in enumerate(zip(values, self._dtypes))]
         names = [result.node.dtype.name for result in self._doubled.graph.results]
-        array = numpy_module().frombuffer
-        return Trial(
-            values,
-            list(map(array, _run(exact, self._doubled, values), names)),
-            list(map(array, _run(exact, self._doubled, moved, moved=True), names)),
-        )
+
+        def right(inputs: Sequence[bytes], moved: bool = False) -> list[Any]:
+            results = _run(exact, self._doubled, inputs, moved)
+            return list(map(numpy_module().frombuffer, results, names))
+
+        return Trial(values, right(values), lambda: right(moved, True))
 
 
-@dataclass
 class Trial:
     """Inputs of a function, what is right for them, and for inputs whose last bits differ."""
 
-    values: list[bytes]
-    wanted: list[Any]
-    others: list[Any]
+    def __init__(
+        self, values: list[bytes], wanted: list[Any], others: Callable[[], list[Any]]
+    ) -> None:
+        self.values, self.wanted = values, wanted
+        self._others = others
+
+    @functools.cached_property
+    def others(self) -> list[Any]:
+        """Rarely asked for, and as much work as `wanted`."""
+        return self._others()
+
+    def _other(self, i: int) -> Any:
+        return self.others[i]
 
     def compare(self, results: Sequence[bytes], dtypes: Sequence[str]) -> tuple[float, str]:
         """The largest relative error of results, and where one is further off than may be."""
-        got = map(numpy_module().frombuffer, results, dtypes)
-        found = list(map(_compare, got, self.wanted, self.others))
-        return max(size for size, _ in found), next((bad for _, bad in found if bad), "")
+        errors, why = [], ""
+        for i, (raw, dtype) in enumerate(zip(results, dtypes, strict=True)):
+            got = numpy_module().frombuffer(raw, dtype)
+            error, bad = _compare(got, self.wanted[i], functools.partial(self._other, i))
+            errors.append(error)
+            why = why or bad
+        return max(errors), why
 
 
-def _compare(got: Any, wanted: Any, other: Any) -> tuple[float, str]:
-    """The relative error of an array, and what is further off than may be. `other` is what is right
-    for inputs that differ in their last bit."""
+def _compare(got: Any, wanted: Any, other: Callable[[], Any]) -> tuple[float, str]:
+    """The relative error of an array, and what is further off than may be. `other` gives what is
+    right for inputs that differ in their last bit."""
     numpy = numpy_module()
     if not got.size:
         return 0.0, ""
     if got.dtype.kind != "f":
-        bad = (got != wanted) & (wanted == other)
-        return float((got != wanted).any()), _worst(got, wanted, bad)
+        differ = got != wanted
+        if not differ.any():
+            return 0.0, ""
+        return 1.0, _worst(got, wanted, differ & (wanted == other()))
     with numpy.errstate(all="ignore"):
         rounded = wanted.astype(got.dtype)  # what is too large for it is infinite
         same = (got == rounded) | (numpy.isnan(got) & numpy.isnan(rounded))
@@ -381,12 +396,15 @@ def _compare(got: Any, wanted: Any, other: Any) -> tuple[float, str]:
         size = numpy.maximum(numpy.abs(wanted), max(float(typical), numpy.finfo(got.dtype).tiny))
         off = numpy.where(same, 0.0, numpy.abs(got.astype("float64") - wanted) / size)
         off = numpy.where(numpy.isnan(off), numpy.inf, off)
-        spread = numpy.abs(other - wanted)
+        tolerance = TOLERANCE[got.dtype.name]
+        if off.max() <= tolerance:
+            return float(off.max()), ""
+        spread = numpy.abs(other() - wanted)
         sure = numpy.isfinite(spread)
         # Of one element two such differences may cancel; of all they do not.
         usual = numpy.sqrt(numpy.mean(numpy.square(spread[sure]))) if sure.any() else 0.0
         allowed = SPREADS * numpy.maximum(numpy.where(sure, spread, 0.0), usual) / size
-    bad = off > numpy.maximum(allowed, TOLERANCE[got.dtype.name])
+    bad = off > numpy.maximum(allowed, tolerance)
     return float(off.max()), _worst(got, wanted, numpy.where(bad, off, 0.0))
 
 
