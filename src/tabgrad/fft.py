@@ -282,6 +282,9 @@ def rfftn(
         axes: the axes to transform, all (or the last of `s`) by default.
         norm: "backward", "ortho" or "forward".
 
+    Raises:
+        ArgumentError: no axes.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.fft.rfftn(tg.ones((2, 4))).shape
@@ -308,6 +311,9 @@ def irfftn(
         s: how many points to use on each axis.
         axes: the axes to transform, all (or the last of `s`) by default.
         norm: "backward", "ortho" or "forward".
+
+    Raises:
+        ArgumentError: no axes.
 
     Example:
         >>> import tabgrad as tg

@@ -259,6 +259,7 @@ def linear_to_mel_weight_matrix(
 
     Raises:
         ArgumentError: no bands, edges out of order or beyond half the sample rate.
+        DtypeError: a dtype that is no float.
 
     Example:
         >>> import tabgrad as tg
@@ -376,6 +377,9 @@ def mfccs_from_log_mel_spectrograms(log_mel_spectrograms: Any) -> Tensor:
 
     Returns:
         (..., bands), divided by sqrt(2 bands) as in HTK and `tf.signal`.
+
+    Raises:
+        ShapeError: a number instead of an array.
 
     Example:
         >>> import tabgrad as tg

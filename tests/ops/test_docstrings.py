@@ -1,12 +1,15 @@
-"""What the documentation of every public function says: its parameters, shapes, dtypes, an example.
+"""What the documentation of every public function says: its parameters, shapes, dtypes, errors, an
+example.
 
 That the examples run is tested in `test_examples.py` and `tests/transformations/test_examples.py`.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -40,3 +43,20 @@ def test_docstring(name: str) -> None:
     if name not in NOT_ON_TENSORS:
         assert re.search(SHAPE, words, re.VERBOSE), "nothing about shapes"
         assert re.search(DTYPE, words, re.VERBOSE), "nothing about dtypes"
+
+
+def raised_by(function: Callable[..., Any]) -> set[str]:
+    """The errors that a function's own code raises, by name."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    calls = (node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise))
+    return {
+        call.func.id
+        for call in calls
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+    }
+
+
+@pytest.mark.parametrize("name", [n for n, f in FUNCTIONS.items() if inspect.isfunction(f)])
+def test_errors_are_documented(name: str) -> None:
+    said = inspect.getdoc(FUNCTIONS[name]) or ""
+    assert not [error for error in raised_by(FUNCTIONS[name]) if error not in said]

@@ -304,6 +304,9 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int | None) -> Tenso
         values: broadcast to the indices.
         axis: the axis; None for the flattened x.
 
+    Raises:
+        ShapeError: indices of another rank than x.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.put_along_axis([[1, 2], [3, 4]], [[1], [0]], 9, 1).tolist()

@@ -56,6 +56,7 @@ def dot_product_attention(
         ShapeError: axes, heads or depths that do not fit.
         DtypeError: a mask that is not bool.
         NotSupportedError: flash_attention=True.
+        ArgumentError: a soft cap that is not above 0.
 
     Example:
         >>> import tabgrad as tg

@@ -163,6 +163,9 @@ def view_as_complex(x: Any) -> Tensor:
     Returns:
         Complex numbers (...).
 
+    Raises:
+        ShapeError: a last axis of another size than 2.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.view_as_complex([[1.0, 2.0]]).tolist()

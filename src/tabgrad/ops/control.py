@@ -51,6 +51,8 @@ def scan(
 
     Raises:
         ShapeError: a body that changes the shape or dtype of its carry.
+        ArgumentError: xs of different leading sizes, neither xs nor length, an unroll
+            that is no integer, or a body that returns no pair.
 
     Example:
         >>> import tabgrad as tg
@@ -168,6 +170,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     Raises:
         ShapeError: an index that is no scalar, or results that differ.
         DtypeError: an index that is no integer.
+        ArgumentError: no branches.
 
     Example:
         >>> import tabgrad as tg
@@ -319,6 +322,7 @@ def associative_scan(
 
     Raises:
         ShapeError: sizes along the axis that differ.
+        ArgumentError: no tensors.
 
     Source: Blelloch, "Prefix sums and their applications" (1990); as `jax.lax.associative_scan`.
 

@@ -171,6 +171,9 @@ def full(
         dtype: that of fill_value by default.
         device: "cpu" or None.
 
+    Raises:
+        ShapeError: a fill_value that does not broadcast to the shape.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.full((2,), 7).tolist()

@@ -406,6 +406,9 @@ def rfft(x: Any, fft_length: int | None = None) -> tuple[Tensor, Tensor]:
     Returns:
         Real and imaginary part, as `keras.ops.rfft`: floats (..., fft_length // 2 + 1).
 
+    Raises:
+        ShapeError: a number instead of an array.
+
     Example:
         >>> import tabgrad as tg
         >>> re, im = tg.ops.rfft(tg.tensor([1.0, 2.0, 3.0, 4.0]))
@@ -429,6 +432,9 @@ def irfft(x: tuple[Any, Any], fft_length: int | None = None) -> Tensor:
 
     Returns:
         Floats (..., fft_length).
+
+    Raises:
+        ShapeError: parts without an axis.
 
     Example:
         >>> import tabgrad as tg

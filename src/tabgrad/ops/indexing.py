@@ -324,6 +324,9 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
         indices: integers of the rank of x; other axes broadcast.
         axis: the axis; None for the flattened x.
 
+    Raises:
+        ShapeError: indices of another rank than x.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.take_along_axis([[3, 4, 5]], [[2, 0]], 1).tolist()

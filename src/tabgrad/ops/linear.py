@@ -246,6 +246,7 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
 
     Raises:
         ShapeError: axes that are not there, or have different sizes.
+        ArgumentError: axes that are neither a number nor two lists.
 
     Example:
         >>> import tabgrad as tg

@@ -39,6 +39,9 @@ def reshape(x: Any, newshape: int | Sequence[int]) -> Tensor:
     Returns:
         The dtype of x.
 
+    Raises:
+        ShapeError: a shape of another number of elements, or more than one -1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
@@ -146,6 +149,9 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
         source: the axes to move, by their places now.
         destination: where they go.
 
+    Raises:
+        ShapeError: another number of sources than of destinations.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.moveaxis(tg.ones((2, 3, 4)), 0, -1).shape
@@ -198,6 +204,9 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
         x: of any dtype, which the result has, too.
         axis: the axes to drop, of size 1; all such axes by default.
 
+    Raises:
+        ShapeError: an axis of another size than 1.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.squeeze([[1, 2]]).tolist()
@@ -239,6 +248,9 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
         x: of any dtype, which the result has, too.
         shape: of the result.
 
+    Raises:
+        ShapeError: a shape that x does not broadcast to.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.broadcast_to([1, 2], (2, 2)).tolist()
@@ -263,6 +275,9 @@ def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
     Args:
         xs: tensors whose other sizes agree; their dtypes are promoted.
         axis: the axis to join; None flattens them first.
+
+    Raises:
+        ArgumentError: no arrays.
 
     Example:
         >>> import tabgrad as tg
@@ -314,6 +329,9 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         x: of any dtype, which the parts have, too.
         indices_or_sections: how many equal parts, or the indices at which to cut.
         axis: the axis to cut.
+
+    Raises:
+        ShapeError: a number of parts that does not divide the size.
 
     Example:
         >>> import tabgrad as tg
@@ -459,6 +477,9 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
 
     Returns:
         One array of all axes for each, of its dtype.
+
+    Raises:
+        ArgumentError: another indexing.
 
     Example:
         >>> import tabgrad as tg

@@ -50,6 +50,7 @@ def arange(
 
     Raises:
         ArgumentError: a step of 0.
+        DtypeError: a dtype that is neither of integers nor of floats.
 
     Example:
         >>> import tabgrad as tg

@@ -26,6 +26,11 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
         constant_values: what to fill with, 0 by default; only for "constant". A number, or like
             `pad_width` (before, after) for all axes or for each.
 
+    Raises:
+        ArgumentError: widths that are no integers, or another mode.
+        ShapeError: widths or constant values for another number of axes, a negative
+            width, or a mode that needs elements where there are none.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.pad([1, 2], (1, 2)).tolist()
@@ -139,6 +144,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
     Raises:
         ShapeError: another number of repeats than elements, or a negative one.
         CaptureError: repeats computed while capturing, whose sum would be a size.
+        ArgumentError: repeats that are no integers.
 
     Example:
         >>> import tabgrad as tg
@@ -209,6 +215,9 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
         x: of any dtype, which the result has, too.
         shift: by how many places, one for each axis.
         axis: the axes; None for the flattened x.
+
+    Raises:
+        ShapeError: another number of shifts than of axes.
 
     Example:
         >>> import tabgrad as tg

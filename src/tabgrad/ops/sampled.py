@@ -36,6 +36,7 @@ def interp(
 
     Raises:
         ShapeError: points that are no two vectors of one length of at least 1.
+        ArgumentError: a period of 0.
 
     Example:
         >>> import tabgrad as tg
@@ -202,6 +203,9 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
         mode: "full" (n + m - 1 sums), "same" (as many as the longer has) or "valid" (those that
             overlap wholly).
 
+    Raises:
+        ShapeError: operands that are no vectors, or empty.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.convolve([1.0, 2.0, 3.0], [0.0, 1.0, 0.5]).tolist()
@@ -225,6 +229,9 @@ def polyval(p: Any, x: Any) -> Tensor:
     Args:
         p: (n,) real or complex coefficients.
         x: where, of any shape; the result has it.
+
+    Raises:
+        ShapeError: coefficients that are no vector.
 
     Example:
         >>> import tabgrad as tg

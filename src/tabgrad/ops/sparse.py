@@ -181,6 +181,7 @@ def sparse_fill_empty_rows(
     Raises:
         CaptureError: while `tg.compile` captures, as the number of places depends on values.
         ArgumentError: a place in no row.
+        ShapeError: another number of values than of places, or several default values.
 
     Example:
         >>> import tabgrad as tg

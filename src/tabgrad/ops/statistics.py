@@ -203,6 +203,7 @@ def bincount(
     Raises:
         CaptureError: inside `tg.compile` without `length`. DtypeError: x that are no integers.
         ArgumentError: negative x. NotSupportedError: sparse=True.
+        ShapeError: more than two axes, or weights of another shape.
 
     Example:
         >>> import tabgrad as tg

@@ -195,7 +195,7 @@ def hann_window(window_length: int, periodic: bool = True, dtype: Any = None) ->
 
 
 def hamming_window(window_length: int, periodic: bool = True, dtype: Any = None) -> Tensor:
-    """The Hamming window, periodic unless told otherwise; arguments as for `hann_window`.
+    """The Hamming window, periodic unless told otherwise.
 
     Args:
         window_length: how many numbers, an integer.
@@ -215,7 +215,7 @@ def hamming_window(window_length: int, periodic: bool = True, dtype: Any = None)
 
 
 def blackman_window(window_length: int, periodic: bool = True, dtype: Any = None) -> Tensor:
-    """The Blackman window, periodic unless told otherwise; arguments as for `hann_window`.
+    """The Blackman window, periodic unless told otherwise.
 
     Args:
         window_length: how many numbers, an integer.
@@ -235,7 +235,7 @@ def blackman_window(window_length: int, periodic: bool = True, dtype: Any = None
 
 
 def bartlett_window(window_length: int, periodic: bool = True, dtype: Any = None) -> Tensor:
-    """The Bartlett window, periodic unless told otherwise; arguments as for `hann_window`.
+    """The Bartlett window, periodic unless told otherwise.
 
     Args:
         window_length: how many numbers, an integer.
@@ -257,7 +257,7 @@ def bartlett_window(window_length: int, periodic: bool = True, dtype: Any = None
 def kaiser_window(
     window_length: int, beta: float = 12.0, periodic: bool = False, dtype: Any = None
 ) -> Tensor:
-    """The Kaiser window, symmetric unless told otherwise; arguments as for `hann_window`.
+    """The Kaiser window, symmetric unless told otherwise.
 
     Args:
         window_length: how many numbers, an integer.

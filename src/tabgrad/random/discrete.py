@@ -172,6 +172,9 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
         axis: what to shuffle.
         seed: None, an integer, a SeedGenerator or a key.
 
+    Raises:
+        ShapeError: an axis that x does not have.
+
     Example:
         >>> import tabgrad as tg
         >>> sorted(tg.random.shuffle([1, 2, 3], seed=1).tolist())

@@ -105,6 +105,9 @@ def seed(value: int) -> None:
     Args:
         value: an integer of any size; a scalar, no array.
 
+    Raises:
+        ArgumentError: a value that is no integer.
+
     Example:
         >>> import tabgrad as tg
         >>> tg.random.seed(3)

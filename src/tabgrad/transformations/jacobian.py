@@ -42,6 +42,7 @@ def jacobian(
     Raises:
         DtypeError: arguments or results that are not floats. Take `tg.vjp` or `tg.jvp` for complex
             ones.
+        ArgumentError: an unknown mode.
 
     Example:
         >>> import tabgrad as tg

@@ -35,6 +35,7 @@ def vmap(
 
     Raises:
         ShapeError: sizes that differ, or an axis that an argument does not have.
+        ArgumentError: in_axes with another number of entries than there are arguments.
         CaptureError: reading a value inside `fn` that depends on the example.
         NotSupportedError: assigning such a value to a Variable.
 
