@@ -18,6 +18,7 @@ from tabgrad.errors import NotSupportedError
 from tabgrad.ir.index import Var
 from tabgrad.ir.kernel import Buffer, Kernel, Store
 from tabgrad.targets.glsl.inverse import invert
+from tabgrad.targets.glsl.scatter import Ordered, own_updates
 from tabgrad.targets.glsl.shader import MAX_WRITES, Textures, bits, room, whole_rows, write
 from tabgrad.targets.shading.bindings import element
 from tabgrad.targets.shading.document import Surroundings
@@ -297,10 +298,31 @@ class _Drawing:
             for store, word in zip(self.stores, old, strict=True):
                 assert word is not None
                 now.append(block.var(element(store.buffer, word)))
-            with e.each(self.inverse.rest, self.vector):
-                self._update(e, now)
+            own = self._own_updates(e)
+            if own is None:
+                with e.each(self.inverse.rest, self.vector):
+                    self._update(e, now)
+            else:
+                (turn,) = self.inverse.rest
+                with block.range(*own) as number, e.at({turn: number}, self.vector):
+                    self._update(e, now)
             for i, value in enumerate(now):
                 assign(e, i, value)
+
+    def _own_updates(self, e: Evaluator) -> tuple[Value, Value] | None:
+        """Between which numbers the updates of an element are, where their places ascend."""
+        kernel, inverse = self.kernel, self.inverse
+        if not isinstance(kernel, Ordered) or len(inverse.rest) != 1 or len(inverse.equal) != 1:
+            return None
+        keys, ((place, element),) = kernel.keys, inverse.equal
+        assert keys is not None
+        if place != self.first.index:
+            return None
+
+        def load(at: Value) -> Value:
+            return self.textures.load(e.block, keys, at)
+
+        return own_updates(e.block, load, keys.size, e.block.let(e.index(element)))
 
     def _combined(self, e: Evaluator, store: Store, old: Value | None) -> Value:
         value: Value = e.value(store.expr)

@@ -25,6 +25,7 @@ from tabgrad.ir.kernel import Buffer, Expr, Kernel, Store
 from tabgrad.targets.glsl import folding, order
 from tabgrad.targets.glsl.cumulative import in_passes
 from tabgrad.targets.glsl.drawing import Draw, Setting, draws_of
+from tabgrad.targets.glsl.scatter import in_order
 from tabgrad.targets.glsl.shader import MAX_READS, MAX_WRITES, room
 from tabgrad.targets.glsl.tiles import in_tiles
 from tabgrad.targets.shading.document import Kernels, ShaderTarget, Surroundings, Written
@@ -47,15 +48,18 @@ class GlslTarget(ShaderTarget):
     def prepared(self, kernel: Kernel, temporaries: list[Buffer], bound: Bound) -> list[Kernel]:
         """Kernels with merged loops, long folds shared out, running folds and sorts as passes."""
         accumulate_wide(kernel)
-        if kernel.kind == "sort":
-            return [collapse(part) for part in _sorted_whole(kernel, temporaries)]
         parts = [kernel]
         if kernel.kind == "contract":
             parts = in_phases(kernel)
         elif kernel.kind == "cumulative":
             parts = in_passes(kernel, temporaries)
+        elif kernel.kind == "scatter":
+            parts = in_order(kernel, temporaries)
         result: list[Kernel] = []
         for part in parts:
+            if part.kind == "sort":
+                result += map(collapse, _sorted_whole(part, temporaries))
+                continue
             for one in narrowed(part, temporaries, MAX_READS, bound):
                 for share in _shared_out(collapse(one), temporaries):
                     tile, *rest = in_tiles(share, temporaries, self.outputs)
