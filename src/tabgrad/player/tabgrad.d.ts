@@ -228,7 +228,8 @@ export function load(url: URL | string, options?: LoadOptions): Promise<Model>;
  * - of files: "missing_file", "truncated", "corrupt", "version", "unsupported", "compile"
  * - of training: "nan_loss", "aborted", "not_trainable", "no_initial", "no_data", "busy"
  * - of verify: "no_verification"
- * - of the engine: "trap", "memory", "handle", "range", "unloaded", "worker", "disposed", "internal"
+ * - of the engine: "trap", "memory", "handle", "range", "unloaded", "worker", "disposed", "internal",
+ *   and of GPUs where nothing could take over: "adapter", "lost"
  */
 export class TabgradError extends Error {
   constructor(code: string, message: string, options?: { cause?: unknown });
