@@ -74,7 +74,8 @@ def _widths(
     if before < 0 or after < 0 or (sign < 0 and before + after > have):
         raise ArgumentError(
             f"{name} expected {names[0]} and {names[1]} of at least 0 that fit {have} pixels; "
-            f"received or computed {before} and {after}"
+            f"received or computed {before} and {after}. "
+            "Leave the target out, or choose widths that fit it"
         )
     return before, after
 

@@ -133,7 +133,10 @@ def transform(
     x = given.node
     size = x.shape[1:3] if output_shape is None else tuple(output_shape)
     if len(size) != 2:
-        raise ShapeError(f"transform expected output_shape (height, width); received {size}")
+        raise ShapeError(
+            f"transform expected output_shape (height, width); received {size}. "
+            "Give it as a tuple of two ints"
+        )
     row, column, divisor = _mapped(_transforms("transform", transforms, x.shape[0]), size)
     if fill_mode != "constant":
         row = _inside(row, x.shape[1], fill_mode)
@@ -385,7 +388,9 @@ def elastic_transform(
     choice(name, "interpolation", interpolation, tuple(ORDERS))
     choice(name, "fill_mode", fill_mode, FILL_MODES)
     if sigma <= 0 or not math.isfinite(sigma):
-        raise ArgumentError(f"{name} expected sigma above 0; received {sigma}")
+        raise ArgumentError(
+            f"{name} expected sigma above 0; received {sigma}. Give alpha=0 for no deformation"
+        )
     x = given.node
     batch, height, width, _ = x.shape
     span = int(6 * sigma) | 1

@@ -87,7 +87,10 @@ def multi_dot(arrays: Sequence[Any]) -> Tensor:
     """
     xs = [floats(x) for x in arrays]
     if len(xs) < 2:
-        raise ArgumentError(f"linalg.multi_dot expected at least two arrays; received {len(xs)}")
+        raise ArgumentError(
+            f"linalg.multi_dot expected at least two arrays; received {len(xs)}. "
+            "One array needs no product"
+        )
     first, last = xs[0].ndim == 1, xs[-1].ndim == 1
     xs[0] = expand_dims(xs[0], 0) if first else xs[0]
     xs[-1] = expand_dims(xs[-1], 1) if last else xs[-1]

@@ -48,7 +48,10 @@ def vector_norm(x: Any, axis: Axis = None, keepdims: bool = False, ord: Any = 2)
     """
     value = floats(x)
     if not isinstance(ord, (int, float)) or isinstance(ord, bool):
-        raise ArgumentError(f"linalg.vector_norm expected a number as ord; received {ord!r}")
+        raise ArgumentError(
+            f"linalg.vector_norm expected a number as ord; received {ord!r}. "
+            "For matrices use matrix_norm"
+        )
     axes = axes_of("vector_norm", axis, value.ndim)
     if not axes:
         # The norm of a number is its magnitude, whatever the order but 0 is.
@@ -118,7 +121,8 @@ def matrix_norm(x: Any, keepdims: bool = False, ord: Any = "fro") -> Tensor:
     else:
         raise ArgumentError(
             'linalg.matrix_norm expected ord "fro", "nuc", 1, -1, 2, -2, inf or -inf; received '
-            f"{ord!r}"
+            f"{ord!r}. "
+            "For other orders of vectors use vector_norm"
         )
     return found if keepdims else found[..., 0, 0]
 

@@ -361,7 +361,9 @@ def sizes_of(name: str, shape: Any) -> list[int]:
         given = [shape]
     sizes = [None if isinstance(n, bool) else integer(n) for n in given]
     if None in sizes:
-        raise ShapeError(f"{name} expected a shape of integers; received {shape!r}")
+        raise ShapeError(
+            f"{name} expected a shape of integers; received {shape!r}. Convert them with int(...)"
+        )
     return sizes  # type: ignore[return-value]
 
 

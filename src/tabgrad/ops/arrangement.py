@@ -65,7 +65,10 @@ def rot90(array: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     x = Tensor(*parts_of(array))
     first, second = (axis_of("rot90", axis, x.ndim) for axis in axes)
     if first == second:
-        raise ShapeError(f"rot90 expected two different axes; received {tuple(axes)}")
+        raise ShapeError(
+            f"rot90 expected two different axes; received {tuple(axes)}. "
+            "Name two that span the plane of the rotation"
+        )
     order = list(range(x.ndim))
     order[first], order[second] = second, first
     if k % 4 == 0:

@@ -350,7 +350,8 @@ def _depth(arrays: Any) -> int:
     if len(depths) != 1:
         raise ArgumentError(
             "block expected lists nested equally deep, none of them empty; received depths "
-            f"{sorted(depths)}"
+            f"{sorted(depths)}. "
+            "Add brackets where a level is missing"
         )
     return 1 + depths.pop()
 
@@ -370,7 +371,10 @@ def _places(name: str, obj: Any, n: int, behind: int = 0) -> list[int]:
     listed = [given] if isinstance(given, int) else list(given)
     if listed and all(isinstance(i, bool) for i in listed):
         if len(listed) != n:
-            raise ShapeError(f"{name} expected {n} bools; received {len(listed)}")
+            raise ShapeError(
+                f"{name} expected {n} bools; received {len(listed)}. "
+                "Give one for each element of the axis"
+            )
         return [i for i, true in enumerate(listed) if true]
     for i in listed:
         if not -n <= i < n + behind:

@@ -73,7 +73,8 @@ def dot_product_attention(
     _check(q, k, v)
     if attn_logits_soft_cap is not None and attn_logits_soft_cap <= 0:
         raise ArgumentError(
-            f"{NAME} expected a soft cap above 0 or None; received {attn_logits_soft_cap}"
+            f"{NAME} expected a soft cap above 0 or None; received {attn_logits_soft_cap}. "
+            "Leave it out for scores without a cap"
         )
     batch, targets, heads, depth = q.shape
     sources, shared = k.shape[1:3]

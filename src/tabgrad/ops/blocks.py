@@ -197,7 +197,8 @@ def batch_to_space(x: Any, block_shape: Sequence[int], crops: Sequence[Sequence[
     ):
         raise ShapeError(
             f"batch_to_space expected a batch divisible by {area} and crops within {whole}; "
-            f"received shape {list(node.shape)} and crops {pairs}"
+            f"received shape {list(node.shape)} and crops {pairs}. "
+            "Give the block shape and crops that undo space_to_batch"
         )
     batch = node.shape[0] // area
     node = b.reshape(node, (*blocks, batch, *space, *rest))

@@ -189,7 +189,9 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
             f"switch expected an integer index; received {node.dtype.name}. Cast it to int32"
         )
     if not branches:
-        raise ArgumentError("switch expected at least one branch; received none")
+        raise ArgumentError(
+            "switch expected at least one branch; received none. Give them as a list of functions"
+        )
     low, high = b.like(node, 0), b.like(node, min(len(branches) - 1, 127))
     clamped = b.make("min", b.make("max", node, low), high)
     return _branch("switch", b.cast(clamped, int32), list(branches), operands)
@@ -335,7 +337,10 @@ def associative_scan(
     leaves, structure = trees.flatten(elems)
     xs = [leaf if isinstance(leaf, Tensor) else Tensor(node_of(leaf)) for leaf in leaves]
     if not xs:
-        raise ArgumentError("associative_scan expected at least one tensor; received none")
+        raise ArgumentError(
+            "associative_scan expected at least one tensor; received none. "
+            "Give a tensor, or a container of tensors"
+        )
     axes = [axis_of("associative_scan", axis, len(x.shape)) for x in xs]
     sizes = {x.shape[a] for x, a in zip(xs, axes, strict=True)}
     if len(sizes) != 1:
@@ -555,7 +560,8 @@ def _whole(name: str, what: str, value: Any) -> int:
         number = -1
     if number < 0:
         raise ArgumentError(
-            f"{name} expected {what} as an integer of 0 or more; received {value!r}"
+            f"{name} expected {what} as an integer of 0 or more; received {value!r}. "
+            "Convert it with int(...), or leave it out"
         )
     return number
 

@@ -289,7 +289,8 @@ def conv_transpose(
             pads.append((span - 1, span - 1 + after))
         else:
             raise ArgumentError(
-                f"conv_transpose expected padding 'valid' or 'same'; received {padding!r}"
+                f"conv_transpose expected padding 'valid' or 'same'; received {padding!r}. "
+                "Cut or pad the result for other sizes"
             )
     turned = make("flip", w, axes=tuple(range(n)))
     node = make(

@@ -20,7 +20,10 @@ from tabgrad.tensor import Tensor, check_device, converted, tensor
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(sizes_of("a new tensor", shape))
     if any(n < 0 for n in sizes):
-        raise ShapeError(f"expected sizes of at least 0; received shape {list(sizes)}")
+        raise ShapeError(
+            f"expected sizes of at least 0; received shape {list(sizes)}. "
+            "Check what they are computed from"
+        )
     return sizes
 
 

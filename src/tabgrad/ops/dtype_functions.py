@@ -163,7 +163,10 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
         (int16, complex64)
     """
     if not arrays_and_dtypes:
-        raise ArgumentError("result_type expected at least one argument; received none")
+        raise ArgumentError(
+            "result_type expected at least one argument; received none. "
+            "Give arrays, dtypes or numbers"
+        )
     numbers = [x for x in arrays_and_dtypes if isinstance(x, (bool, int, float, complex))]
     others = [_dtype_of(x) for x in arrays_and_dtypes if not isinstance(x, (int, float, complex))]
     if not others:

@@ -22,7 +22,8 @@ def _codes(name: str, x: Any, num_classes: int, sparse: bool) -> Node:
         )
     if not isinstance(num_classes, int) or num_classes < 0:
         raise ArgumentError(
-            f"{name} expected num_classes to be an int of at least 0; received {num_classes!r}"
+            f"{name} expected num_classes to be an int of at least 0; received {num_classes!r}. "
+            "Count them with int(tg.max(x)) + 1"
         )
     return b.cast(node_of(x), int32)
 
@@ -119,7 +120,8 @@ def embedding_lookup(params: Any, ids: Any, max_norm: float | None = None) -> Te
     if not table.shape or not table.shape[0]:
         raise ShapeError(
             f"embedding_lookup expected a table (rows, ...) with at least one row; received shape "
-            f"{list(table.shape)}"
+            f"{list(table.shape)}. "
+            "Check the first size of the table"
         )
     idx = b.cast(idx, int32)
     below = b.lt(idx, b.like(idx, 0))

@@ -298,7 +298,10 @@ def pair_of(name: str, x: Any) -> tuple[Node, Node]:
 def check_size(name: str, n: int) -> int:
     """n, where a transform of so many points exists; else ArgumentError."""
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ArgumentError(f"{name} expected at least one point to transform; received n={n!r}")
+        raise ArgumentError(
+            f"{name} expected at least one point to transform; received n={n!r}. "
+            "Leave n out for the size of the axis"
+        )
     return n
 
 
@@ -417,7 +420,9 @@ def rfft(x: Any, fft_length: int | None = None) -> tuple[Tensor, Tensor]:
     """
     (node,) = floating("rfft", x)
     if not node.shape:
-        raise ShapeError("rfft expected at least one axis; received a 0-d tensor")
+        raise ShapeError(
+            "rfft expected at least one axis; received a 0-d tensor. Insert one with x[None]"
+        )
     n = check_size("rfft", node.shape[-1] if fft_length is None else fft_length)
     re, im = half_dft(resized(node, n))
     return Tensor(re), Tensor(im)
@@ -444,7 +449,9 @@ def irfft(x: tuple[Any, Any], fft_length: int | None = None) -> Tensor:
     """
     re, im = pair_of("irfft", x)
     if not re.shape:
-        raise ShapeError("irfft expected at least one axis; received 0-d tensors")
+        raise ShapeError(
+            "irfft expected at least one axis; received 0-d tensors. Insert one with x[None]"
+        )
     n = check_size("irfft", 2 * (re.shape[-1] - 1) if fft_length is None else fft_length)
     out, _ = dft(*mirrored(re, im, n), inverse=True, real=True)
     return Tensor(b.scale(out, 1 / n))

@@ -139,7 +139,9 @@ def _expand(shape: Sequence[int], index: Any) -> list[Any]:
         for item in found
     ]  # fmt: skip
     if sum(item is Ellipsis for item in found) > 1:
-        raise RangeError("expected at most one '...' in an index; received more")
+        raise RangeError(
+            "expected at most one '...' in an index; received more. Write the others out as ':'"
+        )
     if sum(takes) > len(shape):
         raise RangeError(
             f"expected at most {len(shape)} indices for shape {list(shape)}; received {sum(takes)}."

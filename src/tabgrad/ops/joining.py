@@ -14,7 +14,9 @@ from tabgrad.tensor import Tensor
 def _all(name: str, xs: Sequence[Any]) -> list[Tensor]:
     found = [Tensor(*parts_of(x)) for x in xs]
     if not found:
-        raise ArgumentError(f"{name} expected at least one array; received none")
+        raise ArgumentError(
+            f"{name} expected at least one array; received none. Check that the list is not empty"
+        )
     return found
 
 
@@ -101,7 +103,8 @@ def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0)
         return split(x, indices_or_sections, axis)
     if indices_or_sections < 1:
         raise ArgumentError(
-            f"array_split expected at least one part; received {indices_or_sections}"
+            f"array_split expected at least one part; received {indices_or_sections}. "
+            "Give their number, or the places to cut at"
         )
     value = Tensor(*parts_of(x))
     size = value.shape[axis_of("array_split", axis, value.ndim)]

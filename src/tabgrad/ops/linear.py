@@ -259,7 +259,8 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
         if not 0 <= axes <= min(rank_x, rank_y):
             raise ShapeError(
                 f"tensordot expected axes from 0 to {min(rank_x, rank_y)} for shapes "
-                f"{list(x.shape)} and {list(y.shape)}; received {axes}"
+                f"{list(x.shape)} and {list(y.shape)}; received {axes}. "
+                "Give fewer axes, or transpose one operand"
             )
         mine, theirs = tuple(range(rank_x - axes, rank_x)), tuple(range(axes))
     else:

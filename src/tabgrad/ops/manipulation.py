@@ -285,7 +285,10 @@ def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Tensor:
         [1, 2, 3]
     """
     if not xs:
-        raise ArgumentError("concatenate expected at least one array; received none")
+        raise ArgumentError(
+            "concatenate expected at least one array; received none. "
+            "Check that the list is not empty"
+        )
     nodes = common("concatenate", *[convert(x) for x in xs])
     if axis is None:
         nodes, axis = [b.reshape(node, (node.size,)) for node in nodes], 0

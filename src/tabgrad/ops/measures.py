@@ -84,7 +84,10 @@ def corrcoef(x: Any) -> Tensor:
     """
     (node,) = common("corrcoef", x, floating=True)
     if len(node.shape) > 2:
-        raise ShapeError(f"corrcoef expected rows of a matrix; received {list(node.shape)}")
+        raise ShapeError(
+            f"corrcoef expected rows of a matrix; received {list(node.shape)}. "
+            "A vector is a matrix of one row, x[None]"
+        )
     rows = manipulation.reshape(Tensor(node), (1, -1)) if len(node.shape) < 2 else Tensor(node)
     centred = e.subtract(rows, reduction.mean(rows, 1, True))
     size = e.sqrt(reduction.sum(e.square(centred), 1, True))

@@ -195,7 +195,8 @@ def group_normalization(
     at = axis_of(name, axis, len(shape))
     if at == 0:
         raise ArgumentError(
-            f"{name} expected the batch on axis 0 and channels on another; received axis={axis}"
+            f"{name} expected the batch on axis 0 and channels on another; received axis={axis}. "
+            "Move the batch first with tg.moveaxis"
         )
     count = shape[at] if groups == -1 else groups
     if not isinstance(count, int) or count < 1 or shape[at] % count:

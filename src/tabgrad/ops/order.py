@@ -261,7 +261,8 @@ def searchsorted(
         if index.shape != line.shape or not index.dtype.is_integer:
             raise ShapeError(
                 f"searchsorted expected an integer sorter of shape {list(line.shape)}; received "
-                f"{index.dtype.name} {list(index.shape)}"
+                f"{index.dtype.name} {list(index.shape)}. "
+                "Make it with tg.argsort"
             )
         line = make("gather", line, b.cast(index, int32), axis=0)
     return Tensor(_search(line, xs, side))

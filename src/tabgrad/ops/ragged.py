@@ -49,7 +49,8 @@ def ragged_range(starts: Any, limits: Any, deltas: Any = 1) -> tuple[Tensor, Ten
     if any(node.shape not in ((), (n,)) for node in nodes):
         raise ShapeError(
             "ragged_range expected numbers or vectors of one size; received "
-            f"{', '.join(str(list(node.shape)) for node in nodes)}"
+            f"{', '.join(str(list(node.shape)) for node in nodes)}. "
+            "Numbers stand for every row"
         )
     columns = [_numbers("ragged_range", Tensor(spread(node, (n,)))) for node in nodes]
     splits, values = [0], []
@@ -129,7 +130,8 @@ def ragged_gather(
     if any(not 0 <= i < rows for i in flat):
         raise ArgumentError(
             f"ragged_gather expected indices from 0 to {rows - 1}; received {min(flat)} to "
-            f"{max(flat)}"
+            f"{max(flat)}. "
+            "Check them against the splits"
         )
     out: list[list[int]] = []
     count = 1
@@ -225,7 +227,8 @@ def ragged_tensor_to_tensor(
         flat = below
     if len(flat) != x.shape[0]:
         raise ShapeError(
-            f"{name} expected {len(flat)} values by its row partitions; received {list(x.shape)}"
+            f"{name} expected {len(flat)} values by its row partitions; received {list(x.shape)}. "
+            "Check that the last row partition covers all values"
         )
     total = 1
     for n in sizes[: len(owners) + 1]:
@@ -252,6 +255,7 @@ def _sizes(
     ):
         raise ShapeError(
             f"{name} expected a shape of {len(found)} sizes ending in {list(inner)} (or -1); "
-            f"received {want}"
+            f"received {want}. "
+            "Give -1 for each size that the rows decide"
         )
     return [f if w == -1 else w for w, f in zip(want, found, strict=True)]

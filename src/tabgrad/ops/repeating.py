@@ -40,7 +40,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     rank = len(node.shape)
     pad_width = whole("pad", "pad_width", pad_width)
     if isinstance(pad_width, bool):
-        raise ArgumentError(f"pad expected widths that are integers; received {pad_width}")
+        raise ArgumentError(
+            f"pad expected widths that are integers; received {pad_width}. "
+            "Convert them with int(...)"
+        )
     if isinstance(pad_width, int):
         pairs = [(pad_width, pad_width)] * rank
     elif isinstance(pad_width[0], int):
@@ -85,7 +88,8 @@ def _surrounded(x: Tensor, pairs: Sequence[tuple[int, ...]], values: Sequence[An
     if len(each) != len(pairs) or any(len(pair) != 2 for pair in each):
         raise ShapeError(
             f"pad expected constant_values for {len(pairs)} axes, (before, after) for each; "
-            f"received {values}"
+            f"received {values}. "
+            "Give one number, a pair for all axes, or a pair for each"
         )
     for axis, (widths, pair) in enumerate(zip(pairs, each, strict=True)):
         for value, low, high in ((pair[0], widths[0], 0), (pair[1], 0, widths[1])):
@@ -158,7 +162,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
     shape = node.shape
     repeats = whole("repeat", "repeats", repeats)
     if isinstance(repeats, bool):
-        raise ArgumentError(f"repeat expected repeats that are integers; received {repeats}")
+        raise ArgumentError(
+            f"repeat expected repeats that are integers; received {repeats}. Cast them to int32"
+        )
     if not isinstance(repeats, int):
         counts = repeats.tolist() if hasattr(repeats, "tolist") else list(repeats)
         counts = counts if isinstance(counts, list) else [counts]
@@ -173,7 +179,10 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
             return Tensor(b.full((*shape[:where], 0, *shape[where + 1 :]), 0, node.dtype))
         return Tensor(make("gather", node, node_of(places), axis=where))
     if repeats < 0:
-        raise ShapeError(f"repeat expected at least 0 repeats; received {repeats}")
+        raise ShapeError(
+            f"repeat expected at least 0 repeats; received {repeats}. "
+            "Repeating 0 times leaves nothing"
+        )
     wide = (*shape[: where + 1], repeats, *shape[where + 1 :])
     dims = [d if d <= where else d + 1 for d in range(len(shape))]
     out = (*shape[:where], shape[where] * repeats, *shape[where + 1 :])

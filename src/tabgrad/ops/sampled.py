@@ -52,7 +52,10 @@ def interp(
         )
     if period is not None:
         if period == 0:
-            raise ArgumentError("interp expected a period other than 0; received 0")
+            raise ArgumentError(
+                "interp expected a period other than 0; received 0. "
+                "Leave it out where nothing repeats"
+            )
         at, xs = e.mod(at, period), e.mod(xs, period)
         order = argsort(xs)
         xs, ys = take(xs, order), take(ys, order)
@@ -127,7 +130,8 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
     if at.ndim:
         if at.shape != (n,):
             raise ShapeError(
-                f"gradient expected {n} coordinates for axis {axis}; received {list(at.shape)}"
+                f"gradient expected {n} coordinates for axis {axis}; received {list(at.shape)}. "
+                "Give one coordinate for each point"
             )
         steps = diff(at)
     else:

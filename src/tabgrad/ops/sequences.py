@@ -218,7 +218,10 @@ def istft(
     re, im = pair_of("istft", x)
     _check_fft("istft", sequence_length, sequence_stride, fft_length)
     if len(re.shape) < 2:
-        raise ShapeError(f"istft expected (..., pieces, frequencies); received {list(re.shape)}")
+        raise ShapeError(
+            f"istft expected (..., pieces, frequencies); received {list(re.shape)}. "
+            "Insert an axis with x[None]"
+        )
     weights = _window("istft", window, sequence_length, fft_length, re)
     signal = reassembled(re, im, weights, sequence_stride)
     n = signal.shape[-1]

@@ -269,7 +269,10 @@ def _how_many(name: str, count: Node, size: int | None, *also: Node) -> int:
     kept, because the result needs `also`."""
     if size is not None:
         if not isinstance(size, int) or size < 0:
-            raise ArgumentError(f"{name} expected size as an integer of 0 or more; received {size}")
+            raise ArgumentError(
+                f"{name} expected size as an integer of 0 or more; received {size}. "
+                "Leave it out to get all of them"
+            )
         return size
     if realize.is_abstract(count):
         raise CaptureError(

@@ -72,7 +72,8 @@ def sparse_to_dense(
     if values.shape not in ((), (1,), (n,)) or default.size != 1:
         raise ShapeError(
             f"sparse_to_dense expected {n} values, or one, and one default_value; received "
-            f"{list(values.shape)} and {list(default.shape)}"
+            f"{list(values.shape)} and {list(default.shape)}. "
+            "Give one value for each place"
         )
     size = 1
     for m in shape:
@@ -196,7 +197,8 @@ def sparse_fill_empty_rows(
     if given.shape != (len(places),) or default.size != 1:
         raise ShapeError(
             f"sparse_fill_empty_rows expected {len(places)} values and one default_value; "
-            f"received {list(given.shape)} and {list(default.shape)}"
+            f"received {list(given.shape)} and {list(default.shape)}. "
+            "Give one value for each place"
         )
     rows: list[list[int]] = [[] for _ in range(shape[0])]
     for i, place in enumerate(places):
@@ -273,7 +275,8 @@ def sparse_reshape(input_indices: Any, input_shape: Any, new_shape: Any) -> tupl
     if len(where.shape) != 2 or where.shape[1] != len(old):
         raise ShapeError(
             f"sparse_reshape expected input_indices (n, {len(old)}) for {old}; received "
-            f"{list(where.shape)}"
+            f"{list(where.shape)}. "
+            "Each row of input_indices is one place"
         )
     flat, columns, stride = _flat(where, old), [], size
     for n in new:

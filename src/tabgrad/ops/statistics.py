@@ -212,7 +212,8 @@ def bincount(
     """
     if sparse:
         raise NotSupportedError(
-            f"bincount expected sparse=False, as there are no sparse tensors; received {sparse!r}"
+            f"bincount expected sparse=False, as there are no sparse tensors; received {sparse!r}. "
+            "Leave it out, or find the rare ones with tg.unique_counts"
         )
     node = node_of(x)
     if not node.dtype.is_integer:
@@ -334,7 +335,8 @@ def _edges(value: Node, bins: Any, limits: tuple[float, float] | None) -> Node:
         if len(edges.shape) != 1 or edges.shape[0] < 2:
             raise ShapeError(
                 "histogram expected a number of bins, or at least two edges on one axis; received "
-                f"edges of shape {list(edges.shape)}"
+                f"edges of shape {list(edges.shape)}. "
+                "Flatten the edges with edges.ravel()"
             )
         return edges
     if bins < 1:
@@ -429,7 +431,10 @@ def _numbers(name: str, q: Any, whole: float) -> tuple[list[float] | None, tuple
 
 def _share(name: str, value: float, q: Any, whole: float) -> float:
     if not 0 <= value <= whole:
-        raise ArgumentError(f"{name} expected q from 0 to {whole:g}; received {q}")
+        raise ArgumentError(
+            f"{name} expected q from 0 to {whole:g}; received {q}. "
+            "For the other scale there are quantile (to 1) and percentile (to 100)"
+        )
     return value / whole
 
 

@@ -48,7 +48,10 @@ def vectorize(
         [[10, 20], [300, 400]]
     """
     if not callable(pyfunc):
-        raise ArgumentError(f"vectorize expected a function; received {pyfunc!r}")
+        raise ArgumentError(
+            f"vectorize expected a function; received {pyfunc!r}. "
+            "Give the function itself, not its result"
+        )
     inputs = None if signature is None else _inputs_of(signature)
     fixed = set(excluded or ())
 

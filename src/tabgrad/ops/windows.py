@@ -34,7 +34,8 @@ def _sampled(name: str, length: Any, shape: Shape, periodic: bool, dtype: Any = 
         n = operator.index(length)
     except TypeError:
         raise ArgumentError(
-            f"{name} expected the length of a window as an int; received {length!r}"
+            f"{name} expected the length of a window as an int; received {length!r}. "
+            "Convert it with int(...)"
         ) from None
     want = as_dtype(dtype or float32)
     if not want.is_float:

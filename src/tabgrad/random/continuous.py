@@ -300,7 +300,10 @@ def dropout(
     """
     x = ops.convert_to_tensor(inputs)
     if not 0 <= rate < 1:
-        raise ArgumentError(f"expected a rate of at least 0 and below 1; received {rate}")
+        raise ArgumentError(
+            f"expected a rate of at least 0 and below 1; received {rate}. "
+            "A rate of 1 would leave nothing: multiply by 0"
+        )
     if rate == 0:
         return x
     shape = x.shape

@@ -39,7 +39,10 @@ def randint(
     """
     want = as_dtype(dtype or int32)
     if not want.is_integer:
-        raise DtypeError(f"randint expected an integer dtype; received {want.name}")
+        raise DtypeError(
+            f"randint expected an integer dtype; received {want.name}. "
+            "For other dtypes draw with uniform"
+        )
     first, second = words(seed, shape)
     if isinstance(minval, (int, float)) and isinstance(maxval, (int, float)):
         minval, maxval = int(minval), int(maxval)
@@ -182,7 +185,10 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
     """
     value = ops.convert_to_tensor(x)
     if not -value.ndim <= axis < value.ndim:
-        raise ShapeError(f"shuffle expected an axis of {list(value.shape)}; received {axis}")
+        raise ShapeError(
+            f"shuffle expected an axis of {list(value.shape)}; received {axis}. "
+            "Negative axes count from the last one"
+        )
     n = value.shape[axis]
     return value if n < 2 else ops.take(value, _order(n, seed), axis)
 

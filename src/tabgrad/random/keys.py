@@ -51,7 +51,10 @@ class SeedGenerator:
         if seed is None:
             state = ops.concatenate([bits((1,)), tensor_constant([0])])
         elif isinstance(seed, bool) or (number := integer(seed)) is None:
-            raise ArgumentError(f"expected an integer or None as a seed; received {seed!r}")
+            raise ArgumentError(
+                f"expected an integer or None as a seed; received {seed!r}. "
+                "Convert it with int(...)"
+            )
         else:
             state = tensor([_one_word(number), 0], dtype=uint32)
         self.state = Variable(state, trainable=False, name=f"{name or 'seed_generator'}/state")
@@ -276,7 +279,10 @@ def bits(shape: Sequence[int], seed: Any = None, dtype: Any = None) -> Tensor:
     """
     want = as_dtype(dtype or uint32)
     if want.kind != "u":
-        raise DtypeError(f"bits expected an unsigned integer dtype; received {want.name}")
+        raise DtypeError(
+            f"bits expected an unsigned integer dtype; received {want.name}. "
+            "Cast the result, or use randint"
+        )
     low, high = words(seed, shape)
     if want.itemsize == 8:
         return (ops.cast(high, want) << 32) | ops.cast(low, want)
@@ -287,7 +293,10 @@ def float_type(dtype: Any) -> DType:
     """A float dtype, float32 by default; raises DtypeError for others."""
     want = as_dtype(dtype or float32)
     if not want.is_float:
-        raise DtypeError(f"expected a float dtype for these random numbers; received {want.name}")
+        raise DtypeError(
+            f"expected a float dtype for these random numbers; received {want.name}. "
+            "For integers use randint"
+        )
     return want
 
 
