@@ -112,7 +112,8 @@ class Expr:
 
     `op` is a primitive's name with `args`, or:
     "load" (`buffer` at `index`), "const" (`value`), "index" (an Index as a number),
-    "guard" (args[0] where all `conditions` hold, else args[1]), "acc" (the folded value),
+    "guard" (args[0] where all `conditions` hold, else args[1]), "acc" (the folded value), "best"
+    (the extremum where "acc" is its place; targets alone make it),
     "output" (result `value` of args[0], an operation with several results).
     An "exp" of what is never above 0 has a `value`: True.
     """
@@ -276,8 +277,8 @@ def show(expr: Expr, names: Mapping[int, str] | None = None) -> str:
     if expr.op == "guard":
         inside = " and ".join([condition.text(part) for condition in expr.conditions])
         return f"({part(expr.args[0])} if {inside} else {part(expr.args[1])})"
-    if expr.op == "acc":
-        return "acc"
+    if expr.op in ("acc", "best"):
+        return expr.op
     if expr.op == "output":
         return f"{part(expr.args[0])}.{expr.value}"
     suffix = f":{expr.dtype.name}" if expr.op in ("cast", "bitcast") else ""

@@ -55,6 +55,7 @@ class Evaluator:
         self.bases = dict(bases)
         self.counters = dict(counters)
         self.acc: Any = None  # value of "acc": the folded vector
+        self.best: Any = None  # value of "best": what is where "acc" says
         self.vector: Var | None = None
         self.lanes = width
         self._values: dict[int, V] = {}
@@ -101,7 +102,7 @@ class Evaluator:
             seen.add(id(expr))
             if vector not in expr.variables():
                 # A use of the folded value, or a guard's branch, may not be computed early.
-                if expr.op not in ("const", "acc") and not _uses_acc(expr):
+                if expr.op not in ("const", "acc", "best") and not _uses_acc(expr):
                     self.vector = None
                     self.value(expr)
                     self.vector = vector
@@ -150,6 +151,8 @@ class Evaluator:
             return constant(expr)
         if expr.op == "acc":
             return self.acc
+        if expr.op == "best":
+            return self.best
         if expr.op == "load":
             return self._load(expr)
         if expr.op == "index":
@@ -432,7 +435,7 @@ def _uses_acc(expr: Expr) -> bool:
     stack, seen = [expr], set[int]()
     while stack:
         at = stack.pop()
-        if at.op == "acc":
+        if at.op in ("acc", "best"):
             return True
         for arg in at.args:
             if id(arg) not in seen:

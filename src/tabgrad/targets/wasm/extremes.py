@@ -49,11 +49,17 @@ class Place:
         self.float, self.kind = dtype.is_float, lane_type(dtype)
         self.best = f.let(constant(identity("max" if self.largest else "min", dtype)))
         self.at = f.let(I32x4.const(NOWHERE))
-        self.certain = False  # whether there was a value already
+        self.certain = self.met = False  # whether there was a value for sure; whether there may be
 
     def join(self, new: Any, at: int, certain: bool) -> None:
         """One more value, in a local, and its place; `certain` where no condition is asked."""
         f, best = self.f, self.best
+        if certain and not self.met:
+            best.set(new)
+            self.at.set(I32x4.const(at))
+            self.certain = self.met = True
+            return
+        self.met = True
         with f.scope():
             if self.float:
                 behind = new <= best if self.largest else new >= best

@@ -345,7 +345,7 @@ class _Row(Reduction):
             if isinstance(total, Extreme):
                 totals[output] = total.value()
             elif isinstance(total, Place):
-                totals[output] = total.value(self._start_of_places(groups))
+                totals[output] = total.value(self._start_of_places(groups)), total.best
 
     def _start_of_places(self, groups: Sequence[Group]) -> Any:
         """The part of places that all steps have in common."""
@@ -362,7 +362,7 @@ class _Row(Reduction):
                 e.reach(store.buffer, store.index)
             for each, total in zip(stores, totals, strict=True):
                 with f.scope(), e.fresh():
-                    e.acc = total
+                    e.acc, e.best = total if isinstance(total, tuple) else (total, None)
                     values = [e.value(store.expr) for store in each]
                     for store, value in zip(each, values, strict=True):
                         e.store(store, value)

@@ -52,6 +52,7 @@ from tabgrad.targets.wasm import (
     loops,
     order,
     padding,
+    pairs,
     taps,
     winograd,
 )
@@ -96,7 +97,7 @@ class WasmTarget:
         kept: Callable[[Buffer], bool],
     ) -> list[Launch]:
         result: list[Launch] = []
-        for launch in launches:
+        for launch in pairs.joined(launches, self.fma):
             if not isinstance(launch, Kernel):
                 for body in launch.bodies():
                     body[:] = self._prepared(body, temporaries, kept)
