@@ -46,6 +46,7 @@ class Rescue:
         moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._variables, self._inputs, self._moved = variables, inputs, moved
+        self.idle = True  # whether steps need nothing of this, until the next `begin`
         self._step: Callable[[int], Any] = lambda number: None
         self._done = 0
         self._kept: dict[int, tuple[Variable, bytes]] = {}
@@ -58,16 +59,15 @@ class Rescue:
 
     def begin(self, step: Callable[[int], Any]) -> Work[None]:
         """From here on `step(0)`, `step(1)`, ... is what `next` does."""
-        yield from self.attempt(self._copy)
+        self.idle = not self._kept and not realize.may_fail()
+        if not self.idle:
+            yield from self.attempt(self._copy)
+            self.idle = not realize.may_fail()
         self._step, self._done, self._at = step, 0, 0
         self._assigned.clear()
 
     def next(self) -> Work[Any]:
         """Do the next step; what it returns."""
-        if not realize.may_fail() and not self._kept:
-            found = self._step(self._done)
-            self._done += 1
-            return found
         found = yield from self.attempt(lambda: self._step(self._done))
         self._done += 1
         self._note_versions()

@@ -183,7 +183,10 @@ class Trainer(Steps):
         for number, indices in enumerate(batches):
             listeners("on_train_batch_begin", number)
             before = nonfinite.Snapshot([v for v, _ in self._state()]) if careful else None
-            yield from rescue.next()
+            if rescue.idle:
+                step(number)
+            else:
+                yield from rescue.next()
             if careful or number == len(batches) - 1 or number % _STEPS_BETWEEN_CHECKS == 0:
                 loss = yield from self._values(rescue, self.metrics[:1])
                 self._check_loss(loss["loss"], epoch, number, before, data, indices)
@@ -280,7 +283,10 @@ class Trainer(Steps):
         yield from rescue.begin(step)
         for number in range(len(batches)):
             listeners("on_test_batch_begin", number)
-            yield from rescue.next()
+            if rescue.idle:
+                step(number)
+            else:
+                yield from rescue.next()
             found = (yield from self._logs(rescue)) if wants_logs else None
             listeners("on_test_batch_end", number, found)
             yield None
@@ -339,7 +345,7 @@ class Trainer(Steps):
             through(rescue.begin(result))
             for number in range(len(batches)):
                 listeners("on_predict_batch_begin", number)
-                port, raw = through(rescue.next())
+                port, raw = result(number) if rescue.idle else through(rescue.next())
                 parts.append(raw)
                 listeners("on_predict_batch_end", number)
             listeners("on_predict_end")
@@ -411,7 +417,8 @@ class Trainer(Steps):
         return found, run
 
     def _reconsider_now(self, name: str) -> None:
-        if not _in_page():  # which would stand still meanwhile; `fit` has pauses there
+        # A page would stand still meanwhile; `fit` has pauses there.
+        if realize.automatic() and not _in_page():
             through(self._reconsider(name))
 
     def _rescue(self, *data: arrays.Resident | None) -> Rescue:
