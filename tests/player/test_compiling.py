@@ -19,7 +19,7 @@ from tests.engines.browser import BrowserEngine
 
 LONG = 50  # ms
 BLOCKS = 16
-ROUNDS = 3
+ROUNDS = 5
 
 
 class Keeping(BrowserEngine):
