@@ -84,12 +84,12 @@ def places(browser: Browser, site_server: SiteServer, site: Path) -> Iterator[An
     """places(name): an export in a page; the pages of a test share what browsers keep."""
     context = browser.new_context()
 
-    def place(name: str) -> Place:
+    def place(name: str, budget: int = 20_000) -> Place:
         page = context.new_page()
         place = Place(page, served, site / name)
         # Software and other tests share two cores here: a second may not be enough.
         text = (site / name / "tabgrad" / "choosing.js").read_text()
-        patient = text.replace("BUDGET_MS=1000", "BUDGET_MS=20000")
+        patient = text.replace("BUDGET_MS=1000", f"BUDGET_MS={budget}")
         assert patient != text
         answer = {"body": patient, "content_type": "text/javascript"}
         page.route("**/choosing.js", lambda route: route.fulfill(**answer))
@@ -141,6 +141,15 @@ def test_what_is_quickest_stays(places: Any) -> None:
     assert again(STAY, inputs(640).tolist())["engines"] == ["wasm", "wasm"]
     assert not of_gpus(again), "it was known already"
     assert not place.lines + again.lines
+
+
+def test_what_takes_too_long_is_left_for_another_time(places: Any) -> None:
+    for _ in range(2):
+        place = places("wide", budget=5)
+        place.page.evaluate(f"() => {SLOW}")
+        assert place(STAY, inputs(640).tolist())["engines"] == ["wasm", "wasm"]
+        assert of_gpus(place)  # the second time, too: nothing was remembered
+        assert not place.lines and not place.warnings
 
 
 def train(place: Place) -> Any:
