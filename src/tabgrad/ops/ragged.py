@@ -190,41 +190,11 @@ def ragged_tensor_to_tensor(
         else int(Tensor(node_of(part)))
         for part in row_partition_tensors
     ]
-    if len(kinds) != len(parts) or not kinds:
-        raise ArgumentError(
-            f"{name} expected a type for each of {len(parts)} row partitions; received {kinds}"
-        )
-    if kinds[0] == "FIRST_DIM_SIZE":
-        rows, kinds, parts = int(parts[0]), kinds[1:], parts[1:]
-    elif kinds[0] == "ROW_SPLITS":
-        rows = len(parts[0]) - 1
-    else:
-        raise ArgumentError(
-            f"{name} expected the first row partition to be FIRST_DIM_SIZE or ROW_SPLITS; "
-            f"received {kinds[0]!r}"
-        )
-    owners: list[list[int]] = []  # for each level, the row above of each of its rows or values
-    for kind, part in zip(kinds, parts, strict=True):
-        if kind == "ROW_SPLITS":
-            owners.append([i for i, (lo, hi) in enumerate(pairwise(part)) for _ in range(lo, hi)])
-        elif kind == "VALUE_ROWIDS":
-            owners.append(list(part))
-        else:
-            raise ArgumentError(
-                f"{name} expected row partitions ROW_SPLITS or VALUE_ROWIDS; received {kind!r}"
-            )
+    rows, owners = _owners(name, kinds, parts)
     want = read_integers(f"{name} (shape)", shape, "Pass the shape as Python ints")
     inner = x.shape[1:]
     sizes = _sizes(name, want, rows, owners, inner)
-    flat = [i if i < sizes[0] else -1 for i in range(rows)]
-    for owner, size in zip(owners, sizes[1:], strict=False):
-        below, last, column = [], -1, 0
-        for row in owner:
-            column = column + 1 if row == last else 0
-            last = row
-            fits = flat[row] >= 0 and column < size
-            below.append(flat[row] * size + column if fits else -1)
-        flat = below
+    flat = _places(rows, owners, sizes)
     if len(flat) != x.shape[0]:
         raise ShapeError(
             f"{name} expected {len(flat)} values by its row partitions; received {list(x.shape)}. "
@@ -240,9 +210,52 @@ def ragged_tensor_to_tensor(
     return Tensor(b.reshape(out, (*sizes[: len(owners) + 1], *inner)))
 
 
+def _owners(name: str, kinds: list[str], parts: list[Any]) -> tuple[int, list[list[int]]]:
+    """The number of rows, and for each level the row above of each of its rows or values."""
+    if len(kinds) != len(parts) or not kinds:
+        raise ArgumentError(
+            f"{name} expected a type for each of {len(parts)} row partitions; received {kinds}"
+        )
+    if kinds[0] == "FIRST_DIM_SIZE":
+        rows, kinds, parts = int(parts[0]), kinds[1:], parts[1:]
+    elif kinds[0] == "ROW_SPLITS":
+        rows = len(parts[0]) - 1
+    else:
+        raise ArgumentError(
+            f"{name} expected the first row partition to be FIRST_DIM_SIZE or ROW_SPLITS; "
+            f"received {kinds[0]!r}"
+        )
+    owners: list[list[int]] = []
+    for kind, part in zip(kinds, parts, strict=True):
+        if kind == "ROW_SPLITS":
+            owners.append([i for i, (lo, hi) in enumerate(pairwise(part)) for _ in range(lo, hi)])
+        elif kind == "VALUE_ROWIDS":
+            owners.append(list(part))
+        else:
+            raise ArgumentError(
+                f"{name} expected row partitions ROW_SPLITS or VALUE_ROWIDS; received {kind!r}"
+            )
+    return rows, owners
+
+
+def _places(rows: int, owners: Sequence[Sequence[int]], sizes: Sequence[int]) -> list[int]:
+    """Where each value goes in the dense tensor, -1 for those that are cut off."""
+    flat = [i if i < sizes[0] else -1 for i in range(rows)]
+    for owner, size in zip(owners, sizes[1:], strict=False):
+        below, last, column = [], -1, 0
+        for row in owner:
+            column = column + 1 if row == last else 0
+            last = row
+            fits = flat[row] >= 0 and column < size
+            below.append(flat[row] * size + column if fits else -1)
+        flat = below
+    return flat
+
+
 def _sizes(
     name: str, want: list[int], rows: int, owners: Sequence[Sequence[int]], inner: Sequence[int]
 ) -> list[int]:
+    """The sizes of the result: those wanted, and what the rows need where one is -1."""
     found = [rows]
     for owner in owners:
         counts: dict[int, int] = {}
