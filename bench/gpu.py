@@ -2,8 +2,9 @@
 
 The adapter is Chromium's software one, so what is compared is how well each does on a processor
 that plays a GPU; no figure here tells of a real one. The rounds are those of bench/run.py, with
-every contestant on WebGPU or WebGL2. Writes bench/gpu.json, which keeps the workloads that this run
-left out, and bench/GPU.md; `python -m bench.gpu --report` makes GPU.md anew.
+every contestant on WebGPU or WebGL2. Writes bench/gpu.json, which keeps the workloads and
+contestants that this run left out, and bench/GPU.md; `python -m bench.gpu --report` makes the
+latter anew.
 """
 
 from __future__ import annotations
@@ -184,6 +185,8 @@ def main() -> None:
             workload = workloads.ALL[name]
             row = run.measure(browser, served, None, workload, entrants, options.rounds)
             row["commit"] = facts["commit"]
+            known = results["workloads"].get(name, {}).get("contestants", {})
+            row["contestants"] = known | row["contestants"]
             adapters = {
                 found["info"].get("renderer") or " ".join(filter(None, [
                     found["info"].get("vendor"), found["info"].get("architecture")]))
