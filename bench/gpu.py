@@ -152,6 +152,9 @@ def text(facts: Mapping[str, str], rows: Mapping[str, Row]) -> str:
     lines += ["", "## Without a figure", "", *reasons] if reasons else []
     lines += ["", "## Circumstances", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items() if name != "commit"]
+    others = sorted({row["commit"] for row in rows.values()} - {facts.get("commit")})
+    if others:
+        lines.append(f"- some rows were measured at earlier commits: {', '.join(others)}")
     return "\n".join([*lines, ""])
 
 
