@@ -216,16 +216,21 @@ def test_a_machine_without_other_engines(
 def test_what_is_remembered_of_another_device_is_measured_again(other: list[Slow]) -> None:
     _fit(_model())
     (key,) = auto._remembered()
-    auto._store({key: {"engine": "webgpu", "device": "sold meanwhile"}})
+    auto._store({key: {"engine": "webgpu", "device": "sold meanwhile", "at": time.time()}})
     realize._session.others.clear()
     _fit(_model())
     assert auto._remembered()[key]["device"] == "Fast GPU"
     assert len(other) == 2
+    auto._store({key: {"engine": "wasm", "device": "", "at": time.time() - 31 * 86_400}})
+    _fit(_model())
+    assert auto._remembered()[key]["engine"] == "webgpu", "found anew once that is old"
 
 
 def test_a_real_gpu_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever is faster here, the weights are those of wasm."""
+    """Whatever is faster here, the weights are those of wasm. Software adapters are timed only
+    here, where it does not matter how long that takes."""
     provide_adapter()
+    monkeypatch.setattr(auto, "is_software", lambda engine: False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(auto, "_here", {})
     x = np.random.default_rng(1).normal(size=(64, 512)).astype(np.float32)
@@ -251,3 +256,14 @@ def test_a_real_gpu_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         theirs.fit(x, x[:, :1], batch_size=64, epochs=3, verbose=0)
         for one, other in zip(got, theirs.get_weights(), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("other", [(0.0, "llvmpipe (LLVM 15)")], indirect=True)
+def test_a_gpu_that_is_the_processor_is_not_timed(
+    other: list[Slow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tg.config.override(debug=1):
+        _fit(_model())
+    assert "llvmpipe (LLVM 15) is the processor again" in capsys.readouterr().err
+    _fit(_model())
+    assert len(other) == 1 and not other[0].runs

@@ -32,6 +32,7 @@ SECONDS = 1.0  # for all measurements of a Program, but for compiling it
 SHARE = 0.25  # of that, for the engine it runs on, which has its code already
 GAIN = 0.8  # another engine has to take less than this share of the time
 RUNS = 5
+OUTDATED = 30 * 24 * 3600  # seconds after which a machine may have got another GPU
 STORED = "tabgrad-engines"
 
 
@@ -81,10 +82,13 @@ async def faster(
     """
     key = f"{_host()} | {_digest(program)}"
     known = _remembered().get(key)
+    if known is not None and time.time() - known.get("at", 0) > OUTDATED:
+        known = None
     if known is not None and known["engine"] == current.kind:
         return None
     ours = math.inf
     spent = 0.0
+    looked = False
     found: Choice | None = None
     best = math.inf
     for kind in candidates():
@@ -93,7 +97,13 @@ async def faster(
         except (EngineError, MissingPackageError):
             continue  # there is no such thing here
         device = _device(engine)
-        if known == {"engine": kind, "device": device}:
+        if is_software(engine):
+            looked = True
+            if config.debug:
+                text = f"tabgrad: did not time {name} on {kind}: {device} is the processor again"
+                print(text, file=sys.stderr, flush=True)
+            continue
+        if known is not None and (known["engine"], known["device"]) == (kind, device):
             return Choice(engine, key, f"it was faster there before ({device})")
         begin = time.perf_counter()
         if not math.isfinite(ours):
@@ -114,7 +124,7 @@ async def faster(
             print(text, file=sys.stderr, flush=True)
         if theirs < min(GAIN * ours, best):
             best, found = theirs, Choice(engine, key, f"{name} takes {said} ({device})")
-    if math.isfinite(ours):
+    if looked or math.isfinite(ours):
         _remember(key, found.engine if found else current)
     return found
 
@@ -149,6 +159,17 @@ async def seconds(engine: Any, loaded: Any, slots: Sequence[Slot], until: float)
     finally:
         for handle in made:
             engine.free(handle)
+
+
+def is_software(engine: Any) -> bool:
+    """Whether the GPU of an engine is a program on the processor: that gains nothing, and one run
+    on it, compiling included, may take longer than all that is to be spent here."""
+    adapter = getattr(engine, "adapter", None)
+    if adapter is not None:
+        return bool(adapter.info["adapter_type"] == "CPU")
+    renderer = _device(engine).lower()
+    named = any(word in renderer for word in ("swiftshader", "llvmpipe", "software"))
+    return named or bool(engine.info.get("isFallbackAdapter"))
 
 
 async def _opened(kind: str, open_engine: Callable[[str], Any]) -> Any:
@@ -192,7 +213,7 @@ def _device(engine: Any) -> str:
 
 def _remember(key: str, engine: Any) -> None:
     device = "" if engine.kind == "wasm" else _device(engine)
-    _store(_remembered() | {key: {"engine": engine.kind, "device": device}})
+    _store(_remembered() | {key: {"engine": engine.kind, "device": device, "at": time.time()}})
 
 
 def _file() -> Path:

@@ -138,9 +138,16 @@ class WgpuEngine:
             name: self.adapter.limits[name]
             for name in ("max-buffer-size", "max-storage-buffer-binding-size")
         }
-        self._device = self.adapter.request_device_sync(
-            required_features=needed, required_limits=limits
-        )
+        try:
+            self._device = self.adapter.request_device_sync(
+                required_features=needed, required_limits=limits
+            )
+        except (wgpu.GPUError, RuntimeError) as error:
+            raise EngineError(
+                f"expected a GPU that can be used; {self.adapter.info['device']} cannot be opened: "
+                f"{error}. Use tg.set_engine('wasm')",
+                code="adapter",
+            ) from error
         self._queue = self._device.queue
         self._buffers: dict[Handle, _Buffer] = {}
         self._numbers = itertools.count(1)
