@@ -8,11 +8,11 @@ const make = async (/** @type {import("./measure.js").Task} */ task) => {
   const { parameters, query } = task;
   const tree = new URL(`../trees/${query.get("tree")}/`, import.meta.url);
   const { fetchModel } = await import(new URL("player/tabgrad/files.js", tree).href);
-  const { Session } = await import(new URL("player/tabgrad/session.js", tree).href);
+  const { openSession } = await import(new URL("player/tabgrad/session.js", tree).href);
   const model = new URL(`${query.get("workload")}/model.json`, tree);
   if (globalThis.crossOriginIsolated) return withThreads(task, tree, model);
-  const files = await fetchModel(model, () => undefined);
-  const session = new Session(files);
+  const files = await fetchModel(model, "wasm", () => undefined);
+  const session = await openSession(files, () => undefined);
   if (files.large.length) await session.fill({ parts: files.large, base: model.href });
   const entry = session.model.entries.find((/** @type {any} */ each) => each.name === "main");
   const bound = session.bind(entry);
