@@ -23,6 +23,16 @@ def with_border(a: Expr, most: int, name: str) -> tuple[Kernel, Expr] | None:
     return None if found is None else (found.kernel, found.load)
 
 
+def bordered(kernel: Kernel, operand: str, most: int, temporaries: list[Buffer]) -> list[Kernel]:
+    """A kernel that makes such a copy of `operand` ("a" or "b") of a contraction, which reads it
+    from now on; none where there is none to make."""
+    found = Border.of(getattr(kernel, operand), most, f"t{len(temporaries)}")
+    if found is None:
+        return []
+    setattr(kernel, operand, found.load)
+    return [found.put_before(kernel, temporaries)]
+
+
 class Border:
     """Such a copy, which others may read, too."""
 
@@ -44,6 +54,12 @@ class Border:
         if axes is None or math.prod(axis.var.size for axis in axes) > most:
             return None
         return Border(a, axes, name)
+
+    def put_before(self, kernel: Kernel, temporaries: list[Buffer]) -> Kernel:
+        """What makes the copy, for a kernel that comes after it."""
+        self.kernel.name = f"{kernel.name}_border"
+        temporaries.append(self._copy)
+        return self.kernel
 
     def read(self, a: Expr) -> Expr | None:
         """`a`, which may read less of the source, as a load of this copy; None where this has not

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
-from tabgrad.compiler.border import Border
+from tabgrad.compiler.border import Border, bordered
 from tabgrad.compiler.collapse import collapse, index_levels, rewrite
 from tabgrad.ir.index import Index, Var, flatten, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
@@ -70,8 +70,9 @@ def prepare(
     in_rows = taps.lies_in_rows(kernel)
     matrix = None if apart or in_rows else Matrix.of(kernel)
     if matrix is None:
-        border = taps.bordered(kernel, temporaries) if in_rows else []
         assert kernel.a is not None and kernel.b is not None
+        most = kernel.points // taps.MIN_REUSE
+        border = bordered(kernel, "a", most, temporaries) if in_rows else []
         kernel.kind = "reduce"
         batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
         short = math.prod(v.size for v in kernel.inner) <= MAX_ORDERED
@@ -119,9 +120,7 @@ def _border(
     if made is None:
         return []
     borders.append(made)
-    made.kernel.name = f"{kernel.name}_border"
-    temporaries.append(made.kernel.stores[0].buffer)
-    return [made.kernel]
+    return [made.put_before(kernel, temporaries)]
 
 
 def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool) -> list[Kernel]:

@@ -17,7 +17,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from tabgrad.compiler.border import with_border
 from tabgrad.compiler.collapse import collapse
 from tabgrad.ir.index import Index, Var, flatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
@@ -90,19 +89,6 @@ def lies_in_rows(kernel: Kernel) -> bool:
     indices = [x.index for x in walk([x for x in (kernel.a, kernel.b) if x]) if x.op == "load"]
     apart = [i.coefficient(loops[-1]) for i in indices if i is not None]
     return steps >= MIN_STEPS and all(n in (0, 1, 2) for n in apart)
-
-
-def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
-    """A kernel that copies what such a contraction reads with zeros around it, if that is done."""
-    assert kernel.a is not None
-    points = kernel.points
-    found = with_border(kernel.a, points // MIN_REUSE, f"t{len(temporaries)}")
-    if found is None:
-        return []
-    copy, kernel.a = found
-    copy.name = f"{kernel.name}_border"
-    temporaries.append(copy.stores[0].buffer)
-    return [copy]
 
 
 def pack(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:

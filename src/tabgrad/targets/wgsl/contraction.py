@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabgrad.compiler.border import with_border
+from tabgrad.compiler import border
 from tabgrad.ir.index import Var, points_of
 from tabgrad.ir.kernel import Buffer, Expr, Kernel
 from tabgrad.targets.shading.expressions import (
@@ -42,17 +42,10 @@ def bordered(kernel: Kernel, temporaries: list[Buffer]) -> list[Kernel]:
     the innermost loop."""
     if kernel.kind != "contract" or not {"m", "n"} <= set(kernel.roles.values()):
         return []
-    made = []
+    made: list[Kernel] = []
     for name in ("a", "b"):
-        operand = getattr(kernel, name)
-        if not operand.dtype.is_float:
-            continue
-        found = with_border(operand, kernel.points // MIN_REUSE, f"t{len(temporaries)}")
-        if found is not None:
-            copy, new = found
-            temporaries.append(copy.stores[0].buffer)
-            setattr(kernel, name, new)
-            made.append(copy)
+        if getattr(kernel, name).dtype.is_float:
+            made += border.bordered(kernel, name, kernel.points // MIN_REUSE, temporaries)
     return made
 
 
