@@ -116,12 +116,14 @@ class Steps:
             deterministic: compute the same bits on every machine, without fused multiply-add.
 
         Raises:
-            ArgumentError: for an unknown name; the message lists the known ones.
+            ArgumentError: for an unknown name; the message lists the known ones. For
+                `deterministic` on a GPU, whose instructions are the adapter's.
 
         Example:
             >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         """
         self._settle()
+        own_engine = _deterministic_engine() if deterministic else None
         chosen = optimizers.get(optimizer)
         self._loss = _as_loss(loss)
         self._asked_metrics = _as_metrics(metrics)
@@ -133,7 +135,7 @@ class Steps:
         self._trained = []
         self._functions = {}
         self._bound.clear()
-        self._own_engine = _deterministic_engine() if deterministic else None
+        self._own_engine = own_engine
         self.stop_training = False
         self._epochs_done = 0
 
@@ -437,6 +439,8 @@ def _unique_names(found: list[Metric]) -> list[Metric]:
 def _deterministic_engine() -> Any:
     """An engine like the current one that computes the same bits everywhere; None if it does."""
     current = realize.engine()
+    if current.kind not in ("wasm", "reference"):
+        return realize.make_engine(current.kind, True)  # which refuses: see there
     if not current.features:
         return None
     if not _deterministic_engines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import tabgrad as tg
 from tabgrad import realize
 from tabgrad.data import arrays
+from tabgrad.errors import ArgumentError
 from tests.keras_oracle import numbers
 
 X = numbers(11, 3, seed=1)
@@ -293,6 +295,24 @@ def test_entries_for_export() -> None:
     labels.compile("sgd", "sparse_categorical_crossentropy")
     y = labels._entries()["train_step"].inputs[1]
     assert (y.shape, str(y.dtype)) == ((None,), "int32")
+
+
+@pytest.mark.parametrize(
+    ("kind", "features"), [("webgpu", []), ("webgpu", ["cooperative"]), ("webgl", [])]
+)
+def test_gpus_refuse_to_be_deterministic(kind: str, features: list[str]) -> None:
+    """Also one without features, whose threads work alone; the model stays as it was compiled."""
+    model = _model()
+    with (
+        realize.using(SimpleNamespace(kind=kind, features=frozenset(features))),
+        pytest.raises(ArgumentError, match=f"deterministic=True with .* 'wasm'.*received '{kind}'"),
+    ):
+        model.compile("adam", "mae", deterministic=True)
+    assert (type(model.optimizer), model.loss) == (tg.optimizers.SGD, "mse")
+    model.fit(X, Y, verbose=0)
+    reference = realize.make_engine("reference", False)
+    with realize.using(reference):
+        model.compile("adam", "mae", deterministic=True)
 
 
 def test_deterministic_uses_an_engine_of_its_own() -> None:
