@@ -129,6 +129,46 @@ def test_rows_are_copied(engine: BrowserEngine) -> None:
             engine.free(dst)
 
 
+def test_copied_rows_are_those_of_the_time(engine: BrowserEngine) -> None:
+    """Whatever happens to either buffer before the copy is on its way."""
+    answer = engine.evaluate(
+        """async (engine) => {
+            const ints = (...numbers) => {
+                const handle = engine.alloc(4 * numbers.length, "int32");
+                engine.write(handle, Int32Array.from(numbers));
+                return handle;
+            };
+            const read = async (handle) =>
+                [...new Int32Array((await engine.readAsync(handle, 8)).buffer)];
+            const [x, y, z] = [ints(1, 2), ints(0, 0), ints(0, 0)];
+            for (const handle of [x, y, z]) await read(handle);  // nothing is in doubt
+            const before = engine.counts.submits;
+            engine.copyRows(y, x, 4, [1, 0]);
+            engine.copyRows(z, y, 4, [0, 0]);
+            const waiting = engine.counts.submits - before;
+            engine.write(x, Int32Array.of(3, 4));
+            engine.copyRows(z, x, 4, [1]);
+            engine.write(z, Int32Array.of(9), 4);
+            const found = [await read(x), await read(y), await read(z)];
+            engine.copyRows(z, x, 4, [0]);
+            engine.free(x);
+            const other = ints(7, 8);  // may well be in the place of x
+            engine.copyRows(y, other, 4, [1]);
+            found.push(await read(z), await read(y));
+            const large = engine.alloc(2 ** 28);
+            engine.write(large, Int32Array.of(5, 6));
+            const full = engine.alloc(2 ** 28);
+            await read(large);
+            engine.copyRows(y, large, 4, [1, 0]);
+            engine.free(full);
+            engine.free(large);  // the pool is full: destroyed
+            found.push(await read(y));
+            return [waiting, found];
+        }"""
+    )
+    assert answer == [0, [[3, 4], [2, 1], [4, 9], [3, 9], [8, 1], [6, 5]]]
+
+
 def test_rows_outside_a_buffer_are_refused(engine: BrowserEngine) -> None:
     src, dst = buffer(engine, *range(10)), engine.alloc(400)
     for wrong in (-1, 10):

@@ -89,6 +89,25 @@ def test_a_pass_that_is_refused_spoils_what_it_writes(engine: BrowserEngine) -> 
     assert answer == [["trap"] * 3, ["trap"] * 2, [5], [6], "trap"]
 
 
+def test_a_pass_that_is_refused_takes_no_copies_along(engine: BrowserEngine) -> None:
+    """Those before it wait to go out with a run; this one's submit fails as a whole."""
+    answer = play(
+        engine,
+        accumulate(),
+        """async ({ engine, program, ints, read, code }) => {
+            const loaded = await engine.load(program);
+            const [x, y, z] = [ints(1), ints(2), ints(3)];
+            for (const handle of [x, y, z]) await read(handle);  // nothing is in doubt
+            engine.copyRows(y, x, 4, [0]);
+            engine.run(loaded, 0, [x, x]);  // one buffer read and written by the same dispatch
+            engine.copyRows(z, y, 4, [0]);
+            const late = code(() => read(x));
+            return [await read(y), await read(z), await late];
+        }""",
+    )
+    assert answer == [[1], [1], "trap"]
+
+
 def test_no_memory(engine: BrowserEngine) -> None:
     """The adapter says it has a gigabyte and gives none. What needs it fails, the rest works."""
     small = buffer(engine, 7)
@@ -147,7 +166,9 @@ def test_more_than_the_adapter_can_address(engine: BrowserEngine) -> None:
     assert values(engine, handle) == [3]
 
 
-@pytest.mark.parametrize("moment", ["before", "between", "while reading", "while looping"])
+@pytest.mark.parametrize(
+    "moment", ["before", "between", "copied", "while reading", "while looping"]
+)
 def test_a_device_that_is_lost(engine: BrowserEngine, moment: str) -> None:
     """Everything afterwards says so, whatever was under way; a new engine works."""
     answer = play(
@@ -160,7 +181,8 @@ def test_a_device_that_is_lost(engine: BrowserEngine, moment: str) -> None:
             if (moment === "before") engine.device.destroy();
             const run = engine.run(loaded, 0, args);
             if (moment !== "while looping") await run;
-            if (moment === "between") engine.device.destroy();
+            if (moment === "copied") engine.copyRows(args[2], args[0], 4, [0]);
+            if (["between", "copied"].includes(moment)) engine.device.destroy();
             const reading = code(() => read(args[2]));
             if (moment.startsWith("while")) engine.device.destroy();
             const codes = [await reading, await code(() => read(args[2]))];

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import tabgrad as tg
+from tabgrad import realize
 from tabgrad.web.bundle import bundle
 from tests.engines.browser import PLAYER, BrowserEngine, gpu_process_memory, heap_size
 from tests.player.shaders import Entry, Port, Program, Writer
@@ -258,6 +260,65 @@ def test_a_run_is_one_pass_and_one_submit(engine: BrowserEngine) -> None:
     assert before["pipelines"] == 100
     print(f"100 kernels: {min(times):.3f} ms of JavaScript at best, {sorted(times)[10]:.3f} median")
     assert min(times) <= 1
+
+
+def test_rows_go_out_with_the_run_that_reads_them(engine: BrowserEngine) -> None:
+    answer = play(
+        engine,
+        accumulate(),
+        """async ({ engine, program, ints, read }) => {
+            const loaded = await engine.load(program);
+            const [x, y] = [ints(1, 10, 100, 1000), ints(2, 20, 200, 2000)];
+            const [row, total] = [ints(0), ints(0)];
+            engine.run(loaded, 0, [row, total]);
+            for (const handle of [x, y, row, total]) await read(handle);  // nothing is in doubt
+            const submits = [];
+            for (const column of [x, y, x]) {
+                const before = engine.counts.submits;
+                for (const i of [3, 1, 2]) engine.copyRows(row, column, 4, [i]);
+                engine.copyRows(total, y, 4, [0]);
+                engine.run(loaded, 0, [row, total]);
+                submits.push(engine.counts.submits - before);
+            }
+            return [submits, await read(total)];
+        }""",
+    )
+    assert answer == [[1, 1, 1], [102]]
+
+
+def test_a_training_step_is_one_submit(engine: BrowserEngine) -> None:
+    """The rows of both columns, the gradient, the update and the metrics."""
+    x = [[i / 32.0, 1 - i / 16.0] for i in range(32)]
+    y = [[a - b] for a, b in x]
+    with realize.using(engine):
+        model = tg.Sequential([tg.Input((2,)), tg.layers.Dense(8, "tanh"), tg.layers.Dense(1)])
+        model.compile("adam", "mse", metrics=["mae"])
+        columns = tg.tensor(x), tg.tensor(y)
+
+        def counted(epochs: int) -> dict[str, int]:
+            engine.evaluate("""(engine) => {
+                const { readAsync } = Object.getPrototypeOf(engine);
+                engine.counts.reads = engine.counts.copies = 0;
+                engine.readAsync = (...given) => {
+                    engine.counts.reads++;
+                    return readAsync.apply(engine, given);
+                };
+                const { copyRows } = Object.getPrototypeOf(engine);
+                engine.copyRows = (...given) => {
+                    engine.counts.copies++;
+                    copyRows.apply(engine, given);
+                };
+            }""")
+            before = engine.evaluate("(engine) => engine.counts")
+            model.fit(*columns, epochs=epochs, batch_size=4, shuffle=False, verbose=0)
+            after = engine.evaluate("(engine) => engine.counts")
+            return {name: after[name] - before[name] for name in after}
+
+        counted(8)  # whatever runs for the first time goes out by itself
+        counts = counted(4)
+    assert (counts["copies"], counts["passes"]) == (2 * 4 * 8, 4 * 8)
+    # In the first step of an epoch metrics are set to zero between the copies and the run.
+    assert counts["submits"] - counts["reads"] == 4 * (8 + 1)
 
 
 def test_runs_in_the_same_memory_share_their_groups(engine: BrowserEngine) -> None:

@@ -1,5 +1,6 @@
 // Whether work on a WebGPU device went well, which it says late. Work that may fail is done under an
-// error scope and has a fate: what it writes is in doubt until that is known.
+// error scope and has a fate: what it writes is in doubt until that is known. One submit fails as a
+// whole, so work in doubt shares none with what went before.
 
 import { TabgradError } from "./errors.js";
 
@@ -14,9 +15,10 @@ export class Fates {
   /** How many are not known to be fine. */
   doubts = 0;
 
-  /** @param {GPUDevice} device */
-  constructor(device) {
-    this.device = device;
+  /** @param {import("./recordings.js").Commands} commands */
+  constructor(commands) {
+    this.device = commands.device;
+    this.commands = commands;
   }
 
   /**
@@ -56,8 +58,10 @@ export class Fates {
       work();
       return null;
     }
+    this.commands.submit();
     this.device.pushErrorScope("validation");
     work();
+    this.commands.submit();
     return this.close(before, ({ message }) => {
       const text = `expected the GPU to accept a Program; it says: ${message}. This is a bug of `;
       return new TabgradError("trap", text + 'tabgrad; use engine "wasm"');

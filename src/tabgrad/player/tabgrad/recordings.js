@@ -1,5 +1,6 @@
 // A run on WebGPU as commands: bind groups are made once for the same buffers, dispatches go into one
-// pass and one submit, and a table in memory says of each turn of a loop which it is.
+// pass and, with the copies of rows that waited for them, one submit, and a table in memory says of
+// each turn of a loop which it is.
 //
 // Not here: what runs when (plans.js), and whether it went well (fates.js).
 
@@ -43,6 +44,8 @@ const MAX_DISPATCHES = 10_000; // of a submit: long loops take several
  * @property {Map<string, Recording>} recordings by the numbers of their memory
  *
  * @typedef {import("./plans.js").Planned & Own} Entry
+ *
+ * @typedef {[GPUBuffer, number, GPUBuffer, number, number]} Span to copy: from where, to where, bytes
  */
 
 /**
@@ -81,12 +84,6 @@ export function forget(recording) {
   for (const buffer of members) buffer?.memory.recordings.delete(recording);
 }
 
-/** @param {Memory} memory */
-export function destroy({ gpu, recordings }) {
-  for (const recording of recordings) forget(recording);
-  gpu.destroy();
-}
-
 /**
  * @param {Run} run
  * @param {number} place
@@ -94,18 +91,49 @@ export function destroy({ gpu, recordings }) {
 export const bufferAt = ({ buffers, temps }, place) =>
   /** @type {Buffer} */ (place >= 0 ? buffers[place] : temps[-1 - place]);
 
+/** What is to be submitted together: copies wait here for whatever is submitted next. */
+export class Commands {
+  /** @type {GPUCommandEncoder | null} */
+  #encoder = null;
+
+  /**
+   * @param {GPUDevice} device
+   * @param {{submits: number, passes: number, dispatches: number, groups: number}} counts
+   */
+  constructor(device, counts) {
+    this.device = device;
+    this.counts = counts;
+  }
+
+  /** With what waits in it. */
+  encoder() {
+    return (this.#encoder ??= this.device.createCommandEncoder());
+  }
+
+  submit() {
+    if (!this.#encoder) return;
+    this.counts.submits++;
+    this.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = null;
+  }
+
+  /** @param {Memory} memory that nobody has any more, but copies that wait */
+  destroy = ({ gpu, recordings }) => {
+    this.submit();
+    recordings.forEach(forget);
+    gpu.destroy();
+  };
+}
+
 /**
  * Records the commands of one run.
- * @param {GPUDevice} device
- * @param {{passes: number, dispatches: number, groups: number}} counts
+ * @param {Commands} commands
  * @param {import("./pipelines.js").Pipeline[]} pipelines
  * @param {Run} run
- * @param {(encoder: GPUCommandEncoder) => void} submit
  */
-export function recorder(device, counts, pipelines, run, submit) {
+export function recorder(commands, pipelines, run) {
+  const { device, counts } = commands;
   const { entry } = run;
-  /** @type {GPUCommandEncoder | null} */
-  let encoder = null;
   /** @type {GPUComputePassEncoder | null} */
   let pass = null;
   let dispatches = 0;
@@ -131,10 +159,9 @@ export function recorder(device, counts, pipelines, run, submit) {
 
   /** Submits what was recorded since the last time. */
   const finish = () => {
-    if (!encoder) return;
     pass?.end();
-    submit(encoder);
-    encoder = pass = null;
+    pass = null;
+    commands.submit();
   };
 
   /**
@@ -144,8 +171,7 @@ export function recorder(device, counts, pipelines, run, submit) {
   const dispatch = ({ kernel, groups, buffers, at, base, lengths }, turns) => {
     const { pipeline, layout, turns: told } = pipelines[kernel];
     if (!pass) {
-      encoder = device.createCommandEncoder();
-      pass = encoder.beginComputePass();
+      pass = commands.encoder().beginComputePass();
       counts.passes++;
     }
     pass.setPipeline(/** @type {GPUComputePipeline} */ (pipeline));

@@ -38,6 +38,7 @@ export async function timed(engine, work) {
   /** @type {{set: GPUQuerySet, buffer: GPUBuffer}[]} */
   const sets = [];
   const own = device.createCommandEncoder;
+  await engine.sync(); // nothing waits that was begun without timestamps
 
   const stamps = () => {
     const at = dispatched.length % MOST;

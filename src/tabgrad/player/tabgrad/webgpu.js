@@ -12,7 +12,7 @@ import { Handles, noMemory } from "./handles.js";
 import { Pipelines } from "./pipelines.js";
 import { frameOf, parsed, planned, walk } from "./plans.js";
 import { Pool } from "./pool.js";
-import { bufferAt, destroy, forget, numbered, recorded, recorder } from "./recordings.js";
+import { bufferAt, Commands, forget, numbered, recorded, recorder } from "./recordings.js";
 import { narrowed, widened, widening } from "./words.js";
 
 const MAX_POOLED = 256 * 2 ** 20; // bytes of buffers that wait to be used again
@@ -64,6 +64,7 @@ export class WebGpuEngine {
   #pool = new Pool(MAX_POOLED);
   /** @type {Pool<GPUBuffer>} */
   #staging = new Pool(MAX_STAGED);
+  #commands;
   #fates;
   #pipelines;
   /** @type {number[]} shared by all Programs */
@@ -80,7 +81,8 @@ export class WebGpuEngine {
    */
   constructor(device, info, schedule) {
     this.device = device;
-    this.#fates = new Fates(device);
+    this.#commands = new Commands(device, this.counts);
+    this.#fates = new Fates(this.#commands);
     this.#pipelines = new Pipelines(this.#fates, this.counts);
     this.features = new Set(schedule === "serial" ? [] : [schedule]);
     const { vendor, architecture, description, isFallbackAdapter } = info;
@@ -114,7 +116,9 @@ export class WebGpuEngine {
   free(handle) {
     const { memory } = this.#buffers.remove(handle);
     const { size } = memory.gpu;
-    if (memory.made?.error || !this.#pool.put(size, size, memory)) this.#do(() => destroy(memory));
+    if (memory.made?.error || !this.#pool.put(size, size, memory)) {
+      this.#do(() => this.#commands.destroy(memory));
+    }
   }
 
   /**
@@ -139,9 +143,10 @@ export class WebGpuEngine {
     const all = byteLength === buffer.nbytes;
     this.#do(() => {
       const needed = [buffer.memory.made, all ? null : buffer.filled];
-      buffer.filled = this.#fates.guard(needed, false, () =>
-        this.device.queue.writeBuffer(buffer.memory.gpu, at, /** @type {BufferSource} */ (words)),
-      );
+      buffer.filled = this.#fates.guard(needed, false, () => {
+        this.#commands.submit(); // it would come before what waits
+        this.device.queue.writeBuffer(buffer.memory.gpu, at, /** @type {BufferSource} */ (words));
+      });
     });
   }
 
@@ -187,7 +192,8 @@ export class WebGpuEngine {
   }
 
   /**
-   * Copies rows `indices` of `src` to rows 0, 1, ... of `dst`. Indices may repeat.
+   * Copies rows `indices` of `src` to rows 0, 1, ... of `dst`. Indices may repeat. The copy goes to
+   * the GPU with the next run, or before whatever else depends on it.
    * @param {number} dst
    * @param {number} src
    * @param {number} rowBytes
@@ -195,27 +201,22 @@ export class WebGpuEngine {
    */
   copyRows(dst, src, rowBytes, indices) {
     this.#check();
-    const count = indices.length;
-    const { to, from, size } = this.#buffers.rows(dst, src, rowBytes, indices);
-    if (!count || !rowBytes) return;
-    /** @type {number[][]} neighbouring rows together: the first, where it goes, how many */
-    const runs = [];
-    for (let i = 0; i < count; i++) {
-      const row = indices[i];
-      const last = runs[runs.length - 1];
-      if (last && row === last[0] + last[2]) last[2]++;
-      else runs.push([row, i, 1]);
+    const { to, from, size, bytes } = this.#buffers.rows(dst, src, rowBytes, indices);
+    if (!bytes) return;
+    /** @type {import("./recordings.js").Span[]} neighbouring rows together */
+    const spans = [];
+    for (let i = 0; i < indices.length; i++) {
+      const at = indices[i] * size;
+      const last = spans.at(-1);
+      if (last && at === last[1] + last[4]) last[4] += size;
+      else spans.push([from.memory.gpu, at, to.memory.gpu, i * size, size]);
     }
     inWords(0, size);
     this.#do(() => {
-      const all = count * rowBytes === to.nbytes;
+      const all = indices.length * rowBytes === to.nbytes;
       const needed = [from.memory.made, from.filled, to.memory.made, all ? null : to.filled];
       to.filled = this.#fates.guard(needed, from === to, () => {
-        const encoder = this.device.createCommandEncoder();
-        for (const [row, i, many] of runs) {
-          encoder.copyBufferToBuffer(from.memory.gpu, row * size, to.memory.gpu, i * size, many * size);
-        }
-        this.#submit(encoder);
+        for (const span of spans) this.#commands.encoder().copyBufferToBuffer(...span);
       });
     });
   }
@@ -278,7 +279,7 @@ export class WebGpuEngine {
     for (const pipeline of loaded.pipelines) this.#pipelines.leave(pipeline);
     loaded.pipelines = null;
     for (const { constants, recordings, frame, turns } of loaded.entries) {
-      for (const recording of [...recordings.values()]) forget(recording);
+      recordings.forEach(forget);
       for (const handle of constants) if (this.#buffers.has(handle)) this.free(handle);
       this.#do(() => {
         frame.destroy();
@@ -310,6 +311,7 @@ export class WebGpuEngine {
   /** Waits until everything queued has run. */
   async sync() {
     while (this.#waiting) await this.#waiting;
+    this.#commands.submit();
     await this.device.queue.onSubmittedWorkDone();
     this.#check();
   }
@@ -370,7 +372,7 @@ export class WebGpuEngine {
     const gpu = this.#create(room, STORAGE | COPY_SRC | COPY_DST);
     const made = this.#fates.close([], () => {
       // What only waits to be used again goes, and with it this buffer, should it wait there.
-      this.#do(() => this.#pool.clear().forEach(destroy));
+      this.#do(() => this.#pool.clear().forEach(this.#commands.destroy));
       return noMemory(room, `beside the ${this.#buffers.live.toLocaleString("en")} in use`);
     });
     return { number: this.counts.buffers, gpu, made, recordings: new Set() };
@@ -397,9 +399,8 @@ export class WebGpuEngine {
   async #copied(gpu, at, size) {
     const room = roomFor(size);
     const staging = this.#staging.take(room, room) ?? this.#create(room, MAP_READ | COPY_DST);
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(gpu, at, staging, 0, size);
-    this.#submit(encoder);
+    this.#commands.encoder().copyBufferToBuffer(gpu, at, staging, 0, size);
+    this.#commands.submit();
     try {
       await staging.mapAsync(1, 0, size);
     } catch (error) {
@@ -412,12 +413,6 @@ export class WebGpuEngine {
     staging.unmap();
     if (!this.#staging.put(room, room, staging)) staging.destroy();
     return words;
-  }
-
-  /** @param {GPUCommandEncoder} encoder */
-  #submit(encoder) {
-    this.counts.submits++;
-    this.device.queue.submit([encoder.finish()]);
   }
 
   /**
@@ -468,13 +463,7 @@ export class WebGpuEngine {
         needed.push(buffer?.memory.made, i < outputs || i >= count ? buffer?.filled : null);
       });
     }
-    const { dispatch, finish } = recorder(
-      this.device,
-      this.counts,
-      pipelines,
-      run,
-      (encoder) => this.#submit(encoder),
-    );
+    const { dispatch, finish } = recorder(this.#commands, pipelines, run);
     const steps = walk(entry.launches, dispatch);
     /** @param {number} [word] @returns {Promise<void> | void} */
     const proceed = (word) => {
