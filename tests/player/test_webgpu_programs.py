@@ -401,36 +401,6 @@ def test_a_long_loop_is_several_submits(engine: BrowserEngine) -> None:
     assert engine.memory_use().live == live
 
 
-@pytest.mark.alone
-def test_the_page_goes_on_while_shaders_are_compiled(engine: BrowserEngine) -> None:
-    """Measured three times, because whatever else the machine does makes a page wait, too."""
-    found = [
-        play(
-            engine,
-            chain(100, 1000 * i),
-            """async ({ engine, program }) => {
-                const { port1, port2 } = new MessageChannel();
-                const begin = performance.now();
-                let [last, longest] = [begin, 0];
-                port1.onmessage = () => {
-                    const now = performance.now();
-                    longest = Math.max(longest, now - last);
-                    last = now;
-                    port2.postMessage(0);
-                };
-                port2.postMessage(0);
-                await engine.load(program);
-                port1.close();
-                return [longest, performance.now() - begin];
-            }""",
-        )
-        for i in range(1, 4)
-    ]
-    longest, milliseconds = min(found)
-    print(f"100 pipelines in {milliseconds:.0f} ms, the page waited for at most {longest:.0f} ms")
-    assert longest <= 50
-
-
 def test_equal_kernels_are_compiled_once(engine: BrowserEngine) -> None:
     one, other = engine.load(accumulate()), engine.load(accumulate())
     step, total = buffer(engine, 2), buffer(engine, 0)
