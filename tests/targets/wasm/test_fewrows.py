@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tabgrad.targets.wasm.contraction import SINGLE_BLOCK
 from tabgrad.targets.wasm.fewrows import MOST_ROWS, MOST_STREAMED
 from tests.targets.wasm.computing import VARIANTS, Given, compute, normal
 from tests.targets.wasm.test_contraction import check_products, dot
@@ -30,6 +31,13 @@ def test_columns(variant: Any, columns: int) -> None:
 @pytest.mark.parametrize("steps", [1, 3, 4, 5, 7, 8, 9, 16, 17])
 def test_steps(variant: Any, steps: int) -> None:
     check_products(variant, [(1, 600, steps), (2, 300, steps), (5, 200, steps)])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("rows", [6, 7, 9, 15, 16, 17])
+def test_more_steps_than_other_products_take_at_once(variant: Any, rows: int) -> None:
+    """Streams add up from 0, so they have to go through all steps in one."""
+    check_products(variant, [(rows, 131, SINGLE_BLOCK + d) for d in (-1, 0, 1, 513)])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -223,10 +223,11 @@ class _Contraction:
         self.strips = blocks_of(found.m, MAX_ROWS // self.mr * self.mr, "m", self.mr)
         self.dots = not width and found.dots()
         few = self.in_place and (found.rows <= self.mr or self.dots)
-        single = found.steps <= SINGLE_BLOCK or few
+        self.streams = not width and found.streams()
+        # What streams goes through all steps at once.
+        single = found.steps <= SINGLE_BLOCK or few or self.streams
         self.steps = blocks_of(found.k, found.steps if single else MAX_STEPS, "k")
         self.lines, self.runs = self._walk_of_a()
-        self.streams = not width and found.streams()
         self.apart = None if width else found.columns_apart()
         self.parts = self._parts()
         self.k_major = self._prefers_k_major()
