@@ -248,7 +248,7 @@ def using(chosen: Any) -> Iterator[None]:
         _session.engine = before
 
 
-# Values ------------------------------------------------------------------------------------------
+# Values
 
 
 def value_node(buffer: Any, shape: Sequence[int], dtype: DType) -> Node:
@@ -380,7 +380,7 @@ def is_abstract(node: Node) -> bool:
     return any(n.prim.name == "input" for n in toposort([node], _has_value) if n.buffer is None)
 
 
-# Pending graphs ----------------------------------------------------------------------------------
+# Pending graphs
 
 
 def watch(node: Node) -> None:

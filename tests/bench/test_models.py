@@ -42,7 +42,7 @@ def test_weights_and_inputs_are_those_of_their_seed(model: ModuleType) -> None:
         assert {value.dtype.name for value in first.values()} <= {"float32", "int32"}
 
 
-# MobileNetV2 -------------------------------------------------------------------------------------
+# MobileNetV2
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_mobilenet_gives_the_probabilities_of_keras_and_of_its_onnx_file(
     check(found, expected, 5e-5, "ONNX")
 
 
-# MiniLM ------------------------------------------------------------------------------------------
+# MiniLM
 
 
 def embedding(weights: dict[str, Any], ids: Any, mask: Any) -> Any:
@@ -130,7 +130,7 @@ def test_minilm_gives_the_embedding_of_numpy_and_of_its_onnx_file() -> None:
     check(found, expected, 1e-5, "ONNX")
 
 
-# Training steps ----------------------------------------------------------------------------------
+# Training steps
 
 
 def keras_mlp() -> Any:
@@ -216,7 +216,7 @@ def test_the_lstm_has_the_output_and_gradients_of_keras() -> None:
         check(by_params[name], slope, 1e-5, name)
 
 
-# Counts and exports ------------------------------------------------------------------------------
+# Counts and exports
 
 
 @pytest.mark.parametrize("model", MODELS, ids=names_of(MODELS))

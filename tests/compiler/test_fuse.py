@@ -25,7 +25,7 @@ def line(result, start):
     return found
 
 
-# Epilogues and prologues -------------------------------------------------------------------------
+# Epilogues and prologues
 
 
 def test_bias_and_activation_are_part_of_a_convolution():
@@ -113,7 +113,7 @@ def test_two_folds_of_one_epilogue_meet_in_one_of_them():
     assert sum("div" in kernel.text() for kernel in result.kernels) == 1
 
 
-# What is stored ----------------------------------------------------------------------------------
+# What is stored
 
 
 def test_softmax():
@@ -206,7 +206,7 @@ def test_the_mask_of_dropout_is_not_drawn_twice_for_the_gradient():
     assert sum("threefry" in kernel.text() for kernel in result.kernels) == 1
 
 
-# Maps together -----------------------------------------------------------------------------------
+# Maps together
 
 
 def test_results_that_share_what_they_read_are_stored_by_one_kernel():
@@ -269,7 +269,7 @@ def test_kernels_read_a_bounded_number_of_buffers():
     assert len(result.kernels) < 20
 
 
-# State -----------------------------------------------------------------------------------------
+# State
 
 
 def roles(result):
@@ -395,7 +395,7 @@ def test_an_untouched_state_is_only_read():
     assert result.kinds == ["map"] and roles(result) == [["output"]]
 
 
-# Where nodes went ------------------------------------------------------------------------------
+# Where nodes went
 
 
 @pytest.mark.parametrize("name", ["train_step", "evaluate", "predict"])

@@ -112,7 +112,7 @@ def test_groups_by_rows_compute_the_same():
         np.testing.assert_allclose(norm, 2 * centred / scale + 1, atol=2e-5)
 
 
-# Kernels by hand ----------------------------------------------------------------------------------
+# Kernels by hand
 
 ROWS, WIDTH = 64, 512
 

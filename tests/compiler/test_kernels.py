@@ -45,7 +45,7 @@ def kernel_texts(result):
     return [kernel.text() for kernel in result.kernels]
 
 
-# Texts -----------------------------------------------------------------------------------------
+# Texts
 
 
 def test_a_value_used_twice_has_a_line_of_its_own():
@@ -108,7 +108,7 @@ def test_reprs_stay_short():
     assert repr(Expr("neg", float32, (Expr("const", float32, value=0.1),))) == "neg(0.1)"
 
 
-# Expressions -----------------------------------------------------------------------------------
+# Expressions
 
 
 def nested_gathers(depth):
@@ -167,7 +167,7 @@ def test_identities(fold, dtype, value):
     assert identity(fold, dtype).value == value
 
 
-# Merged loops ----------------------------------------------------------------------------------
+# Merged loops
 
 
 def value(index, env):
@@ -283,7 +283,7 @@ def test_a_condition_keeps_its_loop_apart():
     assert len(space_of(below, x)[0]) <= 2
 
 
-# One function for equal kernels ----------------------------------------------------------------
+# One function for equal kernels
 
 
 def functions(*graphs):

@@ -158,7 +158,7 @@ def test_following_finds_what_overlaps(monkeypatch):
         follow(made_of(step_entry(digits.make_model(), "train_step", 32)))
 
 
-# How much is used --------------------------------------------------------------------------------
+# How much is used
 
 
 def padded(nbytes):

@@ -433,7 +433,7 @@ def test_what_others_use_is_not_computed_twice():
     assert simplify(roots) == roots
 
 
-# Constant folding against NumPy (the reference's rules are tested against other oracles) ----------
+# Constant folding against NumPy (the reference's rules are tested against other oracles)
 
 SAMPLES = {
     "f": [0.0, -0.0, 1.0, -1.5, 2.5, 0.1, 3.0, -7.0, 1e-40, 60000.0, math.inf, -math.inf, math.nan],
@@ -501,7 +501,7 @@ def check_folded(nodes):
         identical(*evaluate([got], {}), want)
 
 
-# relu and its like --------------------------------------------------------------------------------
+# relu and its like
 
 SPECIAL = np.array(
     [0, -0.0, 1, -1, 6, 5.999, 7, 1e-45, -1e-45, np.inf, -np.inf, np.nan], np.float32

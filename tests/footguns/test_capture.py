@@ -169,7 +169,7 @@ def test_a_size_that_depends_on_values_raises_and_names_what_works(name: str) ->
     wrong(x)  # outside it is no problem
 
 
-# Escaping ----------------------------------------------------------------------------------------
+# Escaping
 
 LEFT: Any = None
 

@@ -26,7 +26,7 @@ def line_of(words: str) -> int:
     return next(i for i, line in enumerate(lines, 1) if line.rstrip().endswith(words))
 
 
-# Lines -------------------------------------------------------------------------------------------
+# Lines
 
 
 def test_reading_names_the_line() -> None:
@@ -46,7 +46,7 @@ def test_reading_in_a_map_names_the_line_and_the_map() -> None:
     assert str(caught.value).endswith(f"{HERE}:{line_of('# reads in a map')})")
 
 
-# Static arguments --------------------------------------------------------------------------------
+# Static arguments
 
 
 def counting() -> tuple[list[int], Any]:
@@ -96,7 +96,7 @@ def test_static_arguments_must_be_values_that_can_be_told_apart() -> None:
         tg.compile(lambda x, k: x, static_argnums=0, donate_argnums=0)
 
 
-# Donated arguments -------------------------------------------------------------------------------
+# Donated arguments
 
 
 def test_a_result_takes_the_place_of_a_donated_argument() -> None:
@@ -175,7 +175,7 @@ def test_donating_inside_another_capture_or_gradient_gives_nothing_away() -> Non
     assert x.tolist() == [1, 2]
 
 
-# Methods -----------------------------------------------------------------------------------------
+# Methods
 
 
 class Counter:
@@ -212,7 +212,7 @@ def test_methods_belong_to_their_object() -> None:
     assert watch() is None
 
 
-# What a function sees around it ------------------------------------------------------------------
+# What a function sees around it
 
 SCALE = tg.tensor([2.0])
 PARAMETERS: dict[str, Any] = {"w": tg.tensor([1.0])}
@@ -430,7 +430,7 @@ def test_what_keeps_changing_gets_a_warning() -> None:
     assert ["'w'" in str(one.message) for one in caught] == [True]
 
 
-# Reasons -----------------------------------------------------------------------------------------
+# Reasons
 
 
 def test_the_reason_of_a_recompilation_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -468,7 +468,7 @@ def test_nothing_is_printed_without_debug(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == ""
 
 
-# Complex numbers ---------------------------------------------------------------------------------
+# Complex numbers
 
 
 def test_complex_arguments_and_results() -> None:

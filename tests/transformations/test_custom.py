@@ -268,7 +268,7 @@ def test_such_a_rule_in_other_transformations(name):
     )
 
 
-# checkpoint --------------------------------------------------------------------------------------
+# checkpoint
 
 
 def chain(block, depth):
@@ -358,7 +358,7 @@ def test_recomputation_is_not_merged_with_the_forward_pass():
     assert count["saving"] >= 16 + 6
 
 
-# Loops -------------------------------------------------------------------------------------------
+# Loops
 
 
 CLIPPED = tg.custom_gradient(lambda x: (tg.exp(x), lambda g: g * 2))

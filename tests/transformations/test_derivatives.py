@@ -22,7 +22,7 @@ from tests.transformations.functions import (
 X, W, V = normal(4), normal(4, 3, seed=1), normal(3, seed=2)
 
 
-# vjp and jvp -------------------------------------------------------------------------------------
+# vjp and jvp
 
 
 def test_vjp_of_containers():
@@ -192,7 +192,7 @@ def test_wrong_tangents_are_refused():
         tg.jvp(lambda x: x, tg.tensor(X), tg.tensor(X))
 
 
-# Jacobians ---------------------------------------------------------------------------------------
+# Jacobians
 
 
 @pytest.mark.parametrize("name", ["jacfwd", "jacrev"])
@@ -293,7 +293,7 @@ def test_jacobians_refuse_what_has_none():
         tg.jacobian(tg.sin, mode="sideways")
 
 
-# grad --------------------------------------------------------------------------------------------
+# grad
 
 
 def test_grad_of_containers_with_aux():

@@ -241,7 +241,7 @@ _RULES: dict[str, Callable[[Lowering, Node, Indices], Expr]] = {
 }
 
 
-# Heavy primitives: each becomes a kernel whose folded value the epilogue builds on ----------------
+# Heavy primitives: each becomes a kernel whose folded value the epilogue builds on
 
 
 def heavy_kernel(low: Lowering, node: Node) -> tuple[Kernel, Indices]:
@@ -404,7 +404,7 @@ _HEAVY: dict[str, Callable[[Lowering, Node], tuple[Kernel, Indices]]] = {
 }
 
 
-# Updates: a copy, then stores at places known at run time -----------------------------------------
+# Updates: a copy, then stores at places known at run time
 
 
 def update_kernels(low: Lowering, node: Node, target: Buffer) -> list[Kernel]:

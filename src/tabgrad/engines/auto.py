@@ -187,7 +187,7 @@ def forget(key: str) -> None:
         _store(found)
 
 
-# Memory ------------------------------------------------------------------------------------------
+# Memory
 
 
 def _digest(program: Program) -> str:

@@ -249,7 +249,7 @@ def show(aval: Aval) -> str:
     return f"{aval.dtype.name} {list(aval.shape)}"
 
 
-# Closed graphs transformed ------------------------------------------------------------------------
+# Closed graphs transformed
 
 
 def batched_outputs(graph: Graph, flags: Sequence[bool], size: int) -> tuple[Graph, list[bool]]:

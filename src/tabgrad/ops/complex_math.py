@@ -33,7 +33,7 @@ def _z(x: Any) -> Z:
     return Z(*complex_parts(x))
 
 
-# Short names for real nodes ----------------------------------------------------------------------
+# Short names for real nodes
 
 
 def _c(node: Node, value: float) -> Node:
@@ -115,7 +115,7 @@ def _sinh_cosh(x: Node) -> tuple[Node, Node, Node]:
     return _signed(b.select(over, half, sinh), x), b.select(over, half, cosh), scale
 
 
-# Exponential and logarithm -----------------------------------------------------------------------
+# Exponential and logarithm
 
 
 @complex_rule("exp")
@@ -249,7 +249,7 @@ def _power(x1: Any, x2: Any) -> Tensor:
     return Tensor(b.select(to_nothing, one, re), b.select(to_nothing, zero, im))
 
 
-# Square root -------------------------------------------------------------------------------------
+# Square root
 
 
 @complex_rule("sqrt")
@@ -292,7 +292,7 @@ def _rsqrt(x: Any) -> Tensor:
     return reciprocal(_sqrt(x))
 
 
-# Hyperbolic and trigonometric functions: sin z = -i sinh(iz), cos z = cosh(iz) -------------------
+# Hyperbolic and trigonometric functions: sin z = -i sinh(iz), cos z = cosh(iz)
 
 
 def _times_i(z: Z) -> Z:
@@ -379,7 +379,7 @@ def _tan(x: Any) -> Tensor:
     return Tensor(*_over_i(_tanh_of(_times_i(_z(x)))))
 
 
-# Inverse functions -------------------------------------------------------------------------------
+# Inverse functions
 
 
 def _far(z: Z) -> Node:

@@ -409,7 +409,7 @@ def vectorized_map(function: Callable[..., Any], elements: Any) -> Any:
     return vmap(function)(elements)
 
 
-# Capturing ----------------------------------------------------------------------------------------
+# Capturing
 
 
 class _Inside:

@@ -328,7 +328,7 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
     return Tensor(b.make("not", found) if invert else found)
 
 
-# On nodes, along the last axis --------------------------------------------------------------------
+# On nodes, along the last axis
 
 
 def sorted_with(key: Node, *payloads: Node, descending: bool = False) -> list[Node]:

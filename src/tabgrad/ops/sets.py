@@ -250,7 +250,7 @@ def unique(
     return wanted[0] if len(wanted) == 1 else tuple(wanted)
 
 
-# How many there are -------------------------------------------------------------------------------
+# How many there are
 
 
 # The functions without `size`, and the one that does the same with it.
@@ -311,7 +311,7 @@ def _true_places(name: str, mask: Node, size: int | None) -> tuple[Node, Node | 
     return found, b.make("le", b.broadcast(count, (n,), ()), b.iota((n,), 0, int32))
 
 
-# Distinct elements --------------------------------------------------------------------------------
+# Distinct elements
 
 
 def _unique(name: str, x: Any, size: int | None, fill_value: Any) -> list[Tensor]:

@@ -306,7 +306,7 @@ def histogram(
     return Tensor(counts), Tensor(edges)
 
 
-# Counting -----------------------------------------------------------------------------------------
+# Counting
 
 
 def _length(node: Node, minlength: int) -> int:
@@ -365,7 +365,7 @@ def _edges(value: Node, bins: Any, limits: tuple[float, float] | None) -> Node:
     return b.select(b.eq(number, b.like(number, bins)), stop, inner)
 
 
-# Order statistics ---------------------------------------------------------------------------------
+# Order statistics
 
 
 def _quantile(

@@ -102,7 +102,7 @@ def test_empty_axes_beside_long_ones(variant):
         np.testing.assert_array_equal(got, np.zeros(node.shape))
 
 
-# Operands that are views -----------------------------------------------------------------------
+# Operands that are views
 
 
 def moved(node: Node, name: str) -> Node:
@@ -284,7 +284,7 @@ def test_residuals_lie_in_any_order(variant, shape):
         assert "contract" in kinds(variant)
 
 
-# Order -----------------------------------------------------------------------------------------
+# Order
 
 
 def in_order(a, c, fused):

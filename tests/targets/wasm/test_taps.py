@@ -71,7 +71,7 @@ def check_gradients(variant: str, case: Any, expected: list[str] | None = None) 
         assert ways(variant) == expected
 
 
-# Depthwise convolutions --------------------------------------------------------------------------
+# Depthwise convolutions
 
 
 @pytest.mark.parametrize("columns", [4, 6, 7, 8, 9, 14, 15, 16, 17, 25])
@@ -201,7 +201,7 @@ def test_other_floats(variant: str, dtype: str) -> None:
             np.testing.assert_array_equal(mine, true)
 
 
-# Order and special values ------------------------------------------------------------------------
+# Order and special values
 
 
 def test_sums_run_in_the_order_of_taps() -> None:
@@ -277,7 +277,7 @@ def test_what_is_outside_adds_nothing(variant: str) -> None:
     assert np.isinf(got[:, 1:, 1:]).all()
 
 
-# Pooling -----------------------------------------------------------------------------------------
+# Pooling
 
 
 def windows(x: Any, p: dict[str, Any], fill: Any) -> Any:
@@ -380,7 +380,7 @@ def test_gradients_of_pooling(variant: str, p: dict[str, Any]) -> None:
         del given.arrays[list(given.arrays)[-1]]
 
 
-# What follows -------------------------------------------------------------------------------------
+# What follows
 
 
 @pytest.mark.parametrize("channels", [3, 4, 9])

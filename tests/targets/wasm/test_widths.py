@@ -162,7 +162,7 @@ def test_a_row_of_a_product_is_the_same_in_any_batch(variant, dtype):
         np.testing.assert_array_equal(found, results[-1][: len(found)])
 
 
-# float16 ----------------------------------------------------------------------------------------
+# float16
 
 HALVES = np.arange(65536, dtype=np.uint16).view(np.float16)
 
@@ -212,7 +212,7 @@ def test_each_operation_on_halves_is_rounded(variant, name):
         run(variant, given, [node], [oracle(x, y)])
 
 
-# 64-bit integers --------------------------------------------------------------------------------
+# 64-bit integers
 
 
 @pytest.mark.parametrize("target", ["float64", "float32", "float16"])

@@ -60,7 +60,7 @@ def takes_rows(kernel: Kernel) -> bool:
     return kernel.kind == "map" or len(kernel.space) > 1 or along_inner(kernel)
 
 
-# Maps ---------------------------------------------------------------------------------------------
+# Maps
 
 
 def _emit_map(
@@ -215,7 +215,7 @@ def _points(
                         e.store(store, value)
 
 
-# Reductions ---------------------------------------------------------------------------------------
+# Reductions
 
 
 def along_inner(kernel: Kernel) -> bool:

@@ -208,7 +208,7 @@ def _reads_along(expr: Expr, loops: set[Var]) -> bool:
     return any(x.op == "load" and x.variables() & loops for x in walk([expr]))
 
 
-# Sums ---------------------------------------------------------------------------------------------
+# Sums
 
 
 def _added(terms: Sequence[tuple[Expr, int]]) -> Expr:
@@ -247,7 +247,7 @@ def _through(one: Callable[..., list[Expr]], of: Square) -> Square:
     return [one(*line) for line in zip(*columns, strict=True)]
 
 
-# Kernels ------------------------------------------------------------------------------------------
+# Kernels
 
 
 class _Array:
