@@ -15,7 +15,7 @@ import tabgrad as tg
 from tabgrad.errors import NotSupportedError
 from tests.ops.comparing import Case
 from tests.ops.coverage import representatives
-from tests.ops.engines import chosen
+from tests.ops.engines import PAGE_ENGINES, chosen
 from tests.ops.test_table import CASES, REFUSAL, run
 
 
@@ -50,3 +50,15 @@ def test_narrow_dtypes_are_computed_in(engine: str, dtype: str) -> None:
     got = tg.ops.where(x == 1, x, tg.ops.flip(x)).numpy()
     assert got.dtype == dtype
     np.testing.assert_array_equal(got, np.where(values == 1, values, values[::-1]))
+
+
+@pytest.mark.parametrize("name", ["webgpu", *PAGE_ENGINES])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_folds_keep_the_sign_of_zero(name: str, dtype: str) -> None:
+    """Chromium takes the literal -0.0 of WGSL, which sums would begin with, for 0."""
+    zeros = np.full(300, -0.0, dtype)
+    with chosen(name):
+        x = tg.tensor(zeros, dtype=dtype)
+        for fold in (tg.ops.sum, tg.ops.cumsum, tg.ops.max):
+            got = fold(x).numpy()
+            assert got.dtype == dtype and np.all(np.signbit(got)) and not np.any(got), fold

@@ -8,6 +8,7 @@ twice with `Block.let`. How anything is spelled is the business of a `Dialect`.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -318,6 +319,9 @@ class Block:
             if number in (float("inf"), float("-inf")):
                 bits = 0x7F800000 if number > 0 else 0xFF800000
                 return Value(self, self.dialect.special(bits), "f").to(kind)
+            if number == 0 and math.copysign(1, number) < 0:
+                # Chromium takes the literal -0.0 of WGSL for 0.
+                return Value(self, self.dialect.special(0x80000000), "f").to(kind)
         return Value(self, self.dialect.literal(number, kind), kind)
 
     def let(self, value: Value) -> Value:
