@@ -7,6 +7,7 @@ float where shaders have no floats of 16 bits.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from tabgrad.ir.kernel import Buffer, Loop
@@ -28,7 +29,7 @@ def element(buffer: Buffer, word: Value) -> Value:
     return word.differs(0) if buffer.dtype.kind == "b" else word.view(word_kind(buffer))
 
 
-class Bindings(Storage):
+class Bindings(Storage, ABC):
     """The buffers of a shader, in the order in which it has asked for them."""
 
     def __init__(self, scalars: dict[int, int], loops: Sequence[Loop]) -> None:
@@ -68,10 +69,10 @@ class Bindings(Storage):
     def rows(self, block: Block) -> Value:
         return self.frame_word(block, ROWS).view("i")
 
+    @abstractmethod
     def word(self, block: Block, buffer: Buffer, at: Value) -> Value:
         """The word at a place in the whole of a buffer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frame_word(self, block: Block, number: int) -> Value:
         """A word of the frame."""
-        raise NotImplementedError
