@@ -1,4 +1,7 @@
-"""Programs of a few lines of WGSL, written by hand, for tests of engines on GPUs."""
+"""Programs of a few lines of WGSL, written by hand, for tests of engines on GPUs.
+
+`Program`, `Entry` and `Port` are what any engine sees of one.
+"""
 
 from __future__ import annotations
 

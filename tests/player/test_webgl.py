@@ -1,7 +1,7 @@
 """The player's WebGL2 engine in Chromium: the protocol, what Programs leave, provoked faults.
 
-Programs are compiled from Python, but for those that are to fail. The op table is run by
-tests/e2e/test_webgl_table.py.
+Programs are compiled from Python, but for those that are to fail. What of the protocol WebGPU does
+alike is in test_gpu_buffers.py; the op table is run by tests/e2e/test_webgl_table.py.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from tabgrad.engines.engine import Engine
 from tabgrad.targets.glsl.shader import room
 from tabgrad.web.bundle import bundle
 from tests.engines.browser import PLAYER, BrowserEngine, in_page
+from tests.player.shaders import Entry, Port, Program
 from tests.player.shading import buffer, fails, values
 
 ROW = 2048 * 16  # bytes of a row of texels
@@ -34,26 +34,6 @@ def engine() -> Iterator[BrowserEngine]:
     engine.close()
 
 
-@dataclass
-class Entry:
-    """What an engine needs of an entry."""
-
-    inputs: list[str] = field(default_factory=list)
-    state: list[tuple[str, bool]] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=lambda: ["y"])
-    constants: list[bytes] = field(default_factory=list)
-    arena = scratch = derived = 0
-
-
-@dataclass
-class Program:
-    """What an engine sees of a Program."""
-
-    binary: bytes
-    entries: list[Entry]
-    features: tuple[str, ...] = ()
-
-
 def drawing(line: str, **launch: Any) -> Program:
     """A Program of one draw, whose fragment does this."""
     code = f"""#version 300 es
@@ -64,7 +44,8 @@ def drawing(line: str, **launch: Any) -> Program:
     step |= {"last": True, **launch}
     kernel = {"code": code, "reads": len(launch.get("reads", ())), "writes": 1, "turns": False}
     plan = {"words": 2, "temps": [], "constants": [], "scalars": [], "launches": [step]}
-    return Program(json.dumps({"kernels": [kernel], "entries": [plan]}).encode(), [Entry()])
+    document = {"kernels": [kernel], "entries": [plan]}
+    return Program(json.dumps(document).encode(), [Entry(outputs=[Port()])])
 
 
 # Buffers
@@ -102,107 +83,12 @@ def test_bytes_across_rows_of_texels(engine: BrowserEngine) -> None:
         assert engine.read(handle, len(content)) == content
 
 
-@pytest.mark.parametrize(
-    ("dtype", "form", "given"),
-    [
-        ("bool", "?", [True, False, True]),
-        ("int8", "b", [-128, 127, -1]),
-        ("uint8", "B", [0, 255, 7]),
-        ("int16", "h", [-32768, 32767, -1]),
-        ("uint16", "H", [0, 65535, 7]),
-        ("float16", "e", [1.5, -65504.0, 6e-8]),
-        ("int64", "q", [-(1 << 62), 3, 1 << 40]),
-        ("float64", "d", [1e300, -0.1, 5e-324]),
-    ],
-)
-def test_bytes_are_the_elements_own(
-    engine: BrowserEngine, dtype: str, form: str, given: list[Any]
-) -> None:
-    data = struct.pack(f"<3{form}", *given)
-    one, size = engine.alloc(len(data), dtype), len(data) // 3
-    engine.write(one, data)
-    assert engine.read(one, len(data)) == data
-    engine.write(one, data[:size], offset=2 * size)
-    assert engine.read(one, len(data)) == data[: 2 * size] + data[:size]
-    assert engine.read(one, size, offset=size) == data[size : 2 * size]
-    twin = engine.alloc(len(data), dtype)
-    engine.copy_rows(twin, one, size, [1, 2, 0])
-    assert engine.read(twin, len(data)) == data[size : 2 * size] + data[:size] + data[:size]
-
-
 def test_all_bits_of_floats_are_kept(engine: BrowserEngine) -> None:
     bits = struct.pack("<6I", 0x7FC12345, 0xFFA00001, 0x7F800001, 1, 0x807FFFFF, 0x80000000)
     one, twin = engine.alloc(24), engine.alloc(24)
     engine.write(one, bits)
     engine.copy_rows(twin, one, 8, [0, 1, 2])
     assert engine.read(twin, 24) == bits
-
-
-def test_empty_buffers(engine: BrowserEngine) -> None:
-    one, two = engine.alloc(0), engine.alloc(0)
-    assert one != two
-    engine.write(one, b"")
-    assert engine.read(one, 0) == b""
-    engine.copy_rows(one, two, 4, [])
-    engine.sync()
-
-
-def test_a_handle_is_freed_once(engine: BrowserEngine) -> None:
-    handle, other = engine.alloc(4), engine.alloc(4)
-    engine.free(handle)
-    engine.sync()
-    uses: list[Callable[[], object]] = [
-        lambda: engine.free(handle),
-        lambda: engine.write(handle, b"abcd"),
-        lambda: engine.read(handle, 1),
-        lambda: engine.copy_rows(handle, other, 4, [0]),
-        lambda: engine.copy_rows(other, handle, 4, [0]),
-    ]
-    for use in uses:
-        with fails("handle", "not a live buffer"):
-            use()
-            engine.sync()
-
-
-def test_bytes_outside_a_buffer_are_refused(engine: BrowserEngine) -> None:
-    handle = engine.alloc(8)
-    for nbytes, offset in [(9, 0), (1, 8), (4, -1), (-1, 4), (1 << 32, 0)]:
-        with fails("range", "has 8 bytes"):
-            engine.read(handle, nbytes, offset)
-    for nbytes, offset in [(12, 0), (4, 8), (4, -4)]:
-        with fails("range", "has 8 bytes"):
-            engine.write(handle, bytes(nbytes), offset)
-            engine.sync()
-    halves = engine.alloc(8, "float16")
-    with fails("range", "of float16"):
-        engine.read(halves, 3)
-
-
-def test_rows_are_copied(engine: BrowserEngine) -> None:
-    rows = 30
-    for row_bytes in (1, 4, 12, 256):
-        content = bytes((7 * i + i // 251) % 256 for i in range(rows * row_bytes))
-        src = engine.alloc(len(content))
-        engine.write(src, content)
-        for count in (1, 5, 1000):
-            chosen = [index * index * 11 % rows for index in range(count)]
-            expected = b"".join(content[i * row_bytes : (i + 1) * row_bytes] for i in chosen)
-            dst = engine.alloc(count * row_bytes + 44)
-            engine.write(dst, b"\x07" * (count * row_bytes + 44))
-            engine.copy_rows(dst, src, row_bytes, chosen)
-            assert engine.read(dst, count * row_bytes + 44) == expected + b"\x07" * 44
-            engine.free(dst)
-
-
-def test_rows_outside_a_buffer_are_refused(engine: BrowserEngine) -> None:
-    src, dst = buffer(engine, *range(10)), engine.alloc(400)
-    for wrong in (-1, 10):
-        with fails("range", f"row {wrong} of 10 rows"):
-            engine.copy_rows(dst, src, 4, [0, wrong])
-            engine.sync()
-    with fails("range", "has 400 bytes"):
-        engine.copy_rows(dst, src, 4, [0] * 101)
-        engine.sync()
 
 
 def test_textures_have_the_room_that_the_target_counts_on(engine: BrowserEngine) -> None:
@@ -212,21 +98,6 @@ def test_textures_have_the_room_that_the_target_counts_on(engine: BrowserEngine)
         handle = engine.alloc(4 * size)
         assert engine.memory_use().capacity - before == 4 * room(size)
         assert handle
-
-
-def test_freed_memory_is_used_again(engine: BrowserEngine) -> None:
-    engine.free(engine.alloc(100_000))
-    engine.free(engine.alloc(50_000))
-    before = engine.memory_use()
-    for _ in range(3000):
-        one = engine.alloc(100_000)
-        two = engine.alloc(50_000)
-        engine.free(one)
-        engine.free(two)
-    after = engine.memory_use()
-    assert after.live == before.live == 0
-    assert after.capacity == before.capacity < 300_000
-    assert after.peak == 150_000
 
 
 def test_out_of_memory_breaks_nothing(engine: BrowserEngine) -> None:
