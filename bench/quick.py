@@ -120,10 +120,9 @@ def main() -> None:
     )
     parser.add_argument("--list", action="store_true", help="only list the workloads")
     options = parser.parse_args()
-    every = workloads.chosen(options.regex)
-    chosen = [workload for workload in every if not workload.kind.startswith("visit-")]
-    if options.list or not chosen:
-        print("\n".join(workload.name for workload in chosen or workloads.ALL.values()))
+    chosen = workloads.computing(options.regex)
+    if options.list:
+        print("\n".join(workload.name for workload in chosen))
         return
     with site.temporary() as served, sources(options.against) as trees:
         try:

@@ -276,7 +276,7 @@ def _measured(
                 waiting.pop(0)
                 continue
             start = time.perf_counter()
-            visits = workload.kind.startswith("visit-")
+            visits = workload.visits
             entrants = [
                 each
                 for each in taking_part

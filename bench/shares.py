@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="how often each is timed (8)")
     parser.add_argument("--listed", type=int, default=10, help="launches to list of each (10)")
     options = parser.parse_args()
-    for workload in workloads.chosen(options.only):
+    for workload in workloads.computing(options.only):
         found = shared(image_of(workload, relaxed=True), options.rounds)
         alone, together = (sum(each) for each in zip(*((s.alone, s.together) for s in found)))
         print(

@@ -76,6 +76,11 @@ class Workload:
     cannot: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def visits(self) -> bool:
+        """Whether it is about whole pages, and so has neither arrays nor functions."""
+        return self.kind.startswith("visit-")
+
+    @property
     def folder(self) -> str:
         """The name as a path of one part."""
         return self.name.replace("/", "-")

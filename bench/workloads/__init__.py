@@ -22,3 +22,18 @@ ALL: dict[str, Workload] = {
 def chosen(pattern: str) -> list[Workload]:
     """Those whose name a regular expression is found in."""
     return [workload for name, workload in ALL.items() if re.search(pattern, name)]
+
+
+def computing(pattern: str) -> list[Workload]:
+    """Of those the ones that have functions to compile.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    found = [workload for workload in chosen(pattern) if not workload.visits]
+    if not found:
+        raise SystemExit(
+            "expected a regular expression found in the name of a workload that computes, "
+            f"received {pattern!r}; `python -m bench.run --list` names them"
+        )
+    return found

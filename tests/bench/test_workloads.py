@@ -73,6 +73,16 @@ def test_names_are_unique_and_refer_to_workloads() -> None:
             assert other in workloads.ALL and 0 < part < 1
 
 
+def test_what_computes_has_functions_and_pages_have_none() -> None:
+    found = workloads.computing("mobilenet|minilm|seed/|start/")
+    assert [each.name for each in found] == ["infer/mobilenet", "infer/minilm"]
+    for workload in workloads.ALL.values():
+        assert workload.visits != (workload in workloads.computing(""))
+        assert not workload.visits or not workload.functions(workload.arrays())
+    with pytest.raises(SystemExit, match=r"'train/mobilenet'.*bench.run --list"):
+        workloads.computing("train/mobilenet")
+
+
 def small(**options: Any) -> Workload:
     made = Workload(
         name="small",
