@@ -3,6 +3,8 @@ turns and branches run is decided by the engine, without going back to Python.
 
 Tensors and Variables the functions close over become explicit inputs. Everything here works on
 nested containers, read or not, eagerly and inside `tg.compile`, nested in each other.
+
+Not here: how a function becomes a closed graph (`capturing.py`).
 """
 
 from __future__ import annotations
@@ -11,21 +13,19 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tabgrad import realize, trees
+from tabgrad import trees
 from tabgrad.dtypes import bool_, int32
-from tabgrad.errors import ArgumentError, CaptureError, DtypeError, ShapeError
+from tabgrad.errors import ArgumentError, DtypeError, ShapeError
 from tabgrad.ir import build as b
-from tabgrad.ir.closing import close, depending
 from tabgrad.ir.control import cond as cond_node
 from tabgrad.ir.control import projections
 from tabgrad.ir.graph import Graph, Node, make, recording
 from tabgrad.ops.arguments import axis_of, node_of
+from tabgrad.ops.capturing import capture, closed, inputs_like, opened, returned
 from tabgrad.ops.manipulation import concatenate, flip
 from tabgrad.tensor import Tensor
 from tabgrad.transformations.layout import Layout
-from tabgrad.transformations.layout import open_up as open_tensors
 from tabgrad.variable import Variable
-from tabgrad.variable import scope as variable_scope
 
 
 def scan(
@@ -63,8 +63,8 @@ def scan(
     """
     if not isinstance(unroll, (int, bool)):
         raise ArgumentError(f"scan expected an int or a bool as unroll; received {unroll!r}")
-    carry, carry_layout = _open(init)
-    x_nodes, x_layout = _open(xs)
+    carry, carry_layout = opened(init)
+    x_nodes, x_layout = opened(xs)
     sizes = {node.shape[0] if node.shape else -1 for node in x_nodes}
     if length is not None:
         sizes.add(_whole("scan", "length", length))
@@ -75,9 +75,9 @@ def scan(
             "Give all of xs one first axis, or length where there are no xs"
         )
     steps = sizes.pop()
-    carry_in = _inputs(carry)
+    carry_in = inputs_like(carry)
     x_in = [b.input(node.shape[1:], node.dtype) for node in x_nodes]
-    result = _capture(
+    result = capture(
         "scan",
         lambda: f(carry_layout.fill(carry_in), x_layout.fill(x_in)),
         [*carry_in, *x_in],
@@ -87,21 +87,9 @@ def scan(
             f"scan expected the body to return (carry, y); received {result!r}. "
             "Return a pair, with None for a y that is not needed"
         )
-    outs = _like("scan", "the carry", result[0], carry_layout, carry)
-    ys, y_layout = _open(result[1])
-    (outs,), consts, const_in = _closed([[*outs, *ys]], [*carry_in, *x_in])
-    node = make(
-        "scan",
-        *consts,
-        *carry,
-        *x_nodes,
-        body=Graph([*const_in, *carry_in, *x_in], outs),
-        n_const=len(consts),
-        n_carry=len(carry),
-        length=steps,
-        reverse=bool(reverse),
-    )
-    final = projections(node) if outs else []
+    outs = returned("scan", "the carry", result[0], carry_layout, carry)
+    ys, y_layout = opened(result[1])
+    final = _scan([*outs, *ys], [*carry_in, *x_in], carry, x_nodes, steps, bool(reverse))
     return carry_layout.fill(final[: len(carry)]), y_layout.fill(final[len(carry) :])
 
 
@@ -227,7 +215,7 @@ def while_loop(
         >>> tg.ops.while_loop(lambda n: n < 100, lambda n: n * 2, tg.tensor(3)).tolist()
         192
     """
-    nodes, layout = _open(loop_vars)
+    nodes, layout = opened(loop_vars)
     several = isinstance(loop_vars, (tuple, list)) and not hasattr(loop_vars, "_fields")
     count = None
     if maximum_iterations is not None:
@@ -237,9 +225,9 @@ def while_loop(
         given = layout.fill(stand_ins)
         return f(*given) if several else f(given)
 
-    inputs = _inputs(nodes)
+    inputs = inputs_like(nodes)
     turn = [b.input((), int32)] if count is not None else []
-    test = node_of(_capture("while_loop", lambda: call(cond, inputs), inputs))
+    test = node_of(capture("while_loop", lambda: call(cond, inputs), inputs))
     if test.shape != ():
         raise ShapeError(
             "while_loop expected a scalar from the condition; received shape "
@@ -248,10 +236,10 @@ def while_loop(
     test = test if test.dtype is bool_ else b.make("ne", test, b.like(test, 0))
     if count is not None:
         test = b.make("and", b.lt(turn[0], count), test)
-    result = _capture("while_loop", lambda: call(body, inputs), inputs)
+    result = capture("while_loop", lambda: call(body, inputs), inputs)
     if several and not isinstance(result, (tuple, list)):
         result = type(loop_vars)((result,))
-    outs = _like("while_loop", "the loop variables", result, layout, nodes)
+    outs = returned("while_loop", "the loop variables", result, layout, nodes)
     outs += [b.add(n, b.like(n, 1)) for n in turn]
     return layout.fill(
         _while(test, outs, [*inputs, *turn], [*nodes, *[b.like(n, 0) for n in turn]])[: len(nodes)]
@@ -278,29 +266,17 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
         >>> float(tg.ops.fori_loop(1, 6, lambda i, x: x * i, tg.tensor(1.0)))
         120.0
     """
-    nodes, layout = _open(init_val)
-    inputs, i = _inputs(nodes), b.input((), int32)
-    result = _capture("fori_loop", lambda: body_fun(Tensor(i), layout.fill(inputs)), [i, *inputs])
-    outs = _like("fori_loop", "the value", result, layout, nodes)
+    nodes, layout = opened(init_val)
+    inputs, i = inputs_like(nodes), b.input((), int32)
+    result = capture("fori_loop", lambda: body_fun(Tensor(i), layout.fill(inputs)), [i, *inputs])
+    outs = returned("fori_loop", "the value", result, layout, nodes)
     start, stop = _number(lower), _number(upper)
     if start is not None and stop is not None:
-        (outs,), consts, const_in = _closed([outs], [*inputs, i])
         steps = max(stop - start, 0)
         numbers = b.iota((steps,), 0, int32)
         if start:
             numbers = b.add(numbers, b.like(numbers, start))
-        node = make(
-            "scan",
-            *consts,
-            *nodes,
-            numbers,
-            body=Graph([*const_in, *inputs, i], outs),
-            n_const=len(consts),
-            n_carry=len(nodes),
-            length=steps,
-            reverse=False,
-        )
-        return layout.fill(projections(node) if outs else [])
+        return layout.fill(_scan(outs, [*inputs, i], nodes, [numbers], steps))
     first, last = _bound("lower", lower), _bound("upper", upper)
     test = b.lt(i, last)
     final = _while(test, [b.add(i, b.like(i, 1)), *outs], [i, *inputs], [first, *nodes])
@@ -409,57 +385,31 @@ def vectorized_map(function: Callable[..., Any], elements: Any) -> Any:
     return vmap(function)(elements)
 
 
-# Capturing
+# Nodes
 
 
-class _Inside:
-    """The scope of a body: an assignment of what only exists inside cannot leave it."""
-
-    def __init__(self, name: str, inputs: Sequence[Node]) -> None:
-        self.name, self.inputs = name, inputs
-
-    def read(self, variable: Variable, outer: int) -> Node | None:
-        return None
-
-    def assign(self, variable: Variable, node: Node) -> bool:
-        if id(node) in depending([node], self.inputs):
-            raise CaptureError(
-                f"Variable {variable.path!r} was assigned inside a function given to {self.name}, "
-                "which is captured once and not run in Python. Return the value as a part of the "
-                "result (the carry of a loop) and assign it outside"
-            )
-        return False
-
-
-def _capture(name: str, call: Callable[[], Any], inputs: Sequence[Node]) -> Any:
-    with realize.capture_scope(f"tg.{name}", "its function"), variable_scope(_Inside(name, inputs)):
-        return call()
-
-
-def _open(tree: Any, *, static: bool = False) -> tuple[list[Node], Layout]:
-    """The nodes of all leaves and how to put them back; numbers are constants while capturing."""
-    leaves, structure = trees.flatten(tree)
-    nodes = [
-        Tensor(node_of(leaf)) if isinstance(leaf, (bool, int, float)) and not static else leaf
-        for leaf in leaves
-    ]
-    return open_tensors(trees.unflatten(structure, nodes), static=static)
-
-
-def _inputs(nodes: Sequence[Node]) -> list[Node]:
-    return [b.input(node.shape, node.dtype) for node in nodes]
-
-
-def _closed(
-    lists: Sequence[Sequence[Node]], inputs: Sequence[Node], own: Sequence[Node] = ()
-) -> tuple[list[list[Node]], list[Node], list[Node]]:
-    """Lists of outputs over `inputs` alone and over inputs that stand for what else they use; that,
-    and those inputs. `own` nodes are not taken from outside, whatever they depend on."""
-    flat = [node for nodes in lists for node in nodes]
-    cuts = {node: node for node in inputs}
-    outs, captured, stand_ins = close(flat, cuts, {id(node) for node in own})
-    rest = iter(outs)
-    return [[next(rest) for _ in nodes] for nodes in lists], captured, stand_ins
+def _scan(
+    outs: Sequence[Node],
+    inputs: Sequence[Node],
+    first: Sequence[Node],
+    xs: Sequence[Node],
+    length: int,
+    reverse: bool = False,
+) -> list[Node]:
+    """The last carries of a scan node, and what it stacks."""
+    (new,), consts, const_in = closed([outs], inputs)
+    node = make(
+        "scan",
+        *consts,
+        *first,
+        *xs,
+        body=Graph([*const_in, *inputs], new),
+        n_const=len(consts),
+        n_carry=len(first),
+        length=length,
+        reverse=reverse,
+    )
+    return projections(node) if new else []
 
 
 def _while(
@@ -468,7 +418,7 @@ def _while(
     """The last carries of a while node."""
     if not outs:
         return []
-    ((test,), new), consts, const_in = _closed([[test], outs], inputs)
+    ((test,), new), consts, const_in = closed([[test], outs], inputs)
     everything = [*const_in, *inputs]
     return projections(
         make(
@@ -485,17 +435,17 @@ def _while(
 def _branch(
     name: str, index: Node, functions: Sequence[Callable[..., Any]], operands: tuple[Any, ...]
 ) -> Any:
-    nodes, layout = _open(operands, static=True)
-    inputs = _inputs(nodes)
+    nodes, layout = opened(operands, static=True)
+    inputs = inputs_like(nodes)
     results: list[list[Node]] = []
     first: Layout | None = None
     # What a branch makes for itself belongs to it, even where it needs none of the operands.
     own: list[Node] = []
     for f in functions:
         with recording() as made:
-            found = _capture(name, lambda f=f: f(*layout.fill(inputs)), inputs)  # type: ignore[misc]
+            found = capture(name, lambda f=f: f(*layout.fill(inputs)), inputs)  # type: ignore[misc]
         own += made
-        outs, its_layout = _open(found)
+        outs, its_layout = opened(found)
         if first is None:
             first = its_layout
         elif its_layout.structure != first.structure or its_layout.counts != first.counts:
@@ -508,7 +458,7 @@ def _branch(
     results = _of_one_dtype(results)
     if not results[0]:
         return first.fill([])
-    lists, consts, const_in = _closed(results, inputs, own)
+    lists, consts, const_in = closed(results, inputs, own)
     graphs = [Graph([*const_in, *inputs], outs) for outs in lists]
     return first.fill(projections(cond_node(index, [*consts, *nodes], graphs)))
 
@@ -522,35 +472,6 @@ def _of_one_dtype(results: Sequence[Sequence[Node]]) -> list[list[Node]]:
         fits = all(d is dtype for d in strong)
         columns.append([b.cast(x, dtype) if fits and x.prim.name == "const" else x for x in column])
     return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in results]
-
-
-def _like(name: str, what: str, result: Any, layout: Layout, model: Sequence[Node]) -> list[Node]:
-    """The nodes of what a body returns, which must be like what it was given."""
-    leaves, structure = trees.flatten(result, whole=True)
-    if structure != layout.structure:
-        raise ShapeError(
-            f"{name} expected the body to return {what} in the structure it was given; received "
-            f"{result!r}. "
-            "Return the same keys, lengths and types of containers"
-        )
-    outs: list[Node] = []
-    rest = iter(model)
-    for leaf, count in zip(leaves, layout.counts, strict=True):
-        wanted = [next(rest) for _ in range(count)]
-        if count > 1:
-            found, _ = _open(leaf)
-            zero = b.like(found[0], 0)
-            outs += [*found, zero] if len(found) == 1 else found
-        else:
-            outs.append(node_of(leaf, wanted[0].dtype))
-    for out, old in zip(outs, model, strict=True):
-        if out.outs != old.outs:
-            raise ShapeError(
-                f"{name} expected the body to return {what} as it was given, "
-                f"{old.dtype.name} {list(old.shape)}; received {out.dtype.name} {list(out.shape)}. "
-                "Cast or reshape it, or start with what the body returns"
-            )
-    return outs
 
 
 def _whole(name: str, what: str, value: Any) -> int:
