@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-from tests.engines.browser import at
-
-if TYPE_CHECKING:
-    from tests.conftest import SiteServer
 
 CATCH_DEVICES = """
 const request = GPUAdapter.prototype.requestDevice;
@@ -78,20 +72,8 @@ json.dumps([
 """
 
 
-def test_fit_survives_both_gpus(live_folder: Callable[..., Path], site_server: SiteServer) -> None:
-    answer: list[Any] = json.loads(
-        at(
-            f"{site_server(live_folder())}?python",
-            """async ([patch, now, later]) => {
-                (0, eval)(patch);
-                const py = await window.result;
-                py.runPython(now);
-                return py.runPythonAsync(later);
-            }""",
-            [CATCH_DEVICES, TRAIN, RUN],
-        )
-    )
-    wasm, gpu, lost = answer
+def test_fit_survives_both_gpus(in_pyodide: Callable[..., Any]) -> None:
+    wasm, gpu, lost = in_pyodide(TRAIN, RUN, patch=CATCH_DEVICES)
     assert set(wasm[2]) == {"wasm"} and set(gpu[2]) == {"webgpu"}
     assert wasm[3] == gpu[3] == []
     assert len(lost[2]) == len(gpu[2]) == 6 * 5
@@ -131,22 +113,9 @@ json.dumps([await choose(0), await choose(1e9), js.localStorage.clear(), await c
 """
 
 
-def test_auto_changes_between_epochs(
-    live_folder: Callable[..., Path], site_server: SiteServer
-) -> None:
+def test_auto_changes_between_epochs(in_pyodide: Callable[..., Any]) -> None:
     """What decides is set to a value that no time can pass, and to one that every time does."""
-    answer: list[Any] = json.loads(
-        at(
-            f"{site_server(live_folder())}?python",
-            """async ([now, later]) => {
-                const py = await window.result;
-                py.runPython(now);
-                return py.runPythonAsync(later);
-            }""",
-            [TRAIN, CHOOSE],
-        )
-    )
-    stayed, known, _, changed = answer
+    stayed, known, _, changed = in_pyodide(TRAIN, CHOOSE)
     assert stayed[1] == known[1] == ["wasm"] * 30 and stayed[3] == known[3] == ""
     (entry,) = json.loads(stayed[4]).values()
     assert entry["engine"] == "wasm" and entry["device"] == ""

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tests.engines.browser import at
+from tests.live.computing import COMPUTE, LEARN, LEARNT, check_learnt, check_values
 
-if TYPE_CHECKING:
-    from tests.conftest import SiteServer
-
-# Everything is synchronous: nothing here may need a Python that can wait for JavaScript.
-COMPUTE = """
+# Synchronous but for FIT: nothing here may need a Python that can wait for JavaScript.
+START = """
 import json
-import tabgrad as tg
 from tabgrad.errors import ArgumentError, EngineError, NotSupportedError
 
 tg.set_engine("webgl")
 engine = tg.realize.engine()
-x = tg.tensor([[1.5, -2.0, 0.25], [3.0, 4.0, -1.0]])
-values = [
-    t.tolist()
-    for t in (tg.exp(x @ x.T / 10), tg.tensor([1, 2, 3], dtype="int8") * 2, tg.ops.sort(x, axis=1))
-]
-
-w = tg.Variable(tg.zeros((3, 1)), name="w")
-
-@tg.compile
-def step(x, y, rate):
-    loss, slope = tg.value_and_grad(lambda w: tg.ops.mean((x @ w - y) ** 2))(w)
-    w.assign_sub(rate * slope)
-    return loss
-
-x = tg.random.normal((64, 3), seed=1)
-y = x @ tg.tensor([[1.0], [-2.0], [3.0]])
-losses = [step(x, y, 0.1) for _ in range(100)]
+values = [t.tolist() for t in compute()]
+"""
+CONTINUE = """
 learnt = [w.tolist(), float(losses[-1])]
 memory = tg.memory()["webgl"].live
 for _ in range(300):
@@ -69,25 +49,12 @@ json.dumps([engine.kind, engine.info, values, learnt, grown, problems, seed, lat
 """
 
 
-def test_computing_with_webgl(live_folder: Callable[..., Path], site_server: SiteServer) -> None:
-    answer: list[Any] = json.loads(
-        at(
-            f"{site_server(live_folder())}?python",
-            """async ([now, later]) => {
-                const py = await window.result;
-                py.runPython(now);
-                return py.runPythonAsync(later);
-            }""",
-            [COMPUTE, FIT],
-        )
-    )
+def test_computing_with_webgl(in_pyodide: Callable[..., Any]) -> None:
+    answer = in_pyodide(COMPUTE + START + LEARN + CONTINUE, FIT)
     kind, info, values, learnt, grown, problems, seed, later = answer
     assert kind == "webgl" and info["precision"] == "float32"
-    x = np.array([[1.5, -2.0, 0.25], [3.0, 4.0, -1.0]])
-    np.testing.assert_allclose(values[0], np.exp(x @ x.T / 10), rtol=1e-6)
-    assert values[1:] == [[2, 4, 6], np.sort(x, axis=1).tolist()]
-    np.testing.assert_allclose(learnt[0], [[1], [-2], [3]], atol=1e-4)
-    assert 0 <= learnt[1] < 1e-6
+    check_values(values)
+    check_learnt(*learnt)
     assert grown == 0
     wide, deterministic, unknown, handle = problems
     assert wide.startswith("NotSupportedError") and "32 bits" in wide
@@ -95,4 +62,4 @@ def test_computing_with_webgl(live_folder: Callable[..., Path], site_server: Sit
     assert unknown.startswith("ArgumentError") and "'webgl'" in unknown
     assert handle.startswith("EngineError") and "not a live buffer" in handle
     assert 8 < seed < 10
-    np.testing.assert_allclose(later, [[1], [-2], [3]], atol=1e-4)
+    np.testing.assert_allclose(later, LEARNT, atol=1e-4)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from tests.live.computing import COMPUTE, LEARN, ROWS, check_learnt, check_values
 
-from tests.engines.browser import at
-
-if TYPE_CHECKING:
-    from tests.conftest import SiteServer
-
-COMPUTE = """
-import asyncio, json
-import tabgrad as tg
+WITHOUT_WAITING = """
+import json
 from tabgrad.engines import page
 from tabgrad.errors import EngineError, NotSupportedError
 
@@ -26,11 +18,6 @@ def problem(work):
     except EngineError as error:
         return [error.code, str(error)]
 
-def compute():
-    x = tg.tensor([[1.5, -2.0, 0.25], [3.0, 4.0, -1.0]])
-    return tg.exp(x @ x.T / 10), tg.tensor([1, 2, 3], dtype="int8") * 2, tg.ops.sort(x, axis=1)
-"""
-WITHOUT_WAITING = """
 before = problem(lambda: tg.set_engine("webgpu"))
 """
 PREPARED = """
@@ -47,18 +34,8 @@ AWAITED = """
 values = [await t.data() for t in (product, whole, ordered)]
 waited = [t.tolist() for t in compute()]
 total = float(tg.ops.sum(ordered))
-
-w = tg.Variable(tg.zeros((3, 1)), name="w")
-
-@tg.compile
-def step(x, y, rate):
-    loss, slope = tg.value_and_grad(lambda w: tg.ops.mean((x @ w - y) ** 2))(w)
-    w.assign_sub(rate * slope)
-    return loss
-
-x = tg.random.normal((64, 3), seed=1)
-y = x @ tg.tensor([[1.0], [-2.0], [3.0]])
-losses = [step(x, y, 0.1) for _ in range(100)]
+"""
+CONTINUE = """
 learnt = [await (w * 1).data(), await losses[-1].data()]
 
 memory = tg.memory()["webgpu"].live
@@ -74,32 +51,17 @@ json.dumps([before, info, reading, values, waited, total, learnt, grown, wide])
 """
 
 
-def test_computing_on_the_gpu(live_folder: Callable[..., Path], site_server: SiteServer) -> None:
-    answer: list[Any] = json.loads(
-        at(
-            f"{site_server(live_folder())}?python",
-            """async ([now, later, queued, rest]) => {
-                const py = await window.result;
-                py.runPython(now);
-                await py.runPythonAsync(later);
-                py.runPython(queued);
-                return py.runPythonAsync(rest);
-            }""",
-            [COMPUTE + WITHOUT_WAITING, PREPARED, QUEUED, AWAITED],
-        )
-    )
+def test_computing_on_the_gpu(in_pyodide: Callable[..., Any]) -> None:
+    answer = in_pyodide(COMPUTE + WITHOUT_WAITING, PREPARED, QUEUED, AWAITED + LEARN + CONTINUE)
     before, info, reading, values, waited, total, learnt, grown, wide = answer
     assert before[0] == "async"
     assert "page.prepare('webgpu')" in before[1]
     assert info["isFallbackAdapter"] is True
     assert reading[0] == "async"
     assert "await t.data()" in reading[1]
-    x = np.array([[1.5, -2.0, 0.25], [3.0, 4.0, -1.0]])
-    np.testing.assert_allclose(values[0], np.exp(x @ x.T / 10), rtol=1e-6)
-    assert values[1:] == [[2, 4, 6], np.sort(x, axis=1).tolist()]
+    check_values(values)
     assert waited == values
-    assert total == x.sum()
-    np.testing.assert_allclose(learnt[0], [[1], [-2], [3]], atol=1e-4)
-    assert 0 <= learnt[1] < 1e-6
+    assert total == ROWS.sum()
+    check_learnt(*learnt)
     assert grown == 0
     assert "at most 32 bits on WebGPU" in wide
