@@ -17,12 +17,9 @@ from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import Node
 from tabgrad.ir.kernel import Kernel, kernels_of
 from tabgrad.targets.wasm.target import WasmTarget
-
-Array = np.ndarray[Any, Any]
+from tests.targets.wasm.arrays import Array
 
 VARIANTS = ("fma", "deterministic")
-
-INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
 class KeepingTarget(WasmTarget):
@@ -97,16 +94,6 @@ def compute(
     return results
 
 
-def whole_numbers(*shape: int, seed: int = 0, low: int = -8, high: int = 9) -> Array:
-    """Small whole numbers as float32: sums of their products are exact in any order."""
-    return np.random.default_rng(seed).integers(low, high, shape).astype(np.float32)
-
-
-def normal(*shape: int, seed: int = 0) -> Array:
-    """Normally distributed float32 numbers."""
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
 def run(
     variant: str,
     given: Given,
@@ -120,25 +107,6 @@ def run(
         true = np.asarray(true)
         assert mine.dtype == true.dtype, names and names[i]
         np.testing.assert_array_equal(mine, true, err_msg=str(names[i] if names else i))
-
-
-def any_integers(dtype: str, *shape: int, seed: int = 0) -> Array:
-    """Integers of the whole range, the extremes among them."""
-    info = np.iinfo(dtype)
-    found = np.random.default_rng(seed).integers(info.min, info.max, shape, dtype, True)
-    edges = np.array([info.min, info.max, 0, 1, info.max - 1], dtype)
-    found.reshape(-1)[: len(edges)] = edges[: found.size]
-    return found
-
-
-def ties_and_nans(*shape: int, seed: int) -> Array:
-    """Few different values, so that most extrema are ties; some NaN, some infinite."""
-    rng = np.random.default_rng(seed)
-    x = rng.integers(-2, 3, shape).astype(np.float32)
-    x[rng.random(shape) < 0.03] = np.nan
-    x[rng.random(shape) < 0.02] = np.inf
-    x[rng.random(shape) < 0.02] = -np.inf
-    return x
 
 
 def subsets(rank: int) -> list[tuple[int, ...]]:

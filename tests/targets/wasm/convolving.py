@@ -8,7 +8,8 @@ import numpy as np
 
 from tabgrad.ir.graph import make
 from tabgrad.ir.reverse import cotangents
-from tests.targets.wasm.computing import Given, compute, whole_numbers
+from tests.targets.wasm.arrays import whole_numbers
+from tests.targets.wasm.computing import Given, compute
 
 LAST = {1: ((0, 2, 1), (2, 1, 0), (0, 2, 1)), 2: ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)),
         3: ((0, 4, 1, 2, 3), (4, 3, 0, 1, 2), (0, 4, 1, 2, 3))}  # fmt: skip

@@ -11,13 +11,8 @@ import pytest
 from tabgrad.dtypes import as_dtype
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Node, make
-from tests.targets.wasm.computing import (
-    Given,
-    compute,
-    machine,
-    normal,
-    whole_numbers,
-)
+from tests.targets.wasm.arrays import normal, whole_numbers
+from tests.targets.wasm.computing import Given, compute, machine
 from tests.targets.wasm.convolving import LAST, conv_case, convolve, first
 
 EDGES = sorted({n + d for n in (4, 6, 8, 96) for d in (-1, 0, 1)} | {1, 2, 12, 24, 25})

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tabgrad.ir.graph import make
-from tests.targets.wasm.computing import Given, compute, whole_numbers
+from tests.targets.wasm.arrays import whole_numbers
+from tests.targets.wasm.computing import Given, compute
 from tests.targets.wasm.convolving import LAST, check_convolutions, conv_case, first, gradients
 
 IMAGE, FILTER = (2, 11, 10, 5), (3, 3, 5, 12)

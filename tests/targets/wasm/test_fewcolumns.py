@@ -10,7 +10,8 @@ import pytest
 from tabgrad.ir.graph import make
 from tabgrad.targets.wasm.fewcolumns import MOST_COLUMNS, rows_of_dots
 from tabgrad.targets.wasm.matrix import Matrix
-from tests.targets.wasm.computing import VARIANTS, Given, compute, machine, normal
+from tests.targets.wasm.arrays import normal
+from tests.targets.wasm.computing import VARIANTS, Given, compute, machine
 from tests.targets.wasm.convolving import check_convolutions, conv_case, convolve, gradients
 
 

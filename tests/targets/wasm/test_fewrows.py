@@ -9,7 +9,8 @@ import pytest
 
 from tabgrad.targets.wasm.contraction import SINGLE_BLOCK
 from tabgrad.targets.wasm.fewrows import MOST_ROWS, MOST_STREAMED
-from tests.targets.wasm.computing import VARIANTS, Given, compute, normal
+from tests.targets.wasm.arrays import normal
+from tests.targets.wasm.computing import VARIANTS, Given, compute
 from tests.targets.wasm.test_contraction import check_products, dot
 
 ROWS = sorted({1, 2, 3, *(n + d for n in (MOST_ROWS, 8, MOST_STREAMED) for d in (-1, 0, 1))})

@@ -10,7 +10,8 @@ import pytest
 from tabgrad.dtypes import float32, int32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import make
-from tests.targets.wasm.computing import Given, run, whole_numbers
+from tests.targets.wasm.arrays import whole_numbers
+from tests.targets.wasm.computing import Given, run
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "bool"])

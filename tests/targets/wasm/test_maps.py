@@ -10,17 +10,8 @@ import pytest
 from tabgrad.dtypes import as_dtype, bool_, float32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import make
-from tests.targets.wasm.computing import (
-    INTEGERS,
-    Given,
-    any_integers,
-    compute,
-    machine,
-    normal,
-    run,
-    subsets,
-    whole_numbers,
-)
+from tests.targets.wasm.arrays import INTEGERS, any_integers, normal, whole_numbers
+from tests.targets.wasm.computing import Given, compute, machine, run, subsets
 
 SIZES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 63, 64, 65, 67, 70, 4095, 4096, 4097, 4101, 8197)
 

@@ -11,7 +11,8 @@ import tabgrad as tg
 from tabgrad import ops
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import make
-from tests.targets.wasm.computing import VARIANTS, Given, compute, machine, normal
+from tests.targets.wasm.arrays import normal
+from tests.targets.wasm.computing import VARIANTS, Given, compute, machine
 
 WINDOW = {"strides": (1, 2, 2, 1), "dilation": (1, 1, 1, 1)}
 

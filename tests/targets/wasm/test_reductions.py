@@ -10,18 +10,8 @@ import pytest
 from tabgrad.dtypes import float32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import make
-from tests.targets.wasm.computing import (
-    INTEGERS,
-    Given,
-    any_integers,
-    compute,
-    machine,
-    normal,
-    run,
-    subsets,
-    ties_and_nans,
-    whole_numbers,
-)
+from tests.targets.wasm.arrays import INTEGERS, any_integers, normal, ties_and_nans, whole_numbers
+from tests.targets.wasm.computing import Given, compute, machine, run, subsets
 
 SHAPES = [
     (1,), (3,), (4,), (5,), (17,), (1030,), (1, 5), (5, 1), (3, 4), (4, 17), (17, 5), (3, 1030),

@@ -10,7 +10,8 @@ from tabgrad import ops
 from tabgrad.dtypes import bool_, float32, int32
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Graph, Node, make
-from tests.targets.wasm.computing import Given, compute, whole_numbers
+from tests.targets.wasm.arrays import whole_numbers
+from tests.targets.wasm.computing import Given, compute
 
 
 def leaf(*shape, dtype=float32):

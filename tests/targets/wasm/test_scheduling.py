@@ -16,7 +16,8 @@ from tabgrad.targets.wasm import mathlib
 from tabgrad.targets.wasm.builder import I32, F32x4, Function, Module
 from tabgrad.targets.wasm.mathlib import double
 from tabgrad.targets.wasm.scheduling import _statements, constants_first, in_turns
-from tests.targets.wasm.computing import VARIANTS, Array, Given, compute
+from tests.targets.wasm.arrays import Array
+from tests.targets.wasm.computing import VARIANTS, Given, compute
 from tests.targets.wasm.machine import PAGE, Machine
 
 NAN, INF = math.nan, math.inf

@@ -14,13 +14,8 @@ from tabgrad.ir import build as b
 from tabgrad.ir.graph import make
 from tabgrad.ir.reverse import cotangents
 from tabgrad.targets.wasm import correlation, taps
-from tests.targets.wasm.computing import (
-    Given,
-    compute,
-    machine,
-    normal,
-    whole_numbers,
-)
+from tests.targets.wasm.arrays import normal, whole_numbers
+from tests.targets.wasm.computing import Given, compute, machine
 from tests.targets.wasm.convolving import (
     LAST,
     check_convolutions,

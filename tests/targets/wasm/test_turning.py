@@ -10,7 +10,8 @@ import pytest
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import make
 from tabgrad.targets.wasm.turning import turned_loop
-from tests.targets.wasm.computing import VARIANTS, Given, compute, machine, normal
+from tests.targets.wasm.arrays import normal
+from tests.targets.wasm.computing import VARIANTS, Given, compute, machine
 
 SHAPES = [(4, 4), (5, 7), (3, 64), (64, 3), (16, 32), (17, 33), (40, 4), (130, 65)]
 

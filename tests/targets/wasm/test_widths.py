@@ -12,7 +12,8 @@ from tabgrad.engines.reference import evaluate
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import make
 from tabgrad.targets.wasm.elements import width_of
-from tests.targets.wasm.computing import Given, compute, machine, whole_numbers
+from tests.targets.wasm.arrays import whole_numbers
+from tests.targets.wasm.computing import Given, compute, machine
 
 WIDE = ("float64", "int64", "uint64")
 SIZES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 17, 63, 70, 4095, 4096, 4097, 8197)

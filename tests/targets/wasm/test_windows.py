@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tabgrad.ir.graph import make
-from tests.targets.wasm.computing import Given, run, ties_and_nans, whole_numbers
+from tests.targets.wasm.arrays import ties_and_nans, whole_numbers
+from tests.targets.wasm.computing import Given, run
 
 
 def windows(x, p):
