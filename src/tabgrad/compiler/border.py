@@ -16,16 +16,9 @@ from tabgrad.ir.index import Atom, Index, Var, flatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store
 
 
-def with_border(a: Expr, most: int, name: str) -> tuple[Kernel, Expr] | None:
-    """A kernel that copies what `a` reads, zeros where its guard says so, and `a` as a load of that
-    copy; None where `a` is nothing of the kind or the copy has more than `most` elements."""
-    found = Border.of(a, most, name)
-    return None if found is None else (found.kernel, found.load)
-
-
 def bordered(kernel: Kernel, operand: str, most: int, temporaries: list[Buffer]) -> list[Kernel]:
-    """A kernel that makes such a copy of `operand` ("a" or "b") of a contraction, which reads it
-    from now on; none where there is none to make."""
+    """A kernel that copies what `operand` ("a" or "b") of a contraction reads, for it to read from
+    now on; none where it has no border or the copy has more than `most` elements."""
     found = Border.of(getattr(kernel, operand), most, f"t{len(temporaries)}")
     if found is None:
         return []
@@ -34,7 +27,10 @@ def bordered(kernel: Kernel, operand: str, most: int, temporaries: list[Buffer])
 
 
 class Border:
-    """Such a copy, which others may read, too."""
+    """A copy of what `a` reads, with zeros where its guard says so. Others may read it, too.
+
+    `kernel` makes the copy, `load` is `a` as a load of it.
+    """
 
     def __init__(self, a: Expr, axes: Sequence[_Axis], name: str) -> None:
         values: dict[Var, Index] = {}

@@ -1,12 +1,14 @@
-"""Contractions as WASM functions: packing, register tiles, epilogue.
+"""Contractions as WASM functions: strips, register tiles, epilogue.
 
 The result is a matrix: the last loops of the output that only B knows are its columns (n), the
 loops that only A knows its rows (m), whatever both know runs outside. Rows are cut into strips of
 whole inner loops, so that no index needs a division. A strip of A is read in place when it can be
 walked along lines of rows and runs of steps with a stride each (a convolution's can, once its input
-has a border: border.py), otherwise it is packed through its expression. B is read in place when
-its columns are neighbours, otherwise `prepare` puts a kernel in front that packs it into panels.
-Sums run strictly in the order of k.
+has a border), otherwise it is packed through its expression. B is read in place when its columns
+are neighbours, otherwise from panels. Sums run strictly in the order of k.
+
+Not here: the kernels in front that make borders and panels (operands.py), the tiles themselves
+(microkernel.py, fewrows.py, fewcolumns.py).
 """
 
 from __future__ import annotations
@@ -17,27 +19,16 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
-from tabgrad.compiler.border import Border, bordered
-from tabgrad.compiler.collapse import collapse, index_levels, rewrite
-from tabgrad.ir.index import Index, Var, flatten, unflatten
+from tabgrad.compiler.collapse import index_levels, rewrite
+from tabgrad.ir.index import Index, Var, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, Kernel, Store, walk
-from tabgrad.targets.wasm import correlation, taps, tiling
 from tabgrad.targets.wasm.builder import I32, Function
 from tabgrad.targets.wasm.elements import lane_type, width_of
 from tabgrad.targets.wasm.expressions import Evaluator
 from tabgrad.targets.wasm.fewcolumns import tile_of_dots
 from tabgrad.targets.wasm.fewrows import stream, tile_of_columns
 from tabgrad.targets.wasm.loops import row
-from tabgrad.targets.wasm.matrix import (
-    Blocks,
-    Matrix,
-    Run,
-    blocks_of,
-    readable_in_place,
-    runs,
-    stride,
-    walkable,
-)
+from tabgrad.targets.wasm.matrix import Blocks, Matrix, Run, blocks_of, runs, stride, walkable
 from tabgrad.targets.wasm.microkernel import tile
 
 MAX_ROWS = 96  # of a strip: with MAX_STEPS it stays in the second-level cache beside a panel of B
@@ -45,155 +36,6 @@ MAX_STEPS = 512
 FEWEST_UNITS = 8  # pieces of work to share out, where that costs nothing
 FEWEST_PANELS = 4  # of B in such a piece
 SINGLE_BLOCK = 1024  # steps up to which one block is kept whole
-IN_PLACE_PANEL = 1 << 18  # bytes of a block of B below which strided panels cost nothing (in V8)
-SMALL_PANEL = 1 << 14  # bytes of B that stay in the fastest cache anyway
-FEW_ROWS = 24  # with so few rows packing B costs more than it saves
-MAX_ORDERED = 1 << 14  # products that a reduction adds one by one: longer sums are made of blocks
-
-
-def prepare(
-    kernel: Kernel,
-    temporaries: list[Buffer],
-    fma: bool,
-    kept: Callable[[Buffer], bool],
-    borders: list[Border] | None = None,
-) -> list[Kernel]:
-    """A contraction with, where its operands cannot be read in place, kernels before it that give A
-    a border or pack B. To pack what is in buffers that are `kept` the same costs nothing each time.
-    A copy with a border is added to `borders`, which has those of the contractions before this one.
-
-    Contractions that are no matrix become reductions of a product. Small ones add in the same order
-    as large ones, so that a row of a batch has the same bits however many rows there are.
-    """
-    _order_steps(kernel)
-    apart = tiling.narrow(kernel) and (taps.few(kernel) or correlation.few(kernel))
-    in_rows = taps.lies_in_rows(kernel)
-    matrix = None if apart or in_rows else Matrix.of(kernel)
-    if matrix is None:
-        assert kernel.a is not None and kernel.b is not None
-        most = kernel.points // taps.MIN_REUSE
-        border = bordered(kernel, "a", most, temporaries) if in_rows else []
-        kernel.kind = "reduce"
-        batched = bool(kernel.space) and kernel.roles[kernel.space[-1]] == "g"
-        short = math.prod(v.size for v in kernel.inner) <= MAX_ORDERED
-        in_order = apart or (short and (not batched or taps.few(kernel)))
-        if kernel.a.dtype.is_float and in_order:
-            kernel.fold = "dot"
-        kernel.body = Expr("mul", kernel.a.dtype, (kernel.a, kernel.b))
-        kernel.a = kernel.b = None
-        return [*border, *taps.pack(kernel, temporaries), collapse(kernel)]
-    border = _border(kernel, matrix, temporaries, [] if borders is None else borders)
-    if matrix.dots():
-        return [*border, *_beside_each_other(kernel, matrix, temporaries)]
-    loads = [x.buffer for x in walk([matrix.b]) if x.buffer is not None]
-    if _in_place_b(matrix, bool(loads) and all(map(kept, loads))):
-        return [*border, kernel]
-    return [*border, *_panels(kernel, matrix, temporaries, fma)]
-
-
-def _order_steps(kernel: Kernel) -> None:
-    """Steps are added in the order in which they lie in memory: the batch of a weight's gradient
-    outermost."""
-    indices = [x.index for x in walk([e for e in (kernel.a, kernel.b) if e]) if x.op == "load"]
-    steps = {v: [i.coefficient(v) for i in indices if i is not None] for v in kernel.inner}
-    if not any(c is None for far in steps.values() for c in far):
-        far = {v: sum(abs(c or 0) for c in known) for v, known in steps.items()}
-        kernel.inner = tuple(sorted(kernel.inner, key=lambda v: -far[v]))
-
-
-def _border(
-    kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], borders: list[Border]
-) -> list[Kernel]:
-    """A kernel that copies A's source with zeros around it, where A can then be read in place."""
-    points = math.prod(v.size for v in (*matrix.outer, *matrix.m, *matrix.k))
-    # A copy of rows is faster than packing, which asks of each element whether it exists.
-    known = [load for load in (border.read(matrix.a) for border in borders) if load is not None]
-    made = None if known else Border.of(matrix.a, points, f"t{len(temporaries)}")
-    load = known[0] if known else None if made is None else made.load
-    if load is None or not walkable(load, matrix.m, matrix.k):
-        return []
-    matrix.a = load
-    if matrix.turned:
-        kernel.b = load
-    else:
-        kernel.a = load
-    if made is None:
-        return []
-    borders.append(made)
-    return [made.put_before(kernel, temporaries)]
-
-
-def _panels(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer], fma: bool) -> list[Kernel]:
-    _, nv = matrix.tile(fma)
-    width = nv * matrix.lanes
-    depends = [v for v in matrix.outer if v in matrix.b.variables()]
-    whole, rest = divmod(matrix.columns, width)
-    panels = whole + (rest > 0)
-    inner = matrix.steps * width
-    size = math.prod(v.size for v in depends) * panels * inner
-    buffer = Buffer(f"t{len(temporaries)}", "temp", size, matrix.dtype)
-    temporaries.append(buffer)
-    packs = []
-    # The last panel may have fewer columns; nobody looks at what is in the others.
-    for first, count, lanes in ((0, whole, width), (whole, int(rest > 0), rest)):
-        if not count:
-            continue
-        panel, column = Var("p", count), Var("j", lanes)
-        at = (Index.of(panel) + first) * width + Index.of(column)
-        values = dict(zip(matrix.n, unflatten(at, tuple(v.size for v in matrix.n)), strict=True))
-        loops = (*depends, panel, *matrix.k, column)
-        shape = (*(v.size for v in depends), panels, *(v.size for v in matrix.k), width)
-        where = flatten(
-            (*map(Index.of, depends), Index.of(panel) + first, *map(Index.of, matrix.k),
-             Index.of(column)),
-            shape,
-        )  # fmt: skip
-        store = Store(buffer, where, matrix.b.replace(values))
-        name = f"{kernel.name}_pack" + ("_rest" if first else "")
-        packs.append(collapse(Kernel("map", loops, [store], name=name)))
-    # B is now a matrix of panels; the tile finds its vectors through this load's index at column 0.
-    index = Index()
-    step = panels * inner
-    for v in reversed(depends):
-        index = index + Index.of(v) * step
-        step *= v.size
-    load = Expr("load", matrix.dtype, buffer=buffer, index=index)
-    # Asked of the loops, because both operands may be one and the same expression.
-    if matrix.turned:
-        kernel.a = load
-    else:
-        kernel.b = load
-    kernel.panel_width = width
-    return [*packs, kernel]
-
-
-def _beside_each_other(kernel: Kernel, matrix: Matrix, temporaries: list[Buffer]) -> list[Kernel]:
-    """The contraction, and before it a kernel that puts the steps of each column of B in a row."""
-    buffer = Buffer(f"t{len(temporaries)}", "temp", matrix.columns * matrix.steps, matrix.dtype)
-    temporaries.append(buffer)
-    loops = (*matrix.n, *matrix.k)
-    where = flatten(tuple(map(Index.of, loops)), tuple(v.size for v in loops))
-    store = Store(buffer, where, matrix.b)
-    pack = collapse(Kernel("map", loops, [store], name=f"{kernel.name}_pack"))
-    load = Expr("load", matrix.dtype, buffer=buffer, index=where)
-    if matrix.turned:
-        kernel.a = load
-    else:
-        kernel.b = load
-    return [pack, kernel]
-
-
-def _in_place_b(matrix: Matrix, free: bool) -> bool:
-    if not free and matrix.columns_apart() is not None:
-        return True
-    if not readable_in_place(matrix.b, matrix.n, matrix.k):
-        return False
-    column = matrix.dtype.itemsize * matrix.columns
-    if free:
-        return matrix.steps * column <= SMALL_PANEL
-    nbytes = min(matrix.steps, MAX_STEPS) * column
-    return matrix.rows <= FEW_ROWS or nbytes <= IN_PLACE_PANEL
-
 
 _At = Callable[[I32, I32, int], None]  # one tile: address of A's first row, its number, rows
 

@@ -50,6 +50,7 @@ from tabgrad.targets.wasm import (
     correlation,
     cumulative,
     loops,
+    operands,
     order,
     padding,
     pairs,
@@ -112,7 +113,7 @@ class WasmTarget:
                 made = winograd.prepare(phase, temporaries, self.fma, kept)
                 if made is None:
                     one = collapse(phase)
-                    made = contraction.prepare(one, temporaries, self.fma, kept, borders)
+                    made = operands.prepare(one, temporaries, self.fma, kept, borders)
                 ahead = phase.group is not None and phase.group.kind == "ahead"
                 for number, kernel in enumerate(made):
                     if kernel.group is None or kernel.group is phase.group:

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tabgrad import dtypes
-from tabgrad.compiler.border import with_border
+from tabgrad.compiler.border import Border
 from tabgrad.compiler.collapse import collapse, index_levels
 from tabgrad.compiler.lower import guard
 from tabgrad.dtypes import float32
@@ -48,7 +48,8 @@ from tabgrad.ir.kernel import (
     rebuilt,
     walk,
 )
-from tabgrad.targets.wasm import contraction
+from tabgrad.targets.wasm import operands
+from tabgrad.targets.wasm.contraction import SINGLE_BLOCK
 
 SPAN, OUTPUTS, INPUTS = 3, 2, 4  # of a tile along each axis: weights, outputs, inputs
 SUMS = INPUTS * INPUTS
@@ -333,7 +334,7 @@ class _Writer:
         channels, filters = _size(self.channels), _size(self.filters)
         least = self._fewest_in_block(channels, filters)
         most = max(BLOCK_BYTES // (4 * SUMS * (channels + filters)), least)
-        most = min(most, contraction.SINGLE_BLOCK, tall * wide * images // FEWEST_BLOCKS)
+        most = min(most, SINGLE_BLOCK, tall * wide * images // FEWEST_BLOCKS)
         if most < least:
             return tall, images
         if most < tall * wide:
@@ -382,12 +383,10 @@ class _Writer:
         kernels = []
         a, values = self._images_without_end()
         most = SUMS * self.blocks * self.tiles * _size(self.channels)
-        found = with_border(a, most, f"t{len(self.temporaries)}")
-        if found is not None:
-            copy, a = found
-            copy.name = f"{self.name}_border"
-            self.temporaries.append(copy.stores[0].buffer)
-            kernels.append(copy)
+        border = Border.of(a, most, f"t{len(self.temporaries)}")
+        if border is not None:
+            a = border.load
+            kernels.append(border.put_before(self.found.kernel, self.temporaries))
         patch = [[a.replace(values(p, q)) for q in range(INPUTS)] for p in range(INPUTS)]
         sums = self.array(self.blocks, self.tiles, _size(self.channels))
         stores = sums.stores(_on_both_sides(B_T, patch), self.block, self.tile, self.c)
@@ -478,7 +477,7 @@ class _Forwards(_Writer):
         tile, number = Var("t", self.tiles), Index.of(self.number)
         results = self.array(self.blocks, self.tiles, _size(self.filters))
         place = (self.block, number, Index.of(tile))
-        *packs, product = contraction.prepare(
+        *packs, product = operands.prepare(
             self.product(
                 images.load(*place, self.c),
                 weights.load(Index(), number, self.c, self.n),
@@ -529,7 +528,7 @@ class _Backwards(_Writer):
         tile, number = Var("t", self.tiles), Index.of(self.number)
         results = self.array(self.blocks, *shape)
         place = (self.block, number, Index.of(tile))
-        *packs, product = contraction.prepare(
+        *packs, product = operands.prepare(
             self.product(
                 images.load(*place, self.c),
                 slopes.load(*place, self.n),
