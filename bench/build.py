@@ -17,11 +17,16 @@ import tabgrad as tg
 from bench import workloads
 
 
-def main(folder: Path, names: list[str]) -> None:
+def copy_player(folder: Path) -> None:
+    """The player of the tree that is on the path, where the folder has none yet."""
     player = folder / "player"
     if not player.exists():
         with as_file(files("tabgrad") / "player") as source:
             shutil.copytree(source, player)
+
+
+def main(folder: Path, names: list[str]) -> None:
+    copy_player(folder)
     for name in names:
         workload = workloads.ALL[name]
         functions = workload.functions(workload.arrays())

@@ -16,28 +16,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from bench import contestants, run, site, workloads
+from bench import contestants, run, site
 from bench.browser import contest
 from bench.workload import Workload
+from bench.workloads import graphics
 from tools.browser import flags_of
 
 JSON, MARKDOWN = site.ROOT / "bench" / "gpu.json", site.ROOT / "bench" / "GPU.md"
-NAMES = (
-    "matmul/256",
-    "matmul/512",
-    "matmul/1024",
-    "conv/3x3-56x56x64-64",
-    "conv/3x3-14x14x256-256",
-    "depthwise/3x3-56x56x144",
-    "chain/4Mi",
-    "softmax/1000x1000",
-    "layer-norm/1000x1000",
-    "sum/1000x1000",
-    "transpose/1000x1000",
-    "infer/mobilenet",
-    "train/mlp",
-    "train/cnn",
-)
 APIS = ("webgpu", "webgl")
 # How many times faster tabgrad is wanted than a peer, or than the best one of the same API.
 WANTED = {
@@ -61,7 +46,9 @@ def read() -> dict[str, Any]:
 
 def write(results: Mapping[str, Any]) -> None:
     """Both files."""
-    rows = {name: results["workloads"][name] for name in NAMES if name in results["workloads"]}
+    rows = {
+        name: results["workloads"][name] for name in graphics.ALL if name in results["workloads"]
+    }
     JSON.write_text(json.dumps({**results, "workloads": rows}, indent=1) + "\n", encoding="utf-8")
     MARKDOWN.write_text(text(results["facts"], rows), encoding="utf-8")
 
@@ -115,7 +102,7 @@ def text(facts: Mapping[str, str], rows: Mapping[str, Row]) -> str:
             name,
             *("-" if found is None else f"{found[0]:.2f} {found[1]}" for found in ratios),
             judged(name, row),
-            *(_cell(workloads.ALL[name], row["contestants"].get(each)) for each in names),
+            *(_cell(graphics.ALL[name], row["contestants"].get(each)) for each in names),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## What tabgrad's runs are made of", ""]
@@ -180,12 +167,12 @@ def main() -> None:
         write(results)
         return
     entrants = [each for each in taking_part() if re.search(options.contestants, each.name)]
-    names = [name for name in NAMES if re.search(options.only, name)]
+    names = [name for name in graphics.ALL if re.search(options.only, name)]
     with site.temporary() as served, contest(served.folder, gpu=True) as browser:
         facts = run.facts(browser.browser.version, flags_of(gpu=True))
         for name in names:
             start = time.perf_counter()
-            workload = workloads.ALL[name]
+            workload = graphics.ALL[name]
             row = run.measure(browser, served, None, workload, entrants, options.rounds)
             row["commit"] = facts["commit"]
             known = results["workloads"].get(name, {}).get("contestants", {})

@@ -9,13 +9,12 @@ to the player's engines, so what is measured is these and nothing around them.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from bench import workloads
+from bench.build import copy_player
+from bench.workloads import graphics
 from tabgrad import realize
 from tabgrad.compiler import driver
 from tabgrad.targets.glsl.target import EIGHT, GlslTarget
@@ -55,12 +54,9 @@ def write(folder: Path, function: Any) -> None:
 
 
 def main(folder: Path, names: list[str]) -> None:
-    player = folder / "player"
-    if not player.exists():
-        with as_file(files("tabgrad") / "player") as source:
-            shutil.copytree(source, player)
+    copy_player(folder)
     for name in names:
-        workload = workloads.ALL[name]
+        workload = graphics.ALL[name]
         (function,) = workload.functions(workload.arrays()).values()
         write(folder / workload.folder, function)
 

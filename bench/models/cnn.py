@@ -43,12 +43,12 @@ def weights(seed: int = 0) -> dict[str, Any]:
     return made | biases
 
 
-def inputs(seed: int = 0) -> dict[str, Any]:
+def inputs(seed: int = 0, batch: int = BATCH) -> dict[str, Any]:
     """A batch x of images from 0 to 1, and their class numbers y."""
     random = np.random.default_rng(seed + 1)
     return {
-        "x": random.random((BATCH, SIZE, SIZE, 1), np.float32),
-        "y": random.integers(0, CLASSES, BATCH).astype(np.int32),
+        "x": random.random((batch, SIZE, SIZE, 1), np.float32),
+        "y": random.integers(0, CLASSES, batch).astype(np.int32),
     }
 
 
@@ -63,7 +63,7 @@ def forward(params: Params, x: Any) -> tg.Tensor:
     return logits
 
 
-def functions(weights: Params) -> dict[str, Any]:
+def functions(weights: Params, batch: int = BATCH) -> dict[str, Any]:
     """`step`, compiled, for `tg.export`."""
-    example = inputs()
+    example = inputs(batch=batch)
     return {"step": compiled(training_step(forward, weights), example["x"], example["y"])}

@@ -8,6 +8,7 @@ inference takes its input from the page's memory and gives its result back there
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -35,12 +36,12 @@ def _shared(model: ModuleType) -> dict[str, Any]:
     return mobilenet.folded(_weights(model)) if model is mobilenet else _weights(model)
 
 
-def _arrays(model: ModuleType) -> Arrays:
-    return {**model.inputs(), **_shared(model)}
+def _arrays(model: ModuleType, **size: int) -> Arrays:
+    return {**model.inputs(**size), **_shared(model)}
 
 
-def _functions(model: ModuleType, arrays: Arrays) -> Mapping[str, Any]:
-    (main,) = model.functions(_weights(model)).values()
+def _functions(model: ModuleType, arrays: Arrays, **size: int) -> Mapping[str, Any]:
+    (main,) = model.functions(_weights(model), **size).values()
     return {"main": main}
 
 
@@ -101,6 +102,19 @@ def _inference(
         1e-4,
         parameters={"inference": True, **parameters},
         graph=partial(_graph, model),
+    )
+
+
+def with_batch(workload: Workload, model: ModuleType, batch: int) -> Workload:
+    """A training step of so many examples, which nothing is wanted of."""
+    return replace(
+        workload,
+        name=f"{workload.name}-{batch}",
+        arrays=partial(_arrays, model, batch=batch),
+        functions=partial(_functions, model, batch=batch),
+        flops=workload.flops * batch / model.BATCH,
+        wanted={},
+        two_threads=None,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bench import gpu
 from bench.site import ROOT
+from bench.workloads import graphics
 
 
 def _row(**medians: float) -> dict[str, Any]:
@@ -35,6 +36,19 @@ def test_the_report_is_that_of_the_results() -> None:
     assert gpu.MARKDOWN.read_text(encoding="utf-8") == gpu.text(
         results["facts"], results["workloads"]
     )
+
+
+def test_a_batch_for_software_adapters() -> None:
+    whole, small = graphics.ALL["train/cnn"], graphics.ALL["train/cnn-8"]
+    assert small.name == "train/cnn-8"
+    arrays = small.arrays()
+    assert [len(arrays[name]) for name in ("x", "y")] == [8, 8]
+    assert small.flops == whole.flops / 8
+    (step,) = small.functions(arrays).values()
+    counted = step.program(arrays["x"], arrays["y"]).entries[0].flops
+    assert 0.5 < counted / small.flops < 1.1  # as tests/bench/test_models.py has it for 64
+    assert "jax" not in whole.cannot and {"ort", "tfjs"} <= whole.cannot.keys()
+    assert [*graphics.ALL] == [each.name for each in graphics.ALL.values()]
 
 
 @pytest.mark.slow
