@@ -50,7 +50,9 @@ def _falling_exp(f: Function, x: F, fma: bool) -> F:
     lift = p.bias // 2 + 1
     power, n = split(f, x, LOG2_E, p.bias + lift, fma)
     r = f.let(multiply_add(n, -p.ln2_low, multiply_add(n, -p.ln2_high, x, fma), fma))
-    return horner(r, p.exp_series, fma) * _power_of_two(power, type(x)) * 2.0**-lift
+    # The series in units of 2**-lift, which rounds alike and saves the product by it.
+    series = [coefficient * 2.0**-lift for coefficient in p.exp_series]
+    return horner(r, series, fma) * _power_of_two(power, type(x))
 
 
 def split(f: Function, x: F, factor: float, bias: int, fma: bool) -> tuple[Words, F]:
