@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tabgrad as tg
-from tabgrad import realize
+from tabgrad.compiler import driver
 from tests.ops.engines import chosen
 
 R = tg.random
@@ -337,10 +337,8 @@ def test_other_seeds_compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for draw in draws:
         draw(1).tolist()
     compiled: list[object] = []
-    compile_ = realize.driver.compile
-    monkeypatch.setattr(
-        realize.driver, "compile", lambda *a, **k: compiled.append(a) or compile_(*a, **k)
-    )
+    compile_ = driver.compile
+    monkeypatch.setattr(driver, "compile", lambda *a, **k: compiled.append(a) or compile_(*a, **k))
     for draw in draws:
         for seed in (2, -3, 2**40, 2**70):
             draw(seed).tolist()

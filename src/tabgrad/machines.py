@@ -1,6 +1,6 @@
 """Making engines by their names, and the targets that write their Programs.
 
-Not here: which one is current, and what runs on it (`realize.py`).
+Not here: which one is current, and what runs on it (`realize/`).
 """
 
 from __future__ import annotations

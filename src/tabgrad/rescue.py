@@ -5,7 +5,7 @@ slots, counters, random state, metrics) are copied to the host before the first 
 seconds. After a fault the next engine starts from the last copy and repeats the steps since.
 
 It knows a numbered run of steps and Variables, nothing of models. Not here: which errors are
-faults, and what goes on then (`engines/faults.py`); moving single values (`realize.py`).
+faults, and what goes on then (`engines/faults.py`); moving single values (`realize/`).
 """
 
 from __future__ import annotations

@@ -61,13 +61,15 @@ def other(
         opened.append(Slow(pause, name, device))
         return opened[-1]
 
-    target = realize.target_of
-    monkeypatch.setattr(realize, "make_engine", make)
+    target = realize.programs.target_of
+    monkeypatch.setattr(realize.current, "make_engine", make)
     monkeypatch.setattr(
-        realize, "target_of", lambda e: WasmTarget(e.features) if e in opened else target(e)
+        realize.programs,
+        "target_of",
+        lambda e: WasmTarget(e.features) if e in opened else target(e),
     )
-    monkeypatch.setattr(realize._session, "automatic", begun)
-    monkeypatch.setattr(realize._session, "others", {})
+    monkeypatch.setattr(realize.current._session, "automatic", begun)
+    monkeypatch.setattr(realize.candidates, "_others", {})
     with realize.using(begun):
         yield opened
 
@@ -168,7 +170,7 @@ def test_deterministic_models_and_small_ones_stay(
     assert not other
     monkeypatch.setattr(auto, "WORTH", 1)
     with realize.using(None):
-        monkeypatch.setattr(realize, "make_engine", lambda name, given: WasmtimeEngine())
+        monkeypatch.setattr(realize.current, "make_engine", lambda name, given: WasmtimeEngine())
         tg.set_engine("auto", deterministic=True)
         assert not realize.automatic()
         tg.set_engine("wasm")
@@ -208,7 +210,7 @@ def test_a_machine_without_other_engines(
     def missing(name: str, deterministic: bool) -> Any:
         raise MissingPackageError("no wgpu")
 
-    monkeypatch.setattr(realize, "make_engine", missing)
+    monkeypatch.setattr(realize.current, "make_engine", missing)
     _fit(_model())
     assert not auto._remembered()
 
@@ -217,7 +219,7 @@ def test_what_is_remembered_of_another_device_is_measured_again(other: list[Slow
     _fit(_model())
     (key,) = auto._remembered()
     auto._store({key: {"engine": "webgpu", "device": "sold meanwhile", "at": time.time()}})
-    realize._session.others.clear()
+    realize.candidates._others.clear()
     _fit(_model())
     assert auto._remembered()[key]["device"] == "Fast GPU"
     assert len(other) == 2

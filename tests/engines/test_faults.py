@@ -55,7 +55,7 @@ def _gpu() -> Any:
 def _like_a_gpu(monkeypatch: pytest.MonkeyPatch, after: Callable[[], Any]) -> None:
     """Engines of kind "wasm" may fail, and are followed by those that `after` makes."""
     monkeypatch.setattr(faults, "successors", lambda kind: ("wasm",))
-    monkeypatch.setattr(realize, "make_engine", lambda name, deterministic: after())
+    monkeypatch.setattr(realize.current, "make_engine", lambda name, deterministic: after())
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +200,7 @@ def test_a_lost_gpu_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None
     counted = Failing(_gpu())
     expected = _trained(counted)
     first, second = _gpu(), _gpu()
-    monkeypatch.setattr(realize, "make_engine", lambda name, deterministic: second)
+    monkeypatch.setattr(realize.current, "make_engine", lambda name, deterministic: second)
     with pytest.warns(EngineWarning) as found:
         _same(_trained(Failing(first, int(counted.runs * 0.6))), expected)
     assert len(found) == 1
@@ -333,7 +333,7 @@ def test_the_next_engine_may_be_missing_too(monkeypatch: pytest.MonkeyPatch) -> 
             raise EngineError("this browser gives none", code="adapter")
         return WasmtimeEngine()
 
-    monkeypatch.setattr(realize, "make_engine", make)
+    monkeypatch.setattr(realize.current, "make_engine", make)
     monkeypatch.setattr(faults, "successors", lambda kind: ("webgl", "wasm"))
     with realize.using(Failing(WasmtimeEngine(), 1)), pytest.warns(EngineWarning) as found:
         assert (tg.tensor([1.0, 2.0]) + 1).tolist() == [2, 3]

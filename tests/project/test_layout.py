@@ -67,6 +67,10 @@ MAY_IMPORT = {
 }
 # What is in several targets is beside them (targets/coefficients.py) or in `shading`.
 TARGETS = {"wasm": {"wasm"}, "wgsl": {"wgsl", "shading"}, "glsl": {"glsl", "shading"}}
+# Modules of one beginning, of which each may import those before it.
+ORDERS = {
+    "tabgrad.realize.": "values scopes absent programs current pending moving candidates",
+}
 # These two run wherever Python does, with no package installed.
 STANDARD_LIBRARY_ONLY = {"base", "ir", "compiler"}
 
@@ -114,6 +118,17 @@ def test_imports_go_downwards(module):
         if name.split(".")[0] == "tabgrad" and part_of(name) not in allowed
     ]
     assert not wrong, f"{part_of(module)} may import {sorted(allowed)} only:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("beginning", ORDERS)
+def test_imports_inside_a_part_go_downwards(beginning):
+    order = [f"{beginning}{name}" for name in ORDERS[beginning].split()]
+    assert set(order) == {module for module in MODULES if module.startswith(beginning)}
+    for i, module in enumerate(order):
+        for name, line in imported_names(module, MODULES[module]):
+            if f"{name}.".startswith(beginning):
+                below = any(f"{name}.".startswith(f"{one}.") for one in order[:i])
+                assert below, f"{module}:{line} imports {name}"
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("tabgrad.targets.")])

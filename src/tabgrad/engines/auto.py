@@ -4,7 +4,7 @@ A Program of much work is timed on the engine it runs on and on the others of th
 scratch copies of everything it touches. What was found is remembered by device and Program: in a
 file of the user's cache folder, in a page in its storage.
 
-Not here: when that happens and who changes over (`training.py`); compiling (`realize.py`).
+Not here: when that happens and who changes over (`training.py`); compiling (`realize/`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Programs; it knows nothing of tensors, shapes, dtypes or variables, and it keeps
 them: whoever allocates a buffer frees it. The player's engines (`player/wasm.js`, ...) have the
 same methods in camelCase.
 
-Not here: choosing an engine (`realize.py`) and the layout of Programs (`compiler/program.py`).
+Not here: choosing an engine (`realize/`) and the layout of Programs (`compiler/program.py`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A GPU can be lost at any moment, may refuse a shader, and has limits and memory of its own. None of
 that is a mistake of the user's, so the next engine takes over. Not here: what is to be moved there
-(`realize.py`, `rescue.py`).
+(`realize/`, `rescue.py`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The engine owns the memory; every Program's module imports it, so buffers are sh
 Programs without copies and a handle is simply an address. `compiler/frame.py` describes the
 frame through which `run` passes addresses to a Program.
 
-Not here: compiling graphs (`targets/wasm/`) and deciding what to keep loaded (`realize.py`).
+Not here: compiling graphs (`targets/wasm/`) and deciding what to keep loaded (`realize/`).
 """
 
 from __future__ import annotations
