@@ -40,7 +40,7 @@ export async function fit(session, request, hooks) {
   const { epochs, initialEpoch, shuffle, batchSize } = request;
   const seed = request.seed ?? session.model.training?.seed ?? 0;
   const offset = request.seed === undefined ? session.epochsDone - initialEpoch : 0;
-  const { lock } = session;
+  const { lock, engine } = session;
   const rows = request.data.rows;
   // As in Keras, the last rows are held out, and the others are shuffled without them.
   const trainRows = Math.floor(rows * (1 - request.validationSplit));
@@ -66,6 +66,7 @@ export async function fit(session, request, hooks) {
   const owned = [];
   /** @type {<T extends {free: () => void}>(made: T) => T} */
   const own = (made) => (owned.push(made), made);
+  let release = await lock.take();
   try {
     const dataset = own(new Resident(session, "train_step", request.data));
     let validation = null;
@@ -75,38 +76,45 @@ export async function fit(session, request, hooks) {
     const train = own(new Feed(session, "train_step", batchSize, dataset, trainRows));
     const check =
       validation && own(new Feed(session, "evaluate", batchSize, validation, held.length));
+    const meters = new Meters(session);
+    const inOrder = range(0, trainRows);
     for (let e = initialEpoch; e < epochs; e++) {
-      const order = shuffle ? shuffled(trainRows, seed, e + offset) : range(0, trainRows);
-      await lock.hold(() => zeroMetrics(session));
+      const order = shuffle ? shuffled(trainRows, seed, e + offset) : inOrder;
+      meters.zero();
       /** @type {Logs} */
       let logs = {};
       for (let step = 0; step < steps; ) {
         stopIfAborted();
-        logs = await lock.hold(() => {
-          const end = Math.min(steps, step + (session.engine.few ?? steps));
-          do train.step(order, step++);
-          while (step < end && !turn.over);
-          return readMetrics(session);
-        });
+        const end = Math.min(steps, step + (engine.few ?? steps));
+        do train.step(order, step++);
+        while (step < end && !turn.over);
+        logs = await meters.read();
         if (!Number.isFinite(logs.loss)) throw lossError(logs.loss, e);
         if (turn.over) {
+          release();
           hooks.progress?.({ epoch: e, epochs, step, steps, logs });
           await turn.pause();
+          release = await lock.take();
         }
       }
       session.epochsDone++;
       if (check) {
-        const measured = await lock.hold(() => measure(session, check, held, turn, stopIfAborted));
-        for (const [name, value] of Object.entries(measured)) logs[`val_${name}`] = value;
+        const measured = await measure(session, check, held, turn, stopIfAborted);
+        for (const name in measured) logs[`val_${name}`] = measured[name];
       }
-      for (const [name, value] of Object.entries(logs)) (history[name] ??= []).push(value);
+      for (const name in logs) (history[name] ??= []).push(logs[name]);
       epoch.push(e);
-      const { engine } = session;
-      if (engine.keep) await lock.hold(() => engine.keep());
-      if (hooks.epochEnd && !(await hooks.epochEnd(e, logs))) break;
+      await engine.keep?.();
+      if (hooks.epochEnd) {
+        release();
+        const goOn = await hooks.epochEnd(e, logs);
+        release = await lock.take();
+        if (!goOn) break;
+      }
       stopIfAborted();
     }
   } finally {
+    release();
     owned.forEach((each) => each.free());
   }
   return { epoch, history };
@@ -139,7 +147,8 @@ export async function evaluate(session, { data, batchSize }) {
  * @param {() => void} stopIfAborted
  */
 async function measure(session, feed, order, turn, stopIfAborted) {
-  zeroMetrics(session);
+  const meters = new Meters(session);
+  meters.zero();
   for (let step = 0; step * feed.batchSize < order.length; step++) {
     feed.step(order, step);
     if (turn.over) {
@@ -148,7 +157,7 @@ async function measure(session, feed, order, turn, stopIfAborted) {
       stopIfAborted();
     }
   }
-  return readMetrics(session);
+  return meters.read();
 }
 
 /** A dataset in the engine's memory, uploaded once. */
@@ -211,7 +220,12 @@ class Feed {
     this.#bound = session.bind(entry);
     this.#copies = entry.inputs.map((spec, i) => {
       const column = /** @type {any} */ (dataset.columns.get(spec.name));
-      return { ...column, to: this.#bound.inputs[i] };
+      const to = this.#bound.inputs[i];
+      // Real rows stay behind those of a smaller batch; the entry is told the true count.
+      if (rows % batchSize) {
+        this.#engine.copyRows(to, column.handle, column.rowBytes, new Uint32Array(batchSize));
+      }
+      return { ...column, to };
     });
   }
 
@@ -221,19 +235,11 @@ class Feed {
    * @param {number} index
    */
   step(order, index) {
-    const size = this.batchSize;
-    let rows = order.subarray(index * size, (index + 1) * size);
-    const count = rows.length;
-    if (count < size) {
-      // A real row fills the batch; the entry is told the true count.
-      const padded = new Uint32Array(size).fill(rows[count - 1]);
-      padded.set(rows);
-      rows = padded;
-    }
+    const rows = order.subarray(index * this.batchSize, (index + 1) * this.batchSize);
     for (const { to, handle, rowBytes } of this.#copies) {
       this.#engine.copyRows(to, handle, rowBytes, rows);
     }
-    this.#bound.run(count);
+    this.#bound.run(rows.length);
   }
 
   free() {
@@ -241,33 +247,41 @@ class Feed {
   }
 }
 
-/** @param {Session} session */
-function metrics(session) {
-  return /** @type {import("./files.js").Training} */ (session.model.training).metrics;
-}
+/** Where steps add up the loss and the metrics. */
+class Meters {
+  #session;
+  #names;
+  #variables;
 
-/** @param {Session} session */
-function zeroMetrics(session) {
-  for (const { total, count } of metrics(session)) {
-    session.zero(session.variable(total));
-    session.zero(session.variable(count));
-  }
-}
-
-/**
- * @param {Session} session
- * @returns {Logs | Promise<Logs>}
- */
-function readMetrics(session) {
-  const all = metrics(session);
-  const variables = all.flatMap(({ total, count }) => [total, count].map((v) => session.variable(v)));
-  const reads = variables.map((variable) => session.bytes(variable));
-  return settled(reads, (bytes) => {
-    const values = bytes.map((each, i) => Number(fromBytes(variables[i].spec.dtype, each)[0]));
-    return Object.fromEntries(
-      all.map(({ name }, i) => [name, values[2 * i + 1] && values[2 * i] / values[2 * i + 1]]),
+  /** @param {Session} session */
+  constructor(session) {
+    const { metrics } = /** @type {import("./files.js").Training} */ (session.model.training);
+    this.#session = session;
+    this.#names = metrics.map(({ name }) => name);
+    this.#variables = metrics.flatMap(({ total, count }) =>
+      [total, count].map((name) => session.variable(name)),
     );
-  });
+  }
+
+  zero() {
+    for (const variable of this.#variables) this.#session.zero(variable);
+  }
+
+  /** @returns {Logs | Promise<Logs>} */
+  read() {
+    const reads = this.#variables.map((variable) => this.#session.bytes(variable));
+    return settled(reads, (bytes) => {
+      const values = bytes.map((each, i) =>
+        Number(fromBytes(this.#variables[i].spec.dtype, each)[0]),
+      );
+      /** @type {Logs} */
+      const logs = {};
+      this.#names.forEach((name, i) => {
+        logs[name] = values[2 * i + 1] && values[2 * i] / values[2 * i + 1];
+      });
+      return logs;
+    });
+  }
 }
 
 /**
@@ -297,18 +311,15 @@ function range(start, end) {
  * @param {number} epoch
  */
 export function shuffled(n, seed, epoch) {
-  const bits = new Uint32Array(n);
-  for (let i = 0; i < n; i++) bits[i] = threefry(seed, epoch, 0, i)[0];
-  let order = range(0, n);
-  let spare = new Uint32Array(n);
-  // A stable sort by counting, one byte after the other.
-  for (let shift = 0; shift < 32; shift += 8) {
-    const starts = new Uint32Array(257);
-    for (let i = 0; i < n; i++) starts[((bits[i] >>> shift) & 255) + 1]++;
-    for (let i = 0; i < 256; i++) starts[i + 1] += starts[i];
-    for (const row of order) spare[starts[(bits[row] >>> shift) & 255]++] = row;
-    [order, spare] = [spare, order];
+  // Numbers of 64 bits, with the row's number, which decides where bits are equal, in the low half.
+  const words = new Uint32Array(2 * n);
+  for (let i = 0; i < n; i++) {
+    words[2 * i] = i;
+    words[2 * i + 1] = threefry(seed, epoch, 0, i)[0];
   }
+  new BigUint64Array(words.buffer).sort();
+  const order = new Uint32Array(n);
+  for (let i = 0; i < n; i++) order[i] = words[2 * i];
   return order;
 }
 

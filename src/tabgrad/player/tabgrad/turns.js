@@ -20,6 +20,16 @@ export class Lock {
     this.#last = result.catch(() => {});
     return result;
   }
+
+  /**
+   * Begins work of several parts.
+   * @returns {Promise<() => void>} what ends it
+   */
+  take() {
+    return new Promise((begun) => {
+      this.hold(() => new Promise((end) => begun(() => end(null))));
+    });
+  }
 }
 
 /** Says when a turn has lasted long enough. */
