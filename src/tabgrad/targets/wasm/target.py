@@ -3,43 +3,29 @@
 A module imports the engine's memory and exports `run()` and `run_part(thread, threads)`. Both read
 a frame at a fixed address: which entry, how many rows, and the addresses of all buffers. Equal
 kernels are one function, called with other addresses.
+
+Not here: what is in an entry (entry.py) and in a kernel's function (contraction.py, loops.py, ...).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tabgrad import config
 from tabgrad.compiler.accumulation import accumulate_wide
 from tabgrad.compiler.border import Border
 from tabgrad.compiler.collapse import collapse
-from tabgrad.compiler.frame import (
-    ARENA,
-    ARRIVED,
-    DERIVED,
-    ENTRY,
-    MAX_SLOTS,
-    ROWS,
-    SCRATCH,
-    SCRATCH_BYTES,
-    SLOTS,
-    STATUS,
-    TURN,
-)
+from tabgrad.compiler.frame import ENTRY
 from tabgrad.compiler.invariant import derive, hoist, steady
 from tabgrad.compiler.phases import in_phases
 from tabgrad.compiler.plan import Plan
 from tabgrad.compiler.program import Emitted
-from tabgrad.errors import NotSupportedError
 from tabgrad.ir.kernel import (
-    Branch,
     Buffer,
     Expr,
     Kernel,
     Launch,
-    While,
     in_groups,
     kernels_of,
     run_time_places,
@@ -59,13 +45,11 @@ from tabgrad.targets.wasm import (
 )
 from tabgrad.targets.wasm.builder import I32, Function, Module
 from tabgrad.targets.wasm.disassembler import disassemble
-from tabgrad.targets.wasm.windows import open_windows, rows_at_a_time, window_bytes
+from tabgrad.targets.wasm.entry import Compiled, write_entry
+from tabgrad.targets.wasm.windows import bytes_of_windows, open_windows, window_bytes
 
 # Work that one thread does sooner than several can begin; player/tabgrad/threads.js has it, too.
 LEAST_SHARED = 2_000_000
-# How often a thread that has to wait looks before it sleeps: to wake one takes several
-# microseconds, but where another needs the core, looking is in its way.
-SPINS = 1 << 14
 
 
 class WasmTarget:
@@ -140,22 +124,13 @@ def _never(_: Buffer) -> bool:
     return False
 
 
-@dataclass
-class _Emitted:
-    function: Function
-    units: int
-    scratch: int
-    name: str
-    takes_scratch: bool
-
-
 class _Emission:
     def __init__(self, fma: bool, least_shared: int) -> None:
         self.fma = fma
         self.least_shared = least_shared
         self.module = Module()
-        self.known: dict[Any, _Emitted] = {}
-        self.made: dict[int, tuple[_Emitted, list[Buffer]]] = {}  # by the kernel's id
+        self.known: dict[Any, Compiled] = {}
+        self.made: dict[int, tuple[Compiled, list[Buffer]]] = {}  # by the kernel's id
 
     def emit(self, plans: Sequence[Plan]) -> Emitted:
         entries: list[Function] = []
@@ -167,7 +142,7 @@ class _Emission:
             entries.append(self._entry(plan, plan.launches, f"entry_{len(entries)}"))
             before = [self._kernel(kernel)[0] for kernel in kernels_of(plan.derivations)]
             own = [
-                one.scratch + _windows(kernel)
+                one.scratch + bytes_of_windows(kernel)
                 for one, kernel in zip(compiled, kernels, strict=True)
             ]
             largest = max((*own, *(one.scratch for one in before)), default=0)
@@ -186,7 +161,13 @@ class _Emission:
         binary = self.module.encode(names=config.debug >= 5)
         return Emitted(binary, scratch, names)
 
-    def _kernel(self, kernel: Kernel) -> tuple[_Emitted, list[Buffer]]:
+    def _entry(self, plan: Plan, launches: Sequence[Launch], name: str) -> Function:
+        f = self.module.function(name, [I32, I32])
+        alone = plan.flops < self.least_shared
+        write_entry(f, self.module, plan, launches, self._kernel, alone)
+        return f
+
+    def _kernel(self, kernel: Kernel) -> tuple[Compiled, list[Buffer]]:
         """A kernel's function and the buffers it takes, in order."""
         made = self.made.get(id(kernel))
         if made is None:
@@ -198,10 +179,7 @@ class _Emission:
             made = self.made[id(kernel)] = found, buffers
         return made
 
-    def _units(self, kernel: Kernel) -> int:
-        return self._kernel(kernel)[0].units
-
-    def _emit_kernel(self, kernel: Kernel, buffers: Sequence[Buffer]) -> _Emitted:
+    def _emit_kernel(self, kernel: Kernel, buffers: Sequence[Buffer]) -> Compiled:
         contract = kernel.kind == "contract"
         correlated = correlation.of(kernel, self.fma)
         extra = 3 if contract or correlated or order.takes_scratch(kernel) else 2
@@ -222,168 +200,7 @@ class _Emission:
             units, scratch = by_taps.emit(f, bases), 0
         else:
             units, scratch = loops.emit(f, kernel, bases, self.fma), 0
-        return _Emitted(f, units, scratch, name, extra == 3)
-
-    def _entry(self, plan: Plan, launches: Sequence[Launch], name: str) -> Function:
-        f = self.module.function(name, [I32, I32])
-        thread, threads = f.params
-        alone = plan.flops < self.least_shared
-        if alone:
-            with f.if_(thread):
-                f.return_()
-        graph = plan.graph
-        offsets = {"input": 0, "state": len(graph.arguments)}
-        offsets["output"] = offsets["state"] + len(graph.states)
-        offsets["constant"] = offsets["output"] + len(graph.results)
-        total = offsets["constant"] + len(plan.constants)
-        if total > MAX_SLOTS:
-            raise NotSupportedError(
-                f"expected at most {MAX_SLOTS} inputs, variables and outputs in one Program; "
-                f"received {total}. Split the function"
-            )
-
-        turns: dict[int, I32] = {}
-        rows_begin: list[I32] = []  # of the group by rows that is being written, if any
-
-        def scratch_of_thread() -> I32:
-            own: I32 = I32.load(SCRATCH)
-            if not alone:
-                own = own + thread * I32.load(SCRATCH_BYTES)
-            return own
-
-        def address(buffer: Buffer) -> I32:
-            if buffer.role == "temp":
-                return I32.load(ARENA) + buffer.offset
-            if buffer.role == "derived":
-                return I32.load(DERIVED) + buffer.offset
-            if buffer.role == "window":
-                before = rows_begin[-1] * buffer.row_bytes
-                return scratch_of_thread() - before + buffer.offset
-            if buffer.role == "rows":
-                return I32.const(ROWS)
-            if buffer.role == "slice":
-                assert buffer.parent is not None
-                return address(buffer.parent) + turns[id(buffer.loop)] * buffer.nbytes
-            slot = SLOTS + 4 * (offsets[buffer.role] + buffer.slot)
-            if buffer.role == "input" and graph.arguments[buffer.slot].scalar:
-                return I32.const(slot)
-            return I32.load(slot)
-
-        def call(kernel: Kernel, begin: I32 | int, end: I32 | int) -> None:
-            emitted, buffers = self._kernel(kernel)
-            arguments = [address(buffer) for buffer in buffers]
-            if emitted.takes_scratch:
-                arguments.append(scratch_of_thread() + _windows(kernel))
-            f.call(emitted.function, *arguments, begin, end)
-
-        def share(units: int) -> tuple[I32 | int, I32 | int]:
-            """This thread's part of the units of a launch."""
-            if alone:
-                return 0, units
-            return (thread * units).div(threads), ((thread + 1) * units).div(threads)
-
-        def launch(kernels: Sequence[Kernel]) -> None:
-            note = kernels[0].group
-            if len(kernels) > 1 and note is not None and note.kind == "small" and not alone:
-                with f.if_(thread == 0):
-                    for kernel in kernels:
-                        call(kernel, 0, self._units(kernel))
-            elif len(kernels) > 1 and note is not None and note.kind == "ahead":
-                for kernel in kernels[:-1]:
-                    call(kernel, 0, self._units(kernel))
-                call(kernels[-1], *share(self._units(kernels[-1])))
-            elif len(kernels) > 1 and note is not None and note.kind == "rows":
-                first, last = share(note.rows)
-                step = rows_at_a_time(kernels, note.rows)
-                with f.loop_range(first, last, step) as begin, f.scope():
-                    end = f.let(begin + step)
-                    with f.if_(end > last):
-                        end.set(last)
-                    rows_begin.append(begin)
-                    for kernel in kernels:
-                        by = self._units(kernel) // note.rows
-                        call(kernel, begin * by, end * by)
-                    rows_begin.pop()
-            else:
-                for kernel in kernels:
-                    call(kernel, *share(self._units(kernel)))
-            wait()
-
-        def wait() -> None:
-            if alone:
-                return
-            with f.if_(threads > 1):
-                f.call(self._barrier(), threads)
-
-        def decided(value: I32) -> I32:
-            """A value every thread has read before any may go on to overwrite it."""
-            found = f.let(value)
-            wait()
-            return found
-
-        def run(launches: Sequence[Launch]) -> None:
-            for members in in_groups(launches):
-                item = members[0]
-                if isinstance(item, Kernel):
-                    launch([member for member in members if isinstance(member, Kernel)])
-                    continue
-                if isinstance(item, While):
-                    with f.block() as done, f.loop() as again:
-                        run(item.test)
-                        done.branch_if(decided(I32.load8_u(address(item.flag))).not_())
-                        run(item.body)
-                        again.branch()
-                    continue
-                if isinstance(item, Branch):
-                    cases = [lambda body=body: run(body) for body in item.branches]
-                    index = decided(I32.load(address(item.index)))
-                    f.switch(_clamped(f, index, len(cases)), cases)
-                    continue
-                turns_of = (item.length - 1, -1, -1) if item.reverse else (0, item.length, 1)
-                with f.loop_range(*turns_of) as turn:
-                    turns[id(item)] = turn
-                    run(item.body)
-
-        run(launches)
-        return f
-
-    def _barrier(self) -> Function:
-        """Threads wait for each other, and trap where one of them failed."""
-
-        def write(f: Function) -> None:
-            (threads,) = f.params
-            turn = f.atomic_load(TURN)
-            with f.if_(f.atomic_add(ARRIVED, 1) == threads - 1):
-                f.atomic_store(ARRIVED, 0)
-                f.atomic_add(TURN, 1)
-                f.atomic_notify(TURN, -1)
-                f.return_()
-            left = f.let(I32.const(SPINS))
-            with f.loop() as again:
-                with f.if_(f.atomic_load(STATUS)):
-                    f.unreachable()
-                with f.if_(f.atomic_load(TURN) == turn):
-                    left.set(left - 1)
-                    with f.if_(left < 0):
-                        f.atomic_wait(TURN, turn)
-                    again.branch()
-
-        return self.module.helper("barrier", [I32], [], write)
-
-
-def _windows(kernel: Kernel) -> int:
-    """Bytes of the windows that its group has at the beginning of a thread's scratch memory."""
-    return kernel.group.scratch if kernel.group is not None else 0
-
-
-def _clamped(f: Function, index: I32, count: int) -> I32:
-    """An index as one of `count`."""
-    found = f.let(index)
-    with f.if_(found < 0):
-        found.set(0)
-    with f.if_(found >= count):
-        found.set(count - 1)
-    return found
+        return Compiled(f, units, scratch, name, extra == 3)
 
 
 def _signature(kernel: Kernel, buffers: Sequence[Buffer]) -> Any:

@@ -62,6 +62,11 @@ def window_bytes(launches: Sequence[Launch]) -> int:
     return max((note.scratch for note, _ in _groups_by_rows(launches)), default=0)
 
 
+def bytes_of_windows(kernel: Kernel) -> int:
+    """What the windows of a kernel's group take at the beginning of a thread's scratch memory."""
+    return kernel.group.scratch if kernel.group is not None else 0
+
+
 def _deciding(launches: Sequence[Launch]) -> list[Buffer]:
     """What loops and branches look at to decide, and what they are known to leave."""
     found = []
