@@ -96,20 +96,7 @@ class Trainer(Steps):
         validation_freq = _whole(validation_freq, "validation_freq", 1)
         self._reconsider_now("train_step")
         with self._on_engine():
-            data, target = self._prepare_pair(x, y)
-            validation = None
-            if validation_data is not None:
-                if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                    raise ArgumentError(
-                        "expected a pair (x, y) as validation_data; received "
-                        f"{type(validation_data).__name__}"
-                    )
-                held_x, held_y = validation_data
-                validation = self._prepare_pair(held_x, held_y, "validation ")
-            elif validation_split:
-                (data, target), validation = arrays.split(data, target, validation_split)
-            resident = arrays.Resident([data, target])
-            held_out = arrays.Resident(validation) if validation else None
+            resident, held_out = self._with_held_out(x, y, validation_data, validation_split)
         batches = math.ceil(resident.rows / batch_size)
         history = History()
         listeners = CallbackList(
@@ -166,6 +153,25 @@ class Trainer(Steps):
         else:
             run.advance()
         return history
+
+    def _with_held_out(
+        self, x: Any, y: Any, validation_data: Any, validation_split: float
+    ) -> tuple[arrays.Resident, arrays.Resident | None]:
+        """The rows to train on, and those to evaluate, if any."""
+        data, target = self._prepare_pair(x, y)
+        validation = None
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+                raise ArgumentError(
+                    "expected a pair (x, y) as validation_data; received "
+                    f"{type(validation_data).__name__}"
+                )
+            held_x, held_y = validation_data
+            validation = self._prepare_pair(held_x, held_y, "validation ")
+        elif validation_split:
+            (data, target), validation = arrays.split(data, target, validation_split)
+        resident = arrays.Resident([data, target])
+        return resident, arrays.Resident(validation) if validation else None
 
     def _train_epoch(
         self,
