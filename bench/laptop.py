@@ -106,7 +106,9 @@ def eager(program: Callable[[], None], rounds: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each is timed (5)")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--keep", action="store_true", help="print, and write no file")
+    options = parser.parse_args()
+    rounds = options.rounds
     load = os.getloadavg()[0]
     lines = [
         "# What Python costs on the laptop",
@@ -136,7 +138,8 @@ def main() -> None:
     ]
     text = "\n".join(lines)
     print(text)
-    (ROOT / "bench" / "LAPTOP.md").write_text(text, encoding="utf-8")
+    if not options.keep:
+        (ROOT / "bench" / "LAPTOP.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import launches
+from bench import launches, machine
 from tabgrad.compiler import driver, report
 from tabgrad.ir.kernel import kernels_of
 from tabgrad.targets.wasm.target import WasmTarget
@@ -106,8 +106,7 @@ def main() -> None:
         "| --- |" + " ---: |" * 11,
         *rows,
         "",
-        f"- Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores",
+        f"- Python {platform.python_version()}, {machine.name()}",
         f"- measured: {date.today():%Y-%m-%d}, {chosen.rounds} rounds, load before {load:.1f}",
         "",
     ]
