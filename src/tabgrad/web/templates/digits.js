@@ -70,6 +70,117 @@ function distance(strokes, x, y) {
   return nearest;
 }
 
+/** @type {Record<string, Point>} */
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** A canvas to draw on with mouse, finger or keyboard. */
+class Pad {
+  canvas = make("canvas", {
+    tabIndex: 0,
+    id: "drawing",
+    role: "application",
+    ariaLabel: "Drawing. Arrow keys move the pen, space lowers and lifts it, Delete clears.",
+  });
+  /** @type {Point[][]} */
+  strokes = [];
+  #changed;
+  /** @type {Point} */
+  #pen = [0.5, 0.2]; // the keyboard's
+  #keyboard = false;
+  #down = false;
+
+  /** @param {() => unknown} changed called after each change of the strokes */
+  constructor(changed) {
+    this.#changed = changed;
+    const { canvas } = this;
+    const paint = () => this.paint();
+    canvas.onpointerdown = (/** @type {PointerEvent} */ event) => {
+      canvas.setPointerCapture(event.pointerId);
+      this.#keyboard = false;
+      this.strokes.push([this.#at(event)]);
+      changed();
+    };
+    canvas.onpointermove = (/** @type {PointerEvent} */ event) => {
+      if (!canvas.hasPointerCapture(event.pointerId)) return;
+      const events = event.getCoalescedEvents?.() ?? [event];
+      for (const each of events) this.strokes.at(-1)?.push(this.#at(each));
+      changed();
+    };
+    canvas.onkeydown = (/** @type {KeyboardEvent} */ event) => this.#press(event);
+    canvas.onblur = () => {
+      this.#keyboard = this.#down = false;
+      paint();
+    };
+    canvas.onfocus = () => {
+      this.#keyboard = canvas.matches(":focus-visible");
+      paint();
+    };
+    new ResizeObserver(paint).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  }
+
+  clear() {
+    this.strokes = [];
+    this.#down = false;
+    this.#changed();
+  }
+
+  /**
+   * @param {PointerEvent} event
+   * @returns {Point}
+   */
+  #at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  }
+
+  /**
+   * Moves the keyboard's pen, lowers or lifts it, or clears.
+   * @param {KeyboardEvent} event
+   */
+  #press(event) {
+    const move = MOVES[event.key];
+    const erase = event.key === "Delete" || event.key === "Backspace";
+    if (!move && !erase && event.key !== " ") return;
+    event.preventDefault();
+    this.#keyboard = true;
+    if (erase) return this.clear();
+    const moved = (/** @type {0 | 1} */ axis) =>
+      Math.min(0.95, Math.max(0.05, this.#pen[axis] + move[axis] * STEP));
+    if (move) this.#pen = [moved(0), moved(1)];
+    else this.#down = !this.#down;
+    if (this.#down && !move) this.strokes.push([this.#pen]);
+    else if (this.#down) this.strokes.at(-1)?.push(this.#pen);
+    this.#changed();
+  }
+
+  paint() {
+    const { canvas } = this;
+    const dots = canvas.clientWidth * devicePixelRatio;
+    canvas.width = canvas.height = dots;
+    const brush = canvas.getContext("2d");
+    const style = getComputedStyle(canvas);
+    brush.strokeStyle = brush.fillStyle = style.color;
+    brush.lineWidth = dots * 0.085;
+    brush.lineCap = brush.lineJoin = "round";
+    for (const stroke of this.strokes) {
+      brush.beginPath();
+      for (const [x, y] of [stroke[0], ...stroke]) brush.lineTo(x * dots, y * dots);
+      brush.stroke();
+    }
+    if (this.#keyboard) {
+      const [x, y] = this.#pen;
+      const colour = style.getPropertyValue(this.#down ? "--second" : "--accent");
+      brush.strokeStyle = brush.fillStyle = colour;
+      brush.lineWidth = dots * 0.01;
+      brush.beginPath();
+      brush.arc(x * dots, y * dots, dots * 0.03, 0, 7);
+      if (this.#down) brush.fill();
+      brush.stroke();
+    }
+  }
+}
+
 /**
  * Puts the drawing into a section; answers what predicts again.
  * @param {HTMLElement} section
@@ -80,15 +191,10 @@ export function drawing(section, model) {
   const labels = task.labels;
   const input = model.entries.find(({ name }) => name === "predict")?.inputs[0];
   const shape = [1, ...(input?.shape.slice(1) ?? [])];
-  const canvas = make("canvas", {
-    tabIndex: 0,
-    id: "drawing",
-    role: "application",
-    ariaLabel: "Drawing. Arrow keys move the pen, space lowers and lifts it, Delete clears.",
-  });
   const { width, height } = task;
+  const pad = new Pad(() => predict());
   const seen = make("canvas", { id: "seen", width, height, ariaHidden: "true" });
-  const clear = make("button", { type: "button" }, "Clear");
+  const clear = make("button", { type: "button", onclick: () => pad.clear() }, "Clear");
   const answer = /** @type {HTMLElement} */ (section.querySelector(".answer"));
   const verdict = make("p", { className: "verdict" });
   const chart = make("div");
@@ -100,52 +206,22 @@ export function drawing(section, model) {
     make(
       "div",
       { className: "board" },
-      canvas,
+      pad.canvas,
       make("div", {}, seen, make("span", { className: "hint" }, "what the model sees"), clear),
     ),
   );
   const help = "Mouse, finger or keyboard: arrows move, space draws, Delete clears.";
   section.append(make("p", { className: "hint" }, help));
 
-  /** @type {Point[][]} */
-  let strokes = [];
-  /** @type {Point} */
-  let pen = [0.5, 0.2];
-  let keyboard = false;
-  let down = false;
-
-  const paint = () => {
-    const dots = canvas.clientWidth * devicePixelRatio;
-    canvas.width = canvas.height = dots;
-    const brush = canvas.getContext("2d");
-    const style = getComputedStyle(canvas);
-    brush.strokeStyle = brush.fillStyle = style.color;
-    brush.lineWidth = dots * 0.085;
-    brush.lineCap = brush.lineJoin = "round";
-    for (const stroke of strokes) {
-      brush.beginPath();
-      for (const [x, y] of [stroke[0], ...stroke]) brush.lineTo(x * dots, y * dots);
-      brush.stroke();
-    }
-    if (keyboard) {
-      brush.strokeStyle = brush.fillStyle = style.getPropertyValue(down ? "--second" : "--accent");
-      brush.lineWidth = dots * 0.01;
-      brush.beginPath();
-      brush.arc(pen[0] * dots, pen[1] * dots, dots * 0.03, 0, 7);
-      if (down) brush.fill();
-      brush.stroke();
-    }
-  };
-
   let running = false;
   let again = false;
   const predict = async () => {
-    paint();
+    pad.paint();
     again = running;
     if (running) return;
     running = true;
     try {
-      const data = blocks(strokes, task);
+      const data = blocks(pad.strokes, task);
       const mini = seen.getContext("2d");
       const image = mini.createImageData(width, height);
       data.forEach((value, i) => {
@@ -156,65 +232,14 @@ export function drawing(section, model) {
       const outputs = [...shares].map(Number);
       const values = task.logits ? softmax(outputs) : outputs;
       const best = values.indexOf(Math.max(...values));
-      const text = strokes.length ? `This is a ${labels[best]}` : "Draw a digit from 0 to 9";
+      const text = pad.strokes.length ? `This is a ${labels[best]}` : "Draw a digit from 0 to 9";
       if (verdict.textContent !== text) verdict.textContent = text;
-      chart.replaceChildren(bars(strokes.length ? values : values.fill(0), labels));
+      chart.replaceChildren(bars(pad.strokes.length ? values : values.fill(0), labels));
     } finally {
       running = false;
     }
     if (again) await predict();
   };
-
-  const at = (/** @type {PointerEvent} */ event) => {
-    const box = canvas.getBoundingClientRect();
-    return /** @type {Point} */ ([
-      (event.clientX - box.left) / box.width,
-      (event.clientY - box.top) / box.height,
-    ]);
-  };
-  canvas.onpointerdown = (/** @type {PointerEvent} */ event) => {
-    canvas.setPointerCapture(event.pointerId);
-    keyboard = false;
-    strokes.push([at(event)]);
-    predict();
-  };
-  canvas.onpointermove = (/** @type {PointerEvent} */ event) => {
-    if (!canvas.hasPointerCapture(event.pointerId)) return;
-    for (const each of event.getCoalescedEvents?.() ?? [event]) strokes.at(-1)?.push(at(each));
-    predict();
-  };
-  clear.onclick = () => {
-    strokes = [];
-    down = false;
-    predict();
-  };
-  /** @type {Record<string, Point>} */
-  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  canvas.onkeydown = (/** @type {KeyboardEvent} */ event) => {
-    const move = moves[event.key];
-    const erase = event.key === "Delete" || event.key === "Backspace";
-    if (!move && !erase && event.key !== " ") return;
-    event.preventDefault();
-    keyboard = true;
-    if (erase) return clear.onclick();
-    const moved = (/** @type {0 | 1} */ axis) =>
-      Math.min(0.95, Math.max(0.05, pen[axis] + move[axis] * STEP));
-    if (move) pen = [moved(0), moved(1)];
-    else down = !down;
-    if (down && !move) strokes.push([pen]);
-    else if (down) strokes.at(-1)?.push(pen);
-    predict();
-  };
-  canvas.onblur = () => {
-    keyboard = down = false;
-    paint();
-  };
-  canvas.onfocus = () => {
-    keyboard = canvas.matches(":focus-visible");
-    paint();
-  };
-  new ResizeObserver(paint).observe(canvas);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   return predict;
 }
 
