@@ -20,27 +20,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench import launches, machine, native, workloads
+from bench import image as images
+from bench import machine, native, workloads
+from bench.image import Image
 from bench.run import commit
 from bench.site import ROOT
 from bench.workload import Workload
-from tabgrad.compiler import driver
-from tabgrad.compiler.frame import ARENA, DERIVED, ENTRY, HEAP, SCRATCH, SCRATCH_BYTES, SLOTS
-from tabgrad.compiler.program import Program
+from tabgrad.compiler.frame import ENTRY
 from tabgrad.engines.wasmtime import WasmtimeEngine
-from tabgrad.targets.wasm.target import WasmTarget
 
 FILE = ROOT / "bench" / "GENERATORS.md"
-PAGE, SPARE = 65536, 64
 USUAL = "^matmul/(512|1024)$|^conv/3x3-56x56x64-64$|^train/(mlp|cnn)$|^infer/(mobilenet|minilm)$"
 # Where the C compiler does the work, it may use what the processor has.
 COMPILE = ("cc", "-O3", "-march=native", "-DNDEBUG", "-fno-strict-aliasing", "-w")
@@ -75,62 +70,6 @@ int main(int count, char** names) {
 """
 
 Run = Callable[[int, int], float]  # (entry, how often) -> milliseconds of the processor
-
-
-@dataclass
-class Image:
-    """A Program, and memory with all that its first entry needs."""
-
-    program: Program
-    memory: bytes
-    frame: dict[int, int]
-
-    @property
-    def pages(self) -> int:
-        return -(-len(self.memory) // PAGE) + 1
-
-    @property
-    def derives(self) -> bool:
-        return bool(self.program.entries[0].derived)
-
-
-def image_of(workload: Workload, *, relaxed: bool) -> Image:
-    """What the page would have in its memory when a workload is ready."""
-    arrays = workload.arrays()
-    function = workload.functions(arrays)["main"]
-    others = {*workload.constants, *workload.parameters.get("chained", ())}
-    inputs = [array for name, array in arrays.items() if name not in others]
-    bound = function.bind(*inputs)
-    for buffer, array in zip(bound.inputs, inputs, strict=True):
-        bound.engine.write(buffer.handle, np.ascontiguousarray(array).tobytes())
-    program: Program = function.program(*inputs)
-    graph, entry = program.graphs[0], program.entries[0]
-    if not relaxed:
-        program = driver.compile([graph], WasmTarget(()))
-        entry = program.entries[0]
-    memory = bytearray(HEAP)
-
-    def placed(data: bytes) -> int:
-        memory.extend(bytes(-len(memory) % SPARE))
-        at = len(memory)
-        memory.extend(data + bytes(SPARE))
-        return at
-
-    scalars = [argument.scalar for argument in graph.arguments]
-    nodes = [*graph.inputs, *graph.state, *graph.outputs]
-    words = []
-    for i, (word, node) in enumerate(zip(launches.arguments_of(bound), nodes, strict=True)):
-        is_word = i < len(scalars) and scalars[i]
-        words.append(word if is_word else placed(bytes(bound.engine.read(word, node.nbytes))))
-    words += [placed(data) for data in entry.constants]
-    frame = {SLOTS + 4 * i: word for i, word in enumerate(words)}
-    frame[ARENA] = placed(bytes(entry.arena))
-    frame[SCRATCH] = placed(bytes(entry.scratch))
-    frame[SCRATCH_BYTES] = entry.scratch
-    frame[DERIVED] = placed(bytes(entry.derived))
-    for at, word in frame.items():
-        memory[at : at + 4] = word.to_bytes(4, "little")
-    return Image(program, bytes(memory), frame)
 
 
 # Each makes an image runnable.
@@ -295,15 +234,15 @@ def generators() -> dict[str, tuple[bool, Callable[..., Any]]]:
 def measured(workload: Workload, rounds: int) -> dict[str, dict[str, float]]:
     """By generator: least milliseconds a time through, and until the code was there."""
     makers = generators()
-    images = {
-        relaxed: image_of(workload, relaxed=relaxed)
+    made = {
+        relaxed: images.of_workload(workload, relaxed=relaxed)
         for relaxed in {relaxed for relaxed, _ in makers.values()}
     }
     rows: dict[str, dict[str, float]] = {}
     with ExitStack() as stack:
         running: dict[str, Run] = {}
         for name, (relaxed, make) in makers.items():
-            image = images[relaxed]
+            image = made[relaxed]
             start = time.perf_counter()
             run = stack.enter_context(make(workload if make is by_torch else image))
             if image.derives and make is not by_torch:

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from bench import image
 from bench.browser import ISOLATION
 from tabgrad import jit
 from tabgrad.compiler import driver, memory
-from tabgrad.compiler.frame import ARENA, HEAP, SCRATCH, SCRATCH_BYTES, SLOTS
+from tabgrad.compiler.frame import ARENA, SCRATCH, SCRATCH_BYTES
 from tabgrad.compiler.group import group
 from tabgrad.compiler.plan import Plan, plan
 from tabgrad.compiler.program import Program
@@ -30,7 +30,6 @@ from tabgrad.targets.wasm.target import LEAST_SHARED, WasmTarget
 from tools.browser import launch
 from tools.static_server import serve
 
-SPARE, PAGE = 64, 65536
 # Runs the modules in turn on one memory for so long, after half a second for the optimising
 # compiler to come in.
 SCRIPT = """async ({ names, frame, bytes, ms }) => {
@@ -67,13 +66,6 @@ def planned(graph: EntryGraph, target: WasmTarget) -> Plan:
     target.prepare(made)
     made.arena = memory.place(made.launches, made.temporaries)
     return made
-
-
-class _Recorder:
-    """Stands for an engine, to find out what a bound Program hands it."""
-
-    def run(self, loaded: Any, entry: int, args: Sequence[int], rows: int) -> None:
-        self.args = list(args)
 
 
 @dataclass
@@ -159,18 +151,9 @@ def parts_of(program: Program, *, least_shared: int = LEAST_SHARED) -> list[Part
     return parts
 
 
-def arguments_of(bound: jit.Bound) -> list[int]:
-    """What a bound Program hands its engine."""
-    engine, recorder = bound.engine, _Recorder()
-    bound.engine = recorder
-    bound.run()
-    bound.engine = engine
-    return recorder.args
-
-
 def on_laptop(bound: jit.Bound, program: Program, rounds: int) -> list[Taken]:
     """The least time of every launch of a Program that is bound, on the engine at hand."""
-    arguments, parts = arguments_of(bound), parts_of(program)
+    arguments, parts = image.arguments_of(bound), parts_of(program)
     loaded = [bound.engine.load(part.program) for part in parts]
     taken = [Taken(part.members, part.turns, float("inf")) for part in parts]
     for _ in range(rounds):
@@ -185,32 +168,15 @@ def on_laptop(bound: jit.Bound, program: Program, rounds: int) -> list[Taken]:
 
 def in_browser(bound: jit.Bound, program: Program, ms: float) -> list[Taken]:
     """The same in headless Chromium, on a copy of what the buffers hold now."""
-    parts, graph = parts_of(program), program.graphs[0]
-    nodes = [*graph.inputs, *graph.state, *graph.outputs]
-    scalars = [argument.scalar for argument in graph.arguments]
-    image = bytearray(HEAP)
-    words = []
-
-    def placed(data: bytes) -> int:
-        image.extend(bytes(-len(image) % SPARE))
-        at = len(image)
-        image.extend(data + bytes(SPARE))
-        return at
-
-    for i, (word, node) in enumerate(zip(arguments_of(bound), nodes, strict=True)):
-        is_word = i < len(scalars) and scalars[i]
-        words.append(word if is_word else placed(bytes(bound.engine.read(word, node.nbytes))))
-    words += [placed(data) for data in program.entries[0].constants]
-    frame = {SLOTS + 4 * i: word for i, word in enumerate(words)}
-    frame[ARENA] = placed(b"")
+    parts, made = parts_of(program), image.of_bound(bound, program)
     scratch = max(part.program.entries[0].scratch for part in parts)
-    frame[SCRATCH] = frame[ARENA] + parts[0].program.entries[0].arena + SPARE
-    frame[SCRATCH_BYTES] = scratch
+    beyond = made.end + parts[0].program.entries[0].arena + image.SPARE
+    frame = {**made.frame, ARENA: made.end, SCRATCH: beyond, SCRATCH_BYTES: scratch}
     with tempfile.TemporaryDirectory() as folder:
         names = [f"{i}.wasm" for i in range(len(parts))]
         for name, part in zip(names, parts, strict=True):
             Path(folder, name).write_bytes(part.program.binary)
-        Path(folder, "memory.bin").write_bytes(image)
+        Path(folder, "memory.bin").write_bytes(made.memory)
         Path(folder, "index.html").write_text("<!doctype html>")
         with sync_playwright() as playwright, serve(folder, ISOLATION) as site:
             browser = launch(playwright)
@@ -219,7 +185,7 @@ def in_browser(bound: jit.Bound, program: Program, ms: float) -> list[Taken]:
             given = {
                 "names": names,
                 "frame": list(frame.items()),
-                "bytes": frame[SCRATCH] + scratch + PAGE,
+                "bytes": beyond + scratch + image.PAGE,
                 "ms": ms,
             }
             least = page.evaluate(SCRIPT, given)

@@ -14,8 +14,8 @@ from typing import Any
 
 import wasmtime
 
-from bench import launches, workloads
-from bench.generators import Image, image_of
+from bench import image, launches, workloads
+from bench.image import PAGE, SPARE, Image
 from tabgrad.compiler.frame import (
     ARENA,
     ARRIVED,
@@ -27,7 +27,6 @@ from tabgrad.compiler.frame import (
 from tabgrad.engines.wasmtime import WasmtimeEngine
 
 USUAL = "^train/cnn$|^infer/(mobilenet|minilm)$"
-PAGE, SPARE = 65536, 64
 RUNS = ((0, 1), (0, 2), (1, 2))  # (thread, threads)
 
 
@@ -57,18 +56,18 @@ class Shared:
         )
 
 
-def shared(image: Image, rounds: int) -> list[Shared]:
+def shared(made: Image, rounds: int) -> list[Shared]:
     """Every launch of an image's first entry. What is in a loop is not cut apart."""
-    program, engine = image.program, WasmtimeEngine()._engine
+    program, engine = made.program, WasmtimeEngine()._engine
     parts = launches.parts_of(program, least_shared=0)
     scratch = max(part.program.entries[0].scratch for part in parts)
     scratch += -scratch % SPARE + SPARE
     arena = max(part.program.entries[0].arena for part in parts)
-    begin = len(image.memory) + -len(image.memory) % SPARE
+    begin = made.end
     store = wasmtime.Store(engine)
     pages = -(-(begin + arena + SPARE + 2 * scratch) // PAGE)
     memory = wasmtime.Memory(store, wasmtime.MemoryType(wasmtime.Limits(pages, 65536)))
-    memory.write(store, image.memory, 0)
+    memory.write(store, made.memory, 0)
 
     def exports(binary: bytes) -> Any:
         module = wasmtime.Module(engine, binary)
@@ -78,7 +77,7 @@ def shared(image: Image, rounds: int) -> list[Shared]:
         for name, word in words.items():
             memory.write(store, word.to_bytes(4, "little"), PLACES[name])
 
-    if image.derives:
+    if made.derives:
         set_words(entry=len(program.entries))
         exports(program.binary)["run"](store)
     set_words(entry=0, arena=begin, scratch=begin + arena + SPARE, scratch_bytes=scratch)
@@ -118,7 +117,7 @@ def main() -> None:
     parser.add_argument("--listed", type=int, default=10, help="launches to list of each (10)")
     options = parser.parse_args()
     for workload in workloads.computing(options.only):
-        found = shared(image_of(workload, relaxed=True), options.rounds)
+        found = shared(image.of_workload(workload, relaxed=True), options.rounds)
         alone, together = (sum(each) for each in zip(*((s.alone, s.together) for s in found)))
         print(
             f"{workload.name}: {len(found)} launches, {alone:.2f} ms alone, {together:.2f} ms by "

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bench import generators, launches, run, shares, workloads
+from bench import generators, image, launches, run, shares, workloads
 from bench.site import ROOT
 
 
@@ -24,9 +24,9 @@ def test_how_long_a_run_would_take() -> None:
 
 
 def test_shares_of_two_threads() -> None:
-    image = generators.image_of(workloads.ALL["matmul/128"], relaxed=True)
-    found = shares.shared(image, 3)
-    assert len(found) == len(launches.parts_of(image.program)) > 0
+    made = image.of_workload(workloads.ALL["matmul/128"], relaxed=True)
+    found = shares.shared(made, 3)
+    assert len(found) == len(launches.parts_of(made.program)) > 0
     largest = max(found, key=lambda one: one.alone)
     assert 0 < largest.shares[0] < largest.alone and 0 < largest.shares[1] < largest.alone
     assert largest.lost == pytest.approx(max(largest.shares) - largest.alone / 2)
@@ -35,13 +35,13 @@ def test_shares_of_two_threads() -> None:
 
 @pytest.mark.parametrize("relaxed", [True, False])
 def test_generators_run_what_a_page_would(relaxed: bool) -> None:
-    image = generators.image_of(workloads.ALL["matmul/64"], relaxed=relaxed)
-    assert ("relaxed-simd" in image.program.features) == relaxed
+    made = image.of_workload(workloads.ALL["matmul/64"], relaxed=relaxed)
+    assert ("relaxed-simd" in made.program.features) == relaxed
     makers = {name: make for name, (_, make) in generators.generators().items()}
     assert "wasmtime" in makers
-    with generators.by_wasmtime(image) as timed:
-        if image.derives:
-            timed(len(image.program.entries), 1)
+    with generators.by_wasmtime(made) as timed:
+        if made.derives:
+            timed(len(made.program.entries), 1)
         assert timed(0, 10) > 0
 
 
