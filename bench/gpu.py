@@ -168,6 +168,7 @@ def main() -> None:
         return
     entrants = [each for each in taking_part() if re.search(options.contestants, each.name)]
     names = [name for name in graphics.ALL if re.search(options.only, name)]
+    begun = time.perf_counter()
     with site.temporary() as served, contest(served.folder, gpu=True) as browser:
         facts = run.facts(browser.browser.version, flags_of(gpu=True))
         for name in names:
@@ -192,6 +193,7 @@ def main() -> None:
             print(f"    {[times(row, api) for api in APIS]} {judged(name, row)}", flush=True)
             if not options.keep:
                 write(results)
+    print(f"{len(names)} workloads in {(time.perf_counter() - begun) / 60:.1f} minutes")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import gpu
+from bench import gpu, workloads
 from bench.site import ROOT
 from bench.workloads import graphics
 
@@ -49,6 +49,9 @@ def test_a_batch_for_software_adapters() -> None:
     assert 0.5 < counted / small.flops < 1.1  # as tests/bench/test_models.py has it for 64
     assert "jax" not in whole.cannot and {"ort", "tfjs"} <= whole.cannot.keys()
     assert [*graphics.ALL] == [each.name for each in graphics.ALL.values()]
+    # A chain of one product is that product.
+    once = graphics.ALL["matmul/1024"]
+    assert once.repeats == 1 and once.flops == workloads.ALL["matmul/1024"].flops
 
 
 @pytest.mark.slow
