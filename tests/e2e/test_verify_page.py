@@ -14,6 +14,7 @@ from tabgrad import naming
 from tabgrad.errors import ArgumentError
 from tabgrad.targets.wasm import operations
 from tabgrad.web import verification
+from tests import verifying
 from tests.e2e.gpus import NO_ADAPTER, Place, exported, start
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import SiteServer
 
-LAYERS = ["conv", "norm", "pool", "flat", "drop", "dense"]
-CASES = [*((name, what) for name in LAYERS for what in ("forward", "gradient"))]
+CASES = [*((name, what) for name in verifying.LAYERS for what in ("forward", "gradient"))]
 VERIFY = """async ({ start, failure, value: { trained, ...options } }) => {
     const model = await start({ engine: "wasm", worker: false });
     if (trained) await model.fit(...trained);
@@ -50,19 +50,7 @@ def visit(gpus: Browser, site_server: SiteServer) -> Iterator[Any]:
 
 def network() -> tg.Sequential:
     naming.reset()
-    tg.random.seed(0)
-    model = tg.Sequential(
-        [
-            tg.Input((8, 8, 1)),
-            tg.layers.Conv2D(6, 3, padding="same", activation="relu", name="conv"),
-            tg.layers.BatchNormalization(name="norm"),
-            tg.layers.MaxPooling2D(name="pool"),
-            tg.layers.Flatten(name="flat"),
-            tg.layers.Dropout(0.4, name="drop"),
-            tg.layers.Dense(10, activation="softmax", name="dense"),
-        ],
-        name="network",
-    )
+    model = verifying.network()
     model.compile("sgd", "sparse_categorical_crossentropy")
     return model
 

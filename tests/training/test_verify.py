@@ -11,6 +11,7 @@ import tabgrad as tg
 from tabgrad import ops, realize
 from tabgrad.errors import ArgumentError, EngineError
 from tabgrad.targets.wasm import operations
+from tests.verifying import LAYERS, network
 from tools.gpu import provide_adapter
 
 
@@ -48,22 +49,6 @@ class Broken(Wrapper):
         raise EngineError("the device is lost", code="lost")
 
 
-def network() -> tg.Sequential:
-    tg.random.seed(0)
-    return tg.Sequential(
-        [
-            tg.Input((8, 8, 1)),
-            tg.layers.Conv2D(6, 3, padding="same", activation="relu", name="conv"),
-            tg.layers.BatchNormalization(name="norm"),
-            tg.layers.MaxPooling2D(name="pool"),
-            tg.layers.Flatten(name="flat"),
-            tg.layers.Dropout(0.4, name="drop"),
-            tg.layers.Dense(10, activation="softmax", name="dense"),
-        ],
-        name="network",
-    )
-
-
 def quietly(model: tg.Model, **kwargs: Any) -> Any:
     return model.verify(print_fn=lambda text: None, **kwargs)
 
@@ -72,8 +57,7 @@ def test_every_layer_on_every_engine() -> None:
     provide_adapter()
     model, shown = network(), []
     found = model.verify(print_fn=shown.append)
-    layers = ["conv", "norm", "pool", "flat", "drop", "dense"]
-    expected = [(name, what) for name in layers for what in ("forward", "gradient")]
+    expected = [(name, what) for name in LAYERS for what in ("forward", "gradient")]
     for engine in ("wasm", "webgpu"):
         rows = [row for row in found.rows if row.engine == engine]
         assert [(row.layer, row.what) for row in rows] == [*expected, ("network", "forward")]
