@@ -79,22 +79,11 @@ def convolutions() -> Iterator[Case]:
                     "conv_transpose", f"{padding} {strides} {size}",
                     [(1, 4, 5, 2), (size, size, 3, 2)], padding=padding, strides=strides,
                 )  # fmt: skip
-    yield from _conv_case(
-        "conv_transpose",
-        "output padding",
-        [(1, 4, 4, 2), (3, 3, 3, 2)],
-        strides=2,
-        padding="valid",
-        output_padding=1,
-    )
-    yield from _conv_case(
-        "conv_transpose",
-        "same, output padding",
-        [(1, 4, 4, 2), (3, 3, 3, 2)],
-        strides=2,
-        padding="same",
-        output_padding=1,
-    )
+    for label, padding in (("output padding", "valid"), ("same, output padding", "same")):
+        yield from _conv_case(
+            "conv_transpose", label, [(1, 4, 4, 2), (3, 3, 3, 2)], strides=2, padding=padding,
+            output_padding=1,
+        )  # fmt: skip
     yield from _conv_case(
         "conv_transpose", "dilated", [(1, 4, 4, 2), (3, 3, 3, 2)], padding="valid", dilation_rate=2
     )

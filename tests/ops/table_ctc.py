@@ -69,35 +69,20 @@ def cases() -> Iterator[Case]:
             (labels, scores, sums, steps),
             32,
         )
-    yield Case(
-        "ctc_loss",
-        "too long",
-        tg.ops.ctc_loss,
-        lambda y, x, s, n: loss(y, x, s, n, 0),
-        (np.int32([[1, 1], [1, 2]]), random((2, 2, 3)), np.int32([2, 2]), np.int32([2, 2])),
-        16,
-    )
-    yield Case(
-        "ctc_loss",
-        "a class that cannot be",
-        tg.ops.ctc_loss,
-        lambda y, x, s, n: loss(y, x, s, n, 0),
-        (
-            np.int32([[1], [2]]),
-            np.float32([[[0, 1, -np.inf], [1, 0, -np.inf]]] * 2),
-            np.int32([1, 1]),
-            np.int32([2, 2]),
-        ),
-        16,
-    )
-    yield Case(
-        "ctc_loss",
-        "no labels",
-        tg.ops.ctc_loss,
-        lambda y, x, s, n: loss(y, x, s, n, 0),
-        (np.zeros((2, 0), np.int32), random((2, 3, 3)), np.int32([0, 0]), np.int32([3, 1])),
-        16,
-    )
+    impossible = np.float32([[[0, 1, -np.inf], [1, 0, -np.inf]]] * 2)
+    for label, y, x, lengths, taken in (
+        ("too long", [[1, 1], [1, 2]], random((2, 2, 3)), [2, 2], [2, 2]),
+        ("a class that cannot be", [[1], [2]], impossible, [1, 1], [2, 2]),
+        ("no labels", np.zeros((2, 0)), random((2, 3, 3)), [0, 0], [3, 1]),
+    ):
+        yield Case(
+            "ctc_loss",
+            label,
+            tg.ops.ctc_loss,
+            lambda y, x, s, n: loss(y, x, s, n, 0),
+            (np.int32(y), x, np.int32(lengths), np.int32(taken)),
+            16,
+        )
     for blank, merge in ((0, True), (2, True), (3, False)):
         options: dict[str, Any] = {"mask_index": blank, "merge_repeated": merge}
 

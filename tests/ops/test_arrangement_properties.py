@@ -6,33 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tabgrad as tg
-from tests.ops.engines import chosen
+from tests.ops.properties import FEW, counting
 
-FEW = settings(
-    max_examples=40,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+pytestmark = pytest.mark.usefixtures("reference")
+
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=5)
 ANY_SIZE = hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def reference() -> Any:
-    """Every shape is a Program of its own, which only the reference does not have to compile."""
-    with chosen("reference"):
-        yield
-
-
-def counting(shape: tuple[int, ...]) -> np.ndarray:
-    return np.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
 
 
 def same(mine: Any, theirs: Any) -> None:

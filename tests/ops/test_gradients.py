@@ -7,7 +7,6 @@ backward graphs become.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,8 @@ import pytest
 import tabgrad as tg
 from tabgrad import realize
 from tests.keras_oracle import check, jax, keras
-from tests.ops.comparing import Array, random
-from tests.ops.engines import WIDE_ENGINES, chosen
-
-
-@pytest.fixture(scope="module", params=WIDE_ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    with chosen(request.param):
-        yield request.param
-
-
-Function = Callable[..., Any]
+from tests.ops.comparing import random
+from tests.ops.jax_gradients import Function, both, weighted
 
 ELEMENTWISE: dict[str, tuple[Function, float, float]] = {
     "abs": (lambda o, x: o.abs(x), -3, 3),
@@ -159,25 +149,10 @@ STRUCTURED: dict[str, tuple[Function, list[tuple[int, ...]]]] = {
 }  # fmt: skip
 
 
-def _weighted(function: Function, weights: Array) -> Function:
-    return lambda o, *xs: o.sum(function(o, *xs) * o.convert_to_tensor(weights))
-
-
-def _both(function: Function, arrays: tuple[Array, ...]) -> tuple[list[Array], list[Array]]:
-    """The gradients by tabgrad and by JAX of the function's outputs, weighted at random."""
-    positions = tuple(range(len(arrays)))
-    shape = jax.eval_shape(lambda *xs: function(keras.ops, *xs), *arrays).shape
-    scalar = _weighted(function, random(shape, 99))
-    mine = tg.grad(lambda *xs: scalar(tg.ops, *xs), argnums=positions)(*map(tg.tensor, arrays))
-    realize.realize([g.node for g in mine])
-    theirs = jax.jit(jax.grad(lambda *xs: scalar(keras.ops, *xs), argnums=positions))(*arrays)
-    return [np.asarray(g) for g in mine], [np.asarray(g) for g in theirs]
-
-
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_elementwise(engine: str, name: str) -> None:
     function, low, high = ELEMENTWISE[name]
-    for got, expected in zip(*_both(function, (random((3, 17), 1, low, high),)), strict=True):
+    for got, expected in zip(*both(function, (random((3, 17), 1, low, high),)), strict=True):
         check(got, expected, 2e-6, name)
 
 
@@ -185,14 +160,14 @@ def test_elementwise(engine: str, name: str) -> None:
 def test_structured(engine: str, name: str) -> None:
     function, shapes = STRUCTURED[name]
     arrays = tuple(random(shape, seed, -2, 2) for seed, shape in enumerate(shapes))
-    for i, (got, expected) in enumerate(zip(*_both(function, arrays), strict=True)):
+    for i, (got, expected) in enumerate(zip(*both(function, arrays), strict=True)):
         check(got, expected, 5e-6, f"{name}, argument {i}")
 
 
 @pytest.mark.parametrize("name", ["relu", "clip", "relu6"])
 def test_kinks_as_in_jax(engine: str, name: str) -> None:
     function = ELEMENTWISE[name][0]
-    ((got,), (expected,)) = _both(function, (np.float32([-1, 0, 1, 2, 6, -0.0]),))
+    ((got,), (expected,)) = both(function, (np.float32([-1, 0, 1, 2, 6, -0.0]),))
     np.testing.assert_array_equal(got, expected)
 
 
@@ -200,7 +175,7 @@ def test_kinks_as_in_jax(engine: str, name: str) -> None:
 def test_no_nan_at_large_arguments(engine: str, name: str) -> None:
     function = ELEMENTWISE[name][0]
     x = np.float32([1e4, 100, 90, 60]) if name == "sqrt" else np.float32([-1e4, -90, 90, 1e4])
-    ((got,), (expected,)) = _both(function, (x,))
+    ((got,), (expected,)) = both(function, (x,))
     check(got, expected, 2e-6, name)
 
 
@@ -224,8 +199,7 @@ SECOND: dict[str, tuple[Function, list[tuple[int, ...]]]] = {
 def test_second_order(engine: str, name: str) -> None:
     function, shapes = SECOND[name]
     arrays = tuple(random(shape, seed, -1, 1) for seed, shape in enumerate(shapes))
-    shape = jax.eval_shape(lambda *xs: function(keras.ops, *xs), *arrays).shape
-    scalar, aim = _weighted(function, random(shape, 99)), random(shapes[0], 98)
+    scalar, aim = weighted(function, arrays), random(shapes[0], 98)
 
     def slope(o: Any, grad: Any) -> Function:
         first = grad(lambda *xs: scalar(o, *xs))

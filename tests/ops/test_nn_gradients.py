@@ -4,7 +4,6 @@ by finite differences in float64 where it has not, finite where formulas have ki
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,11 @@ import pytest
 from scipy import special
 
 import tabgrad as tg
-from tabgrad import realize
-from tests.keras_oracle import check, jax, keras
+from tests.keras_oracle import check, keras
 from tests.ops.comparing import Array, random
-from tests.ops.engines import WIDE_ENGINES, chosen
+from tests.ops.engines import chosen
+from tests.ops.jax_gradients import Function, both
 from tests.ops.table_ctc import likelihoods
-
-Function = Callable[..., Any]
-
-
-@pytest.fixture(scope="module", params=WIDE_ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    with chosen(request.param):
-        yield request.param
-
 
 MASK = np.random.default_rng(3).random((2, 4, 5, 6)) < 0.7
 LABELS = np.int32([[1, 2, 3], [1, 1, 0], [2, 0, 0]])
@@ -107,22 +97,12 @@ WITH_KERAS: dict[str, tuple[Function, list[tuple[int, ...]]]] = {
 }  # fmt: skip
 
 
-def _scalar(function: Function, weights: Array) -> Function:
-    return lambda o, *xs: o.sum(function(o, *xs) * o.convert_to_tensor(weights))
-
-
 @pytest.mark.parametrize("name", WITH_KERAS)
 def test_as_jax_through_keras(engine: str, name: str) -> None:
     function, shapes = WITH_KERAS[name]
     arrays = tuple(random(shape, seed, -2, 2) for seed, shape in enumerate(shapes))
-    positions = tuple(range(len(arrays)))
-    shape = jax.eval_shape(lambda *xs: function(keras.ops, *xs), *arrays).shape
-    scalar = _scalar(function, random(shape, 99))
-    mine = tg.grad(lambda *xs: scalar(tg.ops, *xs), argnums=positions)(*map(tg.tensor, arrays))
-    realize.realize([g.node for g in mine])
-    theirs = jax.jit(jax.grad(lambda *xs: scalar(keras.ops, *xs), argnums=positions))(*arrays)
-    for i, (got, expected) in enumerate(zip(mine, theirs, strict=True)):
-        check(np.asarray(got), np.asarray(expected), 1e-5, f"{name}, argument {i}")
+    for i, (got, expected) in enumerate(zip(*both(function, arrays), strict=True)):
+        check(got, expected, 1e-5, f"{name}, argument {i}")
 
 
 WEIGHTS = np.array([[1.0], [0.0], [2.0]])

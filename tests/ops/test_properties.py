@@ -9,36 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tabgrad as tg
-from tests.ops.engines import chosen
+from tests.ops.properties import FEW, counting
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy at its edges
+pytestmark = [
+    pytest.mark.usefixtures("reference"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # NumPy at its edges
+]
 
-FEW = settings(
-    max_examples=40,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 ANY = st.sampled_from(["bool", "int8", "int32", "uint16", "float32"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def reference() -> Any:
-    """Every shape is a Program of its own, which only the reference does not have to compile."""
-    with chosen("reference"):
-        yield
-
-
-def counting(shape: tuple[int, ...], dtype: str = "int32") -> np.ndarray:
-    """An array in which every element says where it is."""
-    return np.arange(int(np.prod(shape))).reshape(shape).astype(dtype)
 
 
 @st.composite

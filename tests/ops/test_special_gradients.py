@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import mpmath
@@ -11,13 +11,6 @@ import numpy as np
 import pytest
 
 import tabgrad as tg
-from tests.ops.engines import WIDE_ENGINES, chosen
-
-
-@pytest.fixture(scope="module", params=WIDE_ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    with chosen(request.param):
-        yield request.param
 
 
 def _cbrt(x: Any) -> Any:
