@@ -307,8 +307,9 @@ def test_memory_that_a_gpu_does_not_have(monkeypatch: pytest.MonkeyPatch) -> Non
             raise engine._wgpu.GPUOutOfMemoryError("Not enough memory left.")
         return make(size=size, **options)
 
-    monkeypatch.setattr(engine, "_device", SimpleNamespace(**_public(engine._device)))
-    engine._device.create_buffer = small
+    device = SimpleNamespace(**_public(engine._device))
+    device.create_buffer = small
+    monkeypatch.setattr(engine._buffers, "_device", device)
     with realize.using(engine):
         x = tg.tensor(np.arange(12, dtype=np.float32))
         y = (x + 1).realize()

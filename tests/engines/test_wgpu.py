@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 
 import tabgrad as tg
 from tabgrad import realize
+from tabgrad.engines import wgpu_buffers, wgpu_commands
 from tabgrad.engines.wgpu import WgpuEngine
 from tabgrad.errors import ArgumentError
 from tests.engines.protocol import (
@@ -102,6 +104,144 @@ def test_freed_buffers_are_used_again(engine: WgpuEngine) -> None:
 
     capacity = turn()
     assert all(turn() == capacity for _ in range(10_000))
+
+
+def counted(engine: WgpuEngine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many command buffers each submit has from now on, but those that reading takes."""
+    found: list[int] = []
+    queue = engine._queue
+
+    def submit(commands: Any) -> None:
+        found.append(len(commands))
+        queue.submit(commands)
+
+    watched = SimpleNamespace(submit=submit, read_buffer=queue.read_buffer)
+    monkeypatch.setattr(engine._commands, "queue", watched)
+    return found
+
+
+@pytest.fixture
+def submits(engine: WgpuEngine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    return counted(engine, monkeypatch)
+
+
+def test_copied_rows_are_those_of_the_time(engine: WgpuEngine, submits: list[int]) -> None:
+    """Whatever happens to either buffer before the copy is on its way."""
+    x, y, z = buffer(engine, 1, 2), buffer(engine, 0, 0), buffer(engine, 0, 0)
+    engine.copy_rows(y, x, 4, [1, 0])
+    engine.copy_rows(z, y, 4, [0, 0])
+    assert not submits
+    engine.write(x, np.array([3, 4], np.int32))
+    engine.copy_rows(z, x, 4, [1])
+    engine.write(z, np.array([9], np.int32), 4)
+    assert [values(engine, one, 2) for one in (x, y, z)] == [[3, 4], [2, 1], [4, 9]]
+    engine.copy_rows(z, x, 4, [0])
+    engine.free(x)
+    other = buffer(engine, 7, 8)  # may well be in the place of x
+    engine.copy_rows(y, other, 4, [1])
+    assert [values(engine, one, 2) for one in (y, z)] == [[8, 1], [3, 9]]
+    for rows in ([0, 1, 1, 0, 1], [1, 0, 1], [0], [1, 1]):
+        five = buffer(engine, *range(-5, 0))
+        engine.copy_rows(five, other, 4, rows)
+        expected = [7 + row for row in rows] + list(range(len(rows) - 5, 0))
+        assert values(engine, five, 5) == expected
+
+
+def test_memory_goes_once_no_copy_needs_it(
+    engine: WgpuEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wgpu_buffers, "MAX_POOLED", 0)
+    x, y = buffer(engine, 5, 6), buffer(engine, 0, 0)
+    destroyed: list[Any] = []
+    gpu = engine._buffers[x].gpu
+    monkeypatch.setattr(engine._buffers[x], "gpu", _Watched(gpu, destroyed))
+    engine._commands.copy(gpu, engine._buffers[y].gpu, [(0, 4, 4), (4, 0, 4)])
+    engine.free(x)
+    assert not destroyed
+    engine.alloc(8)  # there may be no memory but that
+    assert destroyed == [gpu]
+    assert values(engine, y, 2) == [6, 5]
+
+
+class _Watched:
+    def __init__(self, gpu: Any, destroyed: list[Any]) -> None:
+        self.gpu, self.destroyed = gpu, destroyed
+
+    def destroy(self) -> None:
+        self.destroyed.append(self.gpu)
+        self.gpu.destroy()
+
+
+def test_rows_go_out_with_the_run_that_reads_them(engine: WgpuEngine, submits: list[int]) -> None:
+    loaded = engine.load(assemble("accumulate"))
+    x, y = buffer(engine, 1, 10, 100, 1000), buffer(engine, 2, 20, 200, 2000)
+    row, total = buffer(engine, 0), buffer(engine, 0)
+    for column in (x, y, x):
+        for i in (3, 1, 2):
+            engine.copy_rows(row, column, 4, [i])
+        engine.copy_rows(total, y, 4, [0])
+        engine.run(loaded, 0, [total, row])
+    assert submits == [2, 2, 2], "the copies and the run"
+    assert values(engine, total) == [102]
+
+
+def test_many_copies_do_not_wait(
+    engine: WgpuEngine, submits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wgpu_commands, "MAX_COPIES", 100)
+    x, y = buffer(engine, *range(7)), buffer(engine, 0)
+    for i in range(250):
+        engine.copy_rows(y, x, 4, [i % 7])
+    assert submits == [1, 1]
+    assert values(engine, y) == [249 % 7]
+
+
+def test_a_run_that_is_refused_takes_no_copies_along(engine: WgpuEngine) -> None:
+    loaded = engine.load(assemble("accumulate"))
+    x, y, z = buffer(engine, 1), buffer(engine, 2), buffer(engine, 3)
+    engine.copy_rows(y, x, 4, [0])
+    with raises("trap"):
+        engine.run(loaded, 0, [x, x])  # one buffer read and written by the same dispatch
+    engine.copy_rows(z, y, 4, [0])
+    assert [values(engine, one) for one in (x, y, z)] == [[1], [1], [1]]
+    engine.run(loaded, 0, [z, y])
+    assert values(engine, z) == [2]
+
+
+def test_a_device_lost_with_copies(engine: WgpuEngine) -> None:
+    loaded = engine.load(assemble("accumulate"))
+    x, y = buffer(engine, 1), buffer(engine, 2)
+    engine.copy_rows(y, x, 4, [0])
+    engine._device.destroy()
+    for _ in range(2):
+        with raises("lost"):
+            engine.run(loaded, 0, [y, x])
+    engine.free(x)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_training_step_is_one_submit(shuffle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of both columns, the gradient, the update and the metrics."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(32, 2)).astype(np.float32)
+    y = x[:, :1] - x[:, 1:]
+
+    def fitted(name: str) -> tuple[list[Any], list[int]]:
+        tg.random.seed(3)
+        with chosen(name):
+            model = tg.Sequential([tg.Input((2,)), tg.layers.Dense(8, "tanh"), tg.layers.Dense(1)])
+            model.compile("adam", "mse", metrics=["mae"])
+            model.fit(x, y, epochs=1, batch_size=4, shuffle=shuffle, verbose=0)
+            submits = counted(realize.engine(), monkeypatch) if name == "webgpu" else []
+            model.fit(x, y, epochs=4, batch_size=4, shuffle=shuffle, verbose=0)
+            return [weight.numpy() for weight in model.weights], submits
+
+    (ours, submits), (theirs, _) = fitted("webgpu"), fitted("wasm")
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    # In the first step of an epoch metrics are set to zero between the copies and the run.
+    assert submits.count(2) == 4 * 7
+    assert submits.count(1) == 4 * (2 + shuffle), "and what draws the order of the rows"
 
 
 def test_code_goes_with_its_programs(engine: WgpuEngine) -> None:

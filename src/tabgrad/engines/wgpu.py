@@ -1,9 +1,12 @@
 """The laptop's GPU engine: WGSL Programs on wgpu (`pip install 'tabgrad[gpu]'`).
 
 A buffer is a whole storage buffer; elements of less than 32 bits take a word each (`words.py`).
-A run is one command encoder and one submit, unless a loop or branch has to look at a value first.
+A run is one submit, with the copies of rows that wait for it, unless a loop or branch has to look
+at a value first.
 
-Not here: writing shaders (`targets/wgsl/`). `player/tabgrad/webgpu.js` is the same for pages.
+Not here: writing shaders (`targets/wgsl/`), opening the GPU (`wgpu_adapter.py`), its buffers
+(`wgpu_buffers.py`), and recording (`wgpu_runs.py`, `wgpu_commands.py`).
+`player/tabgrad/webgpu.js` is the same for pages.
 """
 
 from __future__ import annotations
@@ -11,9 +14,7 @@ from __future__ import annotations
 import itertools
 import json
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -29,61 +30,18 @@ from tabgrad.engines.engine import (
     flat_bytes,
     wrong_count,
 )
-from tabgrad.engines.words import narrow_size, narrowed, widened
-from tabgrad.errors import EngineError, MissingPackageError
+from tabgrad.engines.wgpu_adapter import find, opened, package
+from tabgrad.engines.wgpu_buffers import Buffers, span
+from tabgrad.engines.wgpu_commands import Commands
+from tabgrad.engines.wgpu_runs import ALIGN, FRAME, TURNS, Entry, Groups, Loaded, Run
+from tabgrad.engines.words import narrowed, widened
+from tabgrad.errors import EngineError
 
-ALIGN = 256  # of the turns that a dynamic offset points to
-FRAME, TURNS = 0, 1  # bindings in front of the buffers
-MAX_GROUPS_KEPT = 4096  # bind groups
-MAX_DISPATCHES = 10_000  # of a submit: long loops take several
-MAX_POOLED = 256 << 20  # bytes of buffers that wait to be used again
 HALF = "shader-f16"
 LOST = "device is lost"  # what wgpu says from then on
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(eq=False, slots=True)
-class _Buffer:
-    nbytes: int  # as the rest of tabgrad counts
-    dtype: str
-    gpu: Any
-    room: int  # bytes of the GPU's buffer
-    groups: set[Any] = field(default_factory=set)  # keys of bind groups that have it
-
-
-@dataclass(eq=False, slots=True)
-class _Entry:
-    plan: dict[str, Any]
-    frame: Any
-    turns: Any
-    turn_of: dict[tuple[int, ...], int]
-    constants: list[Handle]
-    count: int
-
-
-@dataclass(eq=False, slots=True)
-class Loaded:
-    """A Program that `WgpuEngine.load` has compiled; opaque to everyone else."""
-
-    pipelines: list[Any]
-    layouts: list[Any]
-    turns: list[bool]  # of each kernel: whether it binds them
-    entries: list[_Entry]
-    number: int
-    unloaded: bool = False
-
-
-def _wgpu() -> Any:
-    try:
-        import wgpu
-    except ImportError as error:
-        raise MissingPackageError(
-            "expected the package wgpu for the engine 'webgpu'; it is not installed. "
-            "Run: pip install 'tabgrad[gpu]'"
-        ) from error
-    return wgpu
 
 
 def _raises_engine_errors(method: Callable[P, R]) -> Callable[P, R]:
@@ -126,39 +84,24 @@ class WgpuEngine:
     kind = "webgpu"
 
     def __init__(self, adapter: str = "", schedule: str = "", half: bool = True) -> None:
-        wgpu = _wgpu()
+        wgpu = package()
         self._wgpu = wgpu
-        self.adapter = _adapter(wgpu, adapter)
+        self.adapter = find(wgpu, adapter)
         if not schedule:
             software = self.adapter.info["adapter_type"] == "CPU"
             schedule = "serial" if software else "cooperative"
         needed = [HALF] if half and HALF in self.adapter.features else []
         self.features = frozenset([*needed, *(["cooperative"] * (schedule == "cooperative"))])
-        limits = {
-            name: self.adapter.limits[name]
-            for name in ("max-buffer-size", "max-storage-buffer-binding-size")
-        }
-        try:
-            self._device = self.adapter.request_device_sync(
-                required_features=needed, required_limits=limits
-            )
-        except (wgpu.GPUError, RuntimeError) as error:
-            raise EngineError(
-                f"expected a GPU that can be used; {self.adapter.info['device']} cannot be opened: "
-                f"{error}. Use tg.set_engine('wasm')",
-                code="adapter",
-            ) from error
+        self._device = opened(wgpu, self.adapter, needed)
         self._queue = self._device.queue
-        self._buffers: dict[Handle, _Buffer] = {}
-        self._numbers = itertools.count(1)
+        self._commands = Commands(self._device)
+        self._buffers = Buffers(wgpu, self._device, self._commands)
+        self._groups = Groups(self._device, self._buffers)
+        self._temps: list[Handle] = []
         self._programs = itertools.count()
-        self._pool: dict[int, list[Any]] = {}
-        self._pooled = self._live = self._peak = 0
         self._layouts: dict[Any, Any] = {}
         # As long as a Program has them: compiled code takes a quarter of a megabyte and more.
         self._pipelines: WeakValueDictionary[Any, Any] = WeakValueDictionary()
-        self._groups: OrderedDict[Any, Any] = OrderedDict()
-        self._temps: list[Handle] = []
         self.closed = False
         self._lost = ""  # what wgpu said when the device was gone
 
@@ -169,60 +112,19 @@ class WgpuEngine:
         self._check_open()
         if dtype == "float16" and HALF in self.features:
             dtype = "native"  # the GPU has elements of this size
-        small = narrow_size(dtype)
-        wanted = nbytes * 4 // small if small else nbytes
-        room = _room(wanted)
-        waiting = self._pool.get(room)
-        if waiting:
-            gpu = waiting.pop()
-            self._pooled -= room
-        else:
-            gpu = self._make(room, nbytes)
-        handle = next(self._numbers)
-        self._buffers[handle] = _Buffer(nbytes, dtype, gpu, room)
-        self._live += nbytes
-        self._peak = max(self._peak, self._live)
-        return handle
-
-    def _make(self, room: int, nbytes: int) -> Any:
-        usage = self._wgpu.BufferUsage
-        limit = self._device.limits["max-storage-buffer-binding-size"]
-        if room > limit:
-            raise EngineError(
-                f"no memory for a buffer of {nbytes:,} bytes: this adapter has buffers of at most "
-                f"{limit:,} bytes. Use smaller batches, or tg.set_engine('wasm')",
-                code="memory",
-            )
-        try:
-            return self._device.create_buffer(
-                size=room, usage=usage.STORAGE | usage.COPY_SRC | usage.COPY_DST
-            )
-        except self._wgpu.GPUOutOfMemoryError as error:
-            raise EngineError(
-                f"no memory for a buffer of {nbytes:,} bytes: {self._live:,} bytes are in use; "
-                "free tensors or use smaller batches",
-                code="memory",
-            ) from error
+        return self._buffers.alloc(nbytes, dtype)
 
     def free(self, handle: Handle) -> None:
         if self.closed:
             return
-        buffer = self._buffer(handle)
-        del self._buffers[handle]
-        for key in buffer.groups:
-            self._groups.pop(key, None)
-        self._live -= buffer.nbytes
-        if self._pooled + buffer.room <= MAX_POOLED:
-            self._pool.setdefault(buffer.room, []).append(buffer.gpu)
-            self._pooled += buffer.room
-        else:
-            buffer.gpu.destroy()
+        self._groups.forget(self._buffers.free(handle))
 
     @_raises_engine_errors
     def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
-        buffer, raw = self._buffer(handle), flat_bytes(data)
-        at, _ = _span(handle, buffer, offset, len(raw))
+        buffer, raw = self._buffers[handle], flat_bytes(data)
+        at, _ = span(handle, buffer, offset, len(raw))
         if len(raw):
+            self._commands.submit()  # it would come before copies that wait
             words = widened(raw, buffer.dtype)
             self._put(buffer.gpu, at, words)
 
@@ -237,10 +139,11 @@ class WgpuEngine:
 
     @_raises_engine_errors
     def read(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
-        buffer = self._buffer(handle)
-        at, size = _span(handle, buffer, offset, nbytes)
+        buffer = self._buffers[handle]
+        at, size = span(handle, buffer, offset, nbytes)
         if not size:
             return b""
+        self._commands.submit()
         low, high = at // 4 * 4, -(-(at + size) // 4) * 4
         words = memoryview(self._queue.read_buffer(buffer.gpu, low, high - low))
         return narrowed(words[at - low : at - low + size], buffer.dtype)
@@ -250,12 +153,12 @@ class WgpuEngine:
 
     @_raises_engine_errors
     def copy_rows(self, dst: Handle, src: Handle, row_bytes: int, indices: Sequence[int]) -> None:
-        target, source = self._buffer(dst), self._buffer(src)
+        target, source = self._buffers[dst], self._buffers[src]
         if not len(indices) or not row_bytes:
             return
         if dst == src:
             raise EngineError("copy_rows: dst and src must be two buffers", code="range")
-        _span(dst, target, 0, len(indices) * row_bytes)
+        span(dst, target, 0, len(indices) * row_bytes)
         rows = source.nbytes // row_bytes
         low, high = min(indices), max(indices)
         if low < 0 or high >= rows:
@@ -263,20 +166,16 @@ class WgpuEngine:
                 f"copy_rows: indices from {low} to {high}, but src has {rows} rows",
                 code="range",
             )
-        _, size = _span(src, source, 0, row_bytes)
+        _, size = span(src, source, 0, row_bytes)
         if size % 4:
             data = [self.read(src, row_bytes, row_bytes * int(i)) for i in indices]
             self.write(dst, b"".join(data))
             return
-        encoder = self._device.create_command_encoder()
-        for begin, first, count in _runs(indices):
-            encoder.copy_buffer_to_buffer(
-                source.gpu, first * size, target.gpu, begin * size, count * size
-            )
-        self._queue.submit([encoder.finish()])
+        self._commands.copy(source.gpu, target.gpu, _spans(indices, size))
 
     def memory_use(self) -> MemoryUse:
-        return MemoryUse(self._live, self._peak, self._live + self._pooled)
+        kept = self._buffers
+        return MemoryUse(kept.live, kept.peak, kept.live + kept.pooled)
 
     # Programs
 
@@ -318,10 +217,10 @@ class WgpuEngine:
             raise
         return loaded
 
-    def _entry(self, entry: EntryLike, plan: dict[str, Any], count: int) -> _Entry:
+    def _entry(self, entry: EntryLike, plan: dict[str, Any], count: int) -> Entry:
         turns, turn_of = self._turns(plan["launches"])
         frame = self._uniform(max(-(-plan["words"] // 4) * 16, 16))
-        made = _Entry(plan, frame, turns, turn_of, [], count)
+        made = Entry(plan, frame, turns, turn_of, [], count)
         try:
             for data, dtype in zip(entry.constants, plan["constants"], strict=True):
                 nbytes = memoryview(data).nbytes
@@ -429,11 +328,13 @@ class WgpuEngine:
         words = [0, rows, *scalars]
         words += [0] * (-len(words) % 4)
         self._queue.write_buffer(one.frame, 0, struct.pack(f"<{len(words)}I", *words))
-        _Run(self, loaded, one, [*args, *one.constants]).all()
+        slots = [*args, *one.constants]
+        Run(self._commands, self._groups, loaded, one, slots, self._temps).all()
 
     @_raises_engine_errors
     def sync(self) -> None:
         self._check_open()
+        self._commands.submit()
         if self._temps:
             self._queue.read_buffer(self._buffers[self._temps[0]].gpu, 0, 4)
 
@@ -442,27 +343,11 @@ class WgpuEngine:
             return
         self.closed = True
         self._groups.clear()
-        if not self._lost:
-            for buffer in self._buffers.values():
-                buffer.gpu.destroy()
-            for waiting in self._pool.values():
-                for gpu in waiting:
-                    gpu.destroy()
-        self._buffers.clear()
-        self._pool.clear()
-        self._live = self._pooled = 0
+        self._commands.close()
+        self._buffers.close(bool(self._lost))
         self._device.destroy()
 
     # Inside
-
-    def _buffer(self, handle: Handle) -> _Buffer:
-        found = self._buffers.get(handle)
-        if found is None:
-            raise EngineError(
-                f"{handle} is not a live buffer of this engine; it was freed, or never allocated",
-                code="handle",
-            )
-        return found
 
     def _problem(self, error: Exception) -> EngineError:
         """An error of wgpu's as an engine's."""
@@ -475,8 +360,8 @@ class WgpuEngine:
             return EngineError(self._lost, code="lost")
         if isinstance(error, self._wgpu.GPUOutOfMemoryError):
             return EngineError(
-                f"no memory on the GPU: {self._live:,} bytes are in use; free tensors or use "
-                f"smaller batches ({text})",
+                f"no memory on the GPU: {self._buffers.live:,} bytes are in use; free tensors or "
+                f"use smaller batches ({text})",
                 code="memory",
             )
         return EngineError(
@@ -490,154 +375,13 @@ class WgpuEngine:
         if self.closed:
             raise EngineError("this engine is closed", code="handle")
 
-    def _group(self, loaded: Loaded, entry: _Entry, kernel: int, handles: tuple[int, ...]) -> Any:
-        key = (loaded.number, id(entry), kernel, handles)
-        found = self._groups.get(key)
-        if found is not None:
-            self._groups.move_to_end(key)
-            return found
-        entries = [{"binding": FRAME, "resource": {"buffer": entry.frame}}]
-        if loaded.turns[kernel]:
-            entries.append({"binding": TURNS, "resource": {"buffer": entry.turns, "size": 16}})
-        for i, handle in enumerate(handles):
-            buffer = self._buffer(handle)
-            buffer.groups.add(key)
-            entries.append({"binding": 2 + i, "resource": {"buffer": buffer.gpu}})
-        found = self._device.create_bind_group(layout=loaded.layouts[kernel], entries=entries)
-        self._groups[key] = found
-        if len(self._groups) > MAX_GROUPS_KEPT:
-            (_, _, _, old), _ = self._groups.popitem(last=False)
-            for handle in old:
-                kept = self._buffers.get(handle)
-                if kept is not None:
-                    kept.groups.discard(key)
-        return found
 
-
-class _Run:
-    """One run of an entry: its dispatches in one pass, ended only to look at a value."""
-
-    def __init__(
-        self, engine: WgpuEngine, loaded: Loaded, entry: _Entry, slots: list[Handle]
-    ) -> None:
-        self.engine, self.loaded, self.entry, self.slots = engine, loaded, entry, slots
-        self.encoder: Any = None
-        self.step: Any = None
-        self.recorded = 0
-
-    def all(self) -> None:
-        """Everything, submitted."""
-        self._launch(self.entry.plan["launches"], ())
-        self._submit()
-
-    def _launch(self, launches: Sequence[dict[str, Any]], turn: tuple[int, ...]) -> None:
-        for launch in launches:
-            if "kernel" in launch:
-                self._dispatch(launch, turn)
-            elif "loop" in launch:
-                turns = range(launch["loop"])
-                for i in reversed(turns) if launch["reverse"] else turns:
-                    self._launch(launch["body"], (*turn, i))
-            elif "while" in launch:
-                self._launch(launch["test"], turn)
-                while self._word(launch["while"]):
-                    self._launch(launch["body"], turn)
-                    self._launch(launch["test"], turn)
-            else:
-                branches = launch["branches"]
-                at = min(max(self._word(launch["branch"]), 0), len(branches) - 1)
-                self._launch(branches[at], turn)
-
-    def _handle(self, place: int) -> Handle:
-        return self.slots[place] if place >= 0 else self.engine._temps[-1 - place]
-
-    def _dispatch(self, launch: dict[str, Any], turn: tuple[int, ...]) -> None:
-        kernel = launch["kernel"]
-        handles = tuple([self._handle(place) for place in launch["buffers"]])
-        group = self.engine._group(self.loaded, self.entry, kernel, handles)
-        if self.step is None:
-            self.encoder = self.engine._device.create_command_encoder()
-            self.step = self.encoder.begin_compute_pass()
-        self.step.set_pipeline(self.loaded.pipelines[kernel])
-        offsets = [ALIGN * self.entry.turn_of[turn]] if self.loaded.turns[kernel] else []
-        self.step.set_bind_group(0, group, offsets)
-        self.step.dispatch_workgroups(*launch["groups"])
-        self.recorded += 1
-        if self.recorded == MAX_DISPATCHES:
-            self._submit()
-
-    def _submit(self) -> None:
-        if self.step is not None:
-            self.step.end()
-            self.engine._queue.submit([self.encoder.finish()])
-            self.step = self.encoder = None
-            self.recorded = 0
-
-    def _word(self, place: int) -> int:
-        """The first word of a buffer, once everything before has run."""
-        self._submit()
-        gpu = self.engine._buffer(self._handle(place)).gpu
-        (word,) = struct.unpack("<i", self.engine._queue.read_buffer(gpu, 0, 4))
-        return int(word)
-
-
-def _adapter(wgpu: Any, name: str) -> Any:
-    if name:
-        for one in wgpu.gpu.enumerate_adapters_sync():
-            if name.lower() in one.info["device"].lower():
-                return one
-        found = None
-    else:
-        try:
-            found = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
-        except RuntimeError:  # what wgpu raises where there is none
-            found = None
-    if found is None:
-        known = [one.info["device"] for one in wgpu.gpu.enumerate_adapters_sync()]
-        raise EngineError(
-            f"expected a GPU adapter{f' like {name!r}' if name else ''}; this machine has {known}. "
-            "Use tg.set_engine('wasm')",
-            code="adapter",
-        )
-    return found
-
-
-def _room(nbytes: int) -> int:
-    """Sizes few enough that freed buffers are used again, 16 bytes more than asked for at most an
-    eighth: whole vectors are read past the last element."""
-    if nbytes <= 256:
-        return 256
-    step = 1 << max((nbytes - 1).bit_length() - 4, 8)
-    return -(-nbytes // step) * step
-
-
-def _span(handle: Handle, buffer: _Buffer, offset: int, nbytes: int) -> tuple[int, int]:
-    """Where bytes lie among a buffer's words, and how many those are."""
-    if offset < 0 or nbytes < 0 or offset + nbytes > buffer.nbytes:
-        raise EngineError(
-            f"buffer {handle} has {buffer.nbytes} bytes, asked for {nbytes} at offset {offset}",
-            code="range",
-        )
-    small = narrow_size(buffer.dtype)
-    if not small:
-        return offset, nbytes
-    if offset % small or nbytes % small:
-        raise EngineError(
-            f"expected whole {buffer.dtype} elements; received {nbytes} bytes at {offset}",
-            code="range",
-        )
-    return offset * 4 // small, nbytes * 4 // small
-
-
-def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Neighbouring rows together: where they go, the first, how many."""
-    begin, count = 0, 0
+def _spans(indices: Sequence[int], size: int) -> Iterator[tuple[int, int, int]]:
+    """Neighbouring rows together: where the first is, where it goes, how many bytes."""
+    begin, first, count = 0, int(indices[0]), 0
     for at, index in enumerate(indices):
-        if count and int(index) == int(indices[begin]) + count:
-            count += 1
-            continue
-        if count:
-            yield begin, int(indices[begin]), count
-        begin, count = at, 1
-    if count:
-        yield begin, int(indices[begin]), count
+        if int(index) != first + count:
+            yield first * size, begin * size, count * size
+            begin, first, count = at, int(index), 0
+        count += 1
+    yield first * size, begin * size, count * size
