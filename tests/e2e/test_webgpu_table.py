@@ -19,19 +19,20 @@ from tabgrad import realize
 from tests.engines.browser import BrowserEngine, gpu_process_seconds
 from tests.ops.comparing import Case
 from tests.ops.coverage import by_class
+from tests.ops.engines import chosen, close_pages
 from tests.ops.test_table import CASES, run
 
 ran: Counter[str] = Counter()
 
-
 FITTING, WIDE = by_class(case for case in CASES if not case.slow)
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[BrowserEngine]:
-    engine = BrowserEngine("webgpu")
+@pytest.fixture(scope="module", autouse=True)
+def _told_and_closed() -> Iterator[None]:
+    with chosen("webgpu in a page"):
+        engine = realize.engine()
     begin, before = time.monotonic(), gpu_process_seconds()
-    yield engine
+    yield
     seconds, busy = time.monotonic() - begin, gpu_process_seconds() - before
     counts = engine.evaluate("(engine) => engine.counts")
     print(
@@ -39,7 +40,7 @@ def engine() -> Iterator[BrowserEngine]:
         f"{seconds:.0f} s, of which the GPU's process computed {busy:.0f}; {counts['pipelines']} "
         f"pipelines, {counts['dispatches']:,} dispatches, asked {engine.trips} times"
     )
-    engine.close()
+    close_pages()
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,8 @@ def sharing() -> Iterator[BrowserEngine]:
 
 
 @pytest.mark.parametrize("case", [*FITTING, *WIDE], ids=str)
-def test_op(engine: BrowserEngine, case: Case) -> None:
-    with realize.using(engine):
+def test_op(case: Case) -> None:
+    with chosen("webgpu in a page"):
         ran["refused" if run(case) is None else "fine"] += 1
 
 

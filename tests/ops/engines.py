@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import pytest
 
@@ -25,15 +24,25 @@ WIDE_ENGINES = ("reference", "wasm", KERNELS)
 PAGE_ENGINES = {"webgpu in a page": "webgpu", "webgl in a page": "webgl"}
 """Engines of the player by their kinds, in Chromium, on which code of this machine computes."""
 
-GPUS = {"webgpu", "webgl"}
+GPUS = {"webgpu": "WebGPU", "webgl": "WebGL"}
 """Kinds of engines that refuse what computes in 64 bits, and whose machines may take subnormal
-numbers of 32 bits for zeros. `make test` runs chosen cases on them, `make test-all` all."""
+numbers of 32 bits for zeros, with what their messages call them. `make test` runs chosen cases on
+them, `make test-all` all."""
+
+_opened: dict[str, BrowserEngine] = {}
 
 
-@cache
 def _in_a_page(kind: str) -> BrowserEngine:
-    """One for the whole process: it takes a second to start."""
-    return BrowserEngine(kind)
+    """One for many tests: it takes a second to start."""
+    if kind not in _opened:
+        _opened[kind] = BrowserEngine(kind)
+    return _opened[kind]
+
+
+def close_pages() -> None:
+    """Closes the engines in pages that were chosen so far, and frees what they hold."""
+    while _opened:
+        _opened.popitem()[1].close()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import tabgrad as tg
 from tabgrad.errors import NotSupportedError
 from tests.ops.comparing import Case
 from tests.ops.coverage import representatives
-from tests.ops.engines import PAGE_ENGINES, chosen
+from tests.ops.engines import GPUS, PAGE_ENGINES, chosen
 from tests.ops.test_table import CASES, REFUSAL, run
 
 
@@ -39,7 +39,7 @@ def test_64_bits_are_refused(engine: str, dtype: str) -> None:
     values = np.array([1, 2, 3]).astype(dtype)
     x = tg.tensor(values, dtype=dtype)
     np.testing.assert_array_equal(x.numpy(), values)
-    with pytest.raises(NotSupportedError, match=REFUSAL):
+    with pytest.raises(NotSupportedError, match=REFUSAL.format(GPUS[engine])):
         (x * x + 1).numpy()
 
 
