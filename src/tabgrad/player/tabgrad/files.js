@@ -98,13 +98,17 @@ async function fetchAll(url, engine, begin, cache) {
   // Engines of GPUs fetch their own, once they know the device.
   const program = kind === "wasm" && found;
   const most = begin(model);
-  const [kernels, weights, own] = await Promise.all([
-    program && fetchPart(program, url, cache),
+  // Kernels are compiled while weights are still on their way.
+  const compiled = async () => {
+    if (!program) return {};
+    const [kernels, own] = await Promise.all([fetchPart(program, url, cache), sharing(most)]);
+    const threads = own?.prepare(model, kernels, most);
+    return { threads, module: await compileKernels(program, kernels) };
+  };
+  const [{ threads, module }, weights] = await Promise.all([
+    compiled(),
     fetchParts(model.weights.filter(isSmall), url, cache),
-    program ? sharing(most) : null,
   ]);
-  const threads = kernels ? own?.prepare(model, kernels, most) : undefined;
-  const module = program && kernels ? await compileKernels(program, kernels) : undefined;
   const large = model.weights.filter((part) => !isSmall(part));
   return { model, module, weights, large, threads, engine, url: url.href, most };
 }
