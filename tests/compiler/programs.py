@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 import tabgrad as tg
 from tabgrad import jit
-from tabgrad.compiler import driver
+from tabgrad.compiler import driver, memory
 from tabgrad.compiler.plan import Plan
 from tabgrad.compiler.program import Program
 from tabgrad.ir.entry import EntryGraph
@@ -100,3 +101,16 @@ def variable(name: str, *shape: int) -> tg.Variable:
 def stored(kernel: Kernel) -> list[Node]:
     """The nodes a kernel stores, each once."""
     return list(dict.fromkeys(kernel.nodes))
+
+
+def overlay_temporaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all temporaries be at one place, which is wrong."""
+    right = memory.place
+
+    def place(launches: Any, temporaries: Any) -> int:
+        total = right(launches, temporaries)
+        for buffer in temporaries:
+            buffer.offset = 0
+        return total
+
+    monkeypatch.setattr(memory, "place", place)

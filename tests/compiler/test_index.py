@@ -13,22 +13,14 @@ from hypothesis import strategies as st
 from tabgrad.dtypes import int32
 from tabgrad.ir.index import Div, Dyn, Index, Mod, Var, flatten, unflatten
 from tabgrad.ir.kernel import Buffer, Condition, Expr, in_range
+from tests.compiler import places
 
 NAMES = "ijk"
 
 
 def value(index, env):
-    """What an index is, given its variables."""
-    total = index.const
-    for atom, factor in index.terms.items():
-        if isinstance(atom, Var):
-            total += factor * env[atom.name]
-        elif isinstance(atom, Div):
-            total += factor * (value(atom.of, env) // atom.by)
-        else:
-            assert isinstance(atom, Mod)
-            total += factor * (value(atom.of, env) % atom.by)
-    return total
+    """What an index is, given its variables by their names."""
+    return places.value(index, lambda var: env[var.name])
 
 
 def points(sizes):

@@ -17,7 +17,7 @@ from tabgrad.dtypes import bool_, float32, int32
 from tabgrad.ir import build as b
 from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.graph import make
-from tabgrad.ir.index import Div, Dyn, Index, Mod, Var
+from tabgrad.ir.index import Dyn, Index, Var
 from tabgrad.ir.kernel import (
     Buffer,
     Condition,
@@ -30,6 +30,7 @@ from tabgrad.ir.kernel import (
     walk,
 )
 from tabgrad.targets.wasm.target import WasmTarget
+from tests.compiler.places import value
 from tests.compiler.programs import made, made_of, traced
 from tests.compiler.random_graphs import Maker
 
@@ -170,22 +171,8 @@ def test_identities(fold, dtype, value):
 # Merged loops
 
 
-def value(index, env):
-    """What an index without run-time parts is."""
-    total = index.const
-    for atom, factor in index.terms.items():
-        if isinstance(atom, Var):
-            total += factor * env[atom]
-        elif isinstance(atom, Div):
-            total += factor * (value(atom.of, env) // atom.by)
-        else:
-            assert isinstance(atom, Mod)
-            total += factor * (value(atom.of, env) % atom.by)
-    return total
-
-
 def holds(condition, env):
-    at = value(condition.index, env)
+    at = value(condition.index, env.__getitem__)
     if condition.modulo != 1:
         return at % condition.modulo == 0
     low, high = condition.low, condition.high
@@ -202,13 +189,13 @@ def accesses(kernel):
     loops = (*kernel.space, *stepping)
     for outer in itertools.product(*(range(v.size) for v in loops)):
         env = dict(zip(loops, outer, strict=True))
-        places = tuple((s.buffer.name, value(s.index, env)) for s in kernel.stores)
+        places = tuple((s.buffer.name, value(s.index, env.__getitem__)) for s in kernel.stores)
         reads = []
         folded = () if stepping else kernel.inner
         for inner in itertools.product(*(range(v.size) for v in folded)):
             # An epilogue does not depend on the inner loops, and is the same at each point.
             full = env | dict(zip(folded, inner, strict=True))
-            at = tuple((e.op, str(e.buffer), value(e.index, full)) for e in loads)
+            at = tuple((e.op, str(e.buffer), value(e.index, full.__getitem__)) for e in loads)
             reads.append((at, tuple(holds(c, full) for c in guards)))
         assert places not in found
         found[places] = sorted(reads)

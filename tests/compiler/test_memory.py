@@ -16,7 +16,7 @@ from tabgrad.ir import build as b
 from tabgrad.ir.entry import Argument, EntryGraph, Result
 from tabgrad.ir.index import Index, Var
 from tabgrad.ir.kernel import Branch, Buffer, Expr, Kernel, Loop, Store, While, kernels_of
-from tests.compiler.programs import made, made_of, step_entry
+from tests.compiler.programs import made, made_of, overlay_temporaries, step_entry
 from tests.compiler.random_graphs import Maker
 
 F = "float32"
@@ -145,15 +145,7 @@ def test_nested_loops():
 
 def test_following_finds_what_overlaps(monkeypatch):
     """The check itself: with everything at one place it must fail."""
-    right = memory.place
-
-    def place(launches, temporaries):
-        total = right(launches, temporaries)
-        for buffer in temporaries:
-            buffer.offset = 0
-        return total
-
-    monkeypatch.setattr(memory, "place", place)
+    overlay_temporaries(monkeypatch)
     with pytest.raises(AssertionError, match="overwritten"):
         follow(made_of(step_entry(digits.make_model(), "train_step", 32)))
 

@@ -13,13 +13,13 @@ import pytest
 
 import tabgrad as tg
 from tabgrad import config, ops, realize
-from tabgrad.compiler import memory
 from tabgrad.dtypes import float32
 from tabgrad.engines.reference import ReferenceEngine
 from tabgrad.engines.validate import ValidatingEngine
 from tabgrad.errors import EngineError
 from tabgrad.ir.graph import Node, layer_scope, make
 from tabgrad.targets.wasm import operations
+from tests.compiler.programs import overlay_temporaries
 from tests.compiler.random_graphs import Maker
 from tools.gpu import provide_adapter
 
@@ -194,14 +194,6 @@ def test_gradients_through_loops_are_clean() -> None:
 
 def test_a_wrong_memory_plan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Temporaries that overwrite each other: the kernels are right, but read the wrong values."""
-    right = memory.place
-
-    def place(launches, temporaries):
-        total = right(launches, temporaries)
-        for buffer in temporaries:
-            buffer.offset = 0
-        return total
-
     x = tg.tensor(np.random.default_rng(0).random((30, 40), np.float32))
 
     @tg.compile
@@ -210,7 +202,7 @@ def test_a_wrong_memory_plan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return ops.matmul(ops.matmul(wide, ops.transpose(wide)), wide)
 
     gram(x)
-    monkeypatch.setattr(memory, "place", place)
+    overlay_temporaries(monkeypatch)
     with pytest.raises(EngineError) as caught:
         tg.compile(lambda x: gram._fn(x))(x)
     assert caught.value.code == "validate"

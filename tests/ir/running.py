@@ -44,3 +44,18 @@ def identical(got: np.ndarray, expected: Any) -> None:
     if got.dtype.kind == "f":
         number = ~np.isnan(got)
         np.testing.assert_array_equal(np.signbit(got[number]), np.signbit(expected[number]))
+
+
+def conv(rank: int = 2, **options: Any) -> dict[str, Any]:
+    """Parameters of `conv`, those of a plain convolution unless given."""
+    order = tuple(range(rank + 2))
+    plain = {
+        "strides": (1,) * rank,
+        "padding": ((0, 0),) * rank,
+        "lhs_dilation": (1,) * rank,
+        "rhs_dilation": (1,) * rank,
+        "groups": 1,
+        "batch_groups": 1,
+        "dims": (order, order, order),
+    }
+    return plain | options

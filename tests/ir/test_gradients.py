@@ -23,7 +23,7 @@ from tabgrad.errors import ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import PRIMITIVES, Graph, Node, make
 from tabgrad.ir.reverse import cotangents
-from tests.ir.running import inputs
+from tests.ir.running import conv, inputs
 
 NAN, INF = np.nan, np.inf
 
@@ -67,20 +67,6 @@ class Case:
         if len(node.outs) == 1:
             return [node], given
         return [b.proj(node, i) for i in range(len(node.outs))], given
-
-
-def _conv(rank: int = 2, **options: Any) -> dict[str, Any]:
-    order = tuple(range(rank + 2))
-    plain = {
-        "strides": (1,) * rank,
-        "padding": ((0, 0),) * rank,
-        "lhs_dilation": (1,) * rank,
-        "rhs_dilation": (1,) * rank,
-        "groups": 1,
-        "batch_groups": 1,
-        "dims": (order, order, order),
-    }
-    return plain | options
 
 
 def _window(op: str, window: Any, strides: Any, padding: Any, dilation: Any) -> dict[str, Any]:
@@ -183,31 +169,31 @@ CASES = [
     Case("dot", [(2, 3, 2, 4), (4, 3, 2, 2)], {"contract": ((3,), (0,)), "batch": ((2, 1), (3, 1))},
          label="two batch"),
     Case("dot", [(2, 3), (3, 2)], {"contract": ((1, 0), (0, 1)), "batch": ((), ())}, label="all"),
-    Case("conv", [(2, 2, 4, 5), (3, 2, 2, 3)], _conv()),
-    Case("conv", [(2, 2, 6, 5), (3, 2, 2, 2)], _conv(strides=(3, 2)), label="strides with rest"),
-    Case("conv", [(1, 2, 4, 5), (2, 2, 3, 3)], _conv(padding=((1, 1), (2, 0))), label="padding"),
-    Case("conv", [(1, 1, 6, 6), (2, 1, 2, 2)], _conv(padding=((-1, -1), (2, -2))),
+    Case("conv", [(2, 2, 4, 5), (3, 2, 2, 3)], conv()),
+    Case("conv", [(2, 2, 6, 5), (3, 2, 2, 2)], conv(strides=(3, 2)), label="strides with rest"),
+    Case("conv", [(1, 2, 4, 5), (2, 2, 3, 3)], conv(padding=((1, 1), (2, 0))), label="padding"),
+    Case("conv", [(1, 1, 6, 6), (2, 1, 2, 2)], conv(padding=((-1, -1), (2, -2))),
          label="negative padding"),
-    Case("conv", [(1, 1, 4, 4), (1, 1, 2, 2)], _conv(padding=((3, 3), (4, 2)), strides=(2, 3)),
+    Case("conv", [(1, 1, 4, 4), (1, 1, 2, 2)], conv(padding=((3, 3), (4, 2)), strides=(2, 3)),
          label="padding beyond the kernel"),
-    Case("conv", [(1, 2, 3, 3), (2, 2, 2, 2)], _conv(lhs_dilation=(2, 3)), label="lhs dilation"),
-    Case("conv", [(1, 2, 6, 6), (2, 2, 2, 3)], _conv(rhs_dilation=(3, 2)), label="rhs dilation"),
-    Case("conv", [(2, 4, 4, 4), (4, 2, 2, 2)], _conv(groups=2), label="groups"),
-    Case("conv", [(1, 3, 4, 4), (6, 1, 2, 2)], _conv(groups=3, padding=((1, 0), (0, 1))),
+    Case("conv", [(1, 2, 3, 3), (2, 2, 2, 2)], conv(lhs_dilation=(2, 3)), label="lhs dilation"),
+    Case("conv", [(1, 2, 6, 6), (2, 2, 2, 3)], conv(rhs_dilation=(3, 2)), label="rhs dilation"),
+    Case("conv", [(2, 4, 4, 4), (4, 2, 2, 2)], conv(groups=2), label="groups"),
+    Case("conv", [(1, 3, 4, 4), (6, 1, 2, 2)], conv(groups=3, padding=((1, 0), (0, 1))),
          label="depthwise"),
-    Case("conv", [(4, 2, 3, 3), (4, 2, 2, 2)], _conv(batch_groups=2), label="batch groups"),
-    Case("conv", [(2, 4, 5, 4), (2, 2, 2, 3)], _conv(
+    Case("conv", [(4, 2, 3, 3), (4, 2, 2, 2)], conv(batch_groups=2), label="batch groups"),
+    Case("conv", [(2, 4, 5, 4), (2, 2, 2, 3)], conv(
         groups=2, strides=(2, 1), padding=((1, 2), (3, 0)), lhs_dilation=(2, 1),
         rhs_dilation=(1, 2)), label="everything"),
-    Case("conv", [(2, 4, 4, 2), (2, 3, 2, 3)], _conv(dims=LAST, strides=(2, 1),
-                                                     padding=((1, 1), (0, 1))), label="last"),
-    Case("conv", [(4, 4, 2, 4), (2, 4, 2, 2)], _conv(dims=ODD, groups=2, strides=(1, 2)),
+    Case("conv", [(2, 4, 4, 2), (2, 3, 2, 3)], conv(dims=LAST, strides=(2, 1),
+                                                    padding=((1, 1), (0, 1))), label="last"),
+    Case("conv", [(4, 4, 2, 4), (2, 4, 2, 2)], conv(dims=ODD, groups=2, strides=(1, 2)),
          label="odd layout"),
-    Case("conv", [(4, 4, 4, 4), (2, 4, 4, 4)], _conv(dims=ODD, batch_groups=2,
-                                                     rhs_dilation=(2, 1)),
+    Case("conv", [(4, 4, 4, 4), (2, 4, 4, 4)], conv(dims=ODD, batch_groups=2,
+                                                    rhs_dilation=(2, 1)),
          label="odd layout, batch groups"),
-    Case("conv", [(2, 2, 7), (3, 2, 3)], _conv(1, strides=(2,), padding=((2, 1),)), label="1d"),
-    Case("conv", [(1, 1, 3, 3, 3), (2, 1, 2, 2, 2)], _conv(3, padding=((1, 0), (0, 1), (0, 0))),
+    Case("conv", [(2, 2, 7), (3, 2, 3)], conv(1, strides=(2,), padding=((2, 1),)), label="1d"),
+    Case("conv", [(1, 1, 3, 3, 3), (2, 1, 2, 2, 2)], conv(3, padding=((1, 0), (0, 1), (0, 0))),
          label="3d"),
     Case("gather", [(3, 4, 2)], {"axis": 1}, fixed={1: _index(0, 3, 3, 9, -2, 1, shape=(2, 3))}),
     Case("gather", [(3, 2)], {"axis": 0}, fixed={1: _index(1, shape=())}, label="scalar"),

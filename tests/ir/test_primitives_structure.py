@@ -15,7 +15,7 @@ from tabgrad import dtypes
 from tabgrad.engines.reference import evaluate
 from tabgrad.ir import build as b
 from tabgrad.ir.graph import Graph, make
-from tests.ir.running import identical, outputs, run, run_all
+from tests.ir.running import conv, identical, outputs, run, run_all
 
 INF, NAN = np.inf, np.nan
 INTEGERS = [d.name for d in dtypes.ALL if d.is_integer]
@@ -297,14 +297,7 @@ def test_conv(case, layout):
     }[layout]
     x_shaped = x.transpose(np.argsort(specs[0]))
     w_shaped = w.transpose(np.argsort(specs[1]))
-    full = {
-        "strides": (1,) * rank,
-        "padding": ((0, 0),) * rank,
-        "lhs_dilation": (1,) * rank,
-        "rhs_dilation": (1,) * rank,
-        "groups": 1,
-        "batch_groups": 1,
-    } | options
+    full = conv(rank, dims=specs, **options)
     expected = lax.conv_general_dilated(
         x_shaped,
         w_shaped,
@@ -316,7 +309,7 @@ def test_conv(case, layout):
         feature_group_count=full["groups"],
         batch_group_count=full["batch_groups"],
     )
-    identical(run("conv", x_shaped, w_shaped, dims=specs, **full), np.asarray(expected))
+    identical(run("conv", x_shaped, w_shaped, **full), np.asarray(expected))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

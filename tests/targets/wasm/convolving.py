@@ -8,6 +8,7 @@ import numpy as np
 
 from tabgrad.ir.graph import make
 from tabgrad.ir.reverse import cotangents
+from tests.ir.running import conv
 from tests.targets.wasm.arrays import whole_numbers
 from tests.targets.wasm.computing import Given, compute
 
@@ -53,11 +54,7 @@ def convolve(x, w, p):
 
 def conv_case(x_shape, w_shape, **params):
     rank = len(x_shape) - 2
-    default = {
-        "strides": (1,) * rank, "padding": ((0, 0),) * rank, "lhs_dilation": (1,) * rank,
-        "rhs_dilation": (1,) * rank, "groups": 1, "batch_groups": 1, "dims": LAST[rank],
-    }  # fmt: skip
-    return x_shape, w_shape, default | params
+    return x_shape, w_shape, conv(rank, **({"dims": LAST[rank]} | params))
 
 
 def check_convolutions(variant, cases):
