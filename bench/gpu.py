@@ -53,6 +53,13 @@ def write(results: Mapping[str, Any]) -> None:
     MARKDOWN.write_text(text(results["facts"], rows), encoding="utf-8")
 
 
+def kept(row: Row | None) -> dict[str, Any]:
+    """What an earlier run has of contestants, each with its commit."""
+    if row is None:
+        return {}
+    return {name: {"commit": row["commit"], **found} for name, found in row["contestants"].items()}
+
+
 def times(row: Row, api: str, peer: str = "best") -> tuple[float, str] | None:
     """How many times faster tabgrad is than a peer, or than the best one of the same API, by their
     fastest samples: the rounds alternate, so each had its quiet moments."""
@@ -139,9 +146,14 @@ def text(facts: Mapping[str, str], rows: Mapping[str, Row]) -> str:
     lines += ["", "## Without a figure", "", *reasons] if reasons else []
     lines += ["", "## Circumstances", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items() if name != "commit"]
-    others = sorted({row["commit"] for row in rows.values()} - {facts.get("commit")})
+    commits = {
+        found.get("commit", row["commit"])
+        for row in rows.values()
+        for found in row["contestants"].values()
+    }
+    others = sorted(commits - {facts.get("commit")})
     if others:
-        lines.append(f"- some rows were measured at earlier commits: {', '.join(others)}")
+        lines.append(f"- some figures were measured at earlier commits: {', '.join(others)}")
     return "\n".join([*lines, ""])
 
 
@@ -176,8 +188,7 @@ def main() -> None:
             workload = graphics.ALL[name]
             row = run.measure(browser, served, None, workload, entrants, options.rounds)
             row["commit"] = facts["commit"]
-            known = results["workloads"].get(name, {}).get("contestants", {})
-            row["contestants"] = known | row["contestants"]
+            row["contestants"] = kept(results["workloads"].get(name)) | row["contestants"]
             adapters = {
                 found["info"].get("renderer") or " ".join(filter(None, [
                     found["info"].get("vendor"), found["info"].get("architecture")]))

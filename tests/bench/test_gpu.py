@@ -54,6 +54,21 @@ def test_a_batch_for_software_adapters() -> None:
     assert once.repeats == 1 and once.flops == workloads.ALL["matmul/1024"].flops
 
 
+def test_figures_that_a_run_leaves_alone_keep_their_commit() -> None:
+    first = {**_row(tabgrad_webgpu=2.0, jax_webgpu=3.0), "commit": "one"}
+    second = gpu.kept(first) | {"tabgrad-webgpu": {"min": 1.0}}
+    assert second == {"tabgrad-webgpu": {"min": 1.0}, "jax-webgpu": {"min": 3.0, "commit": "one"}}
+    third = gpu.kept({"contestants": second, "commit": "two"})
+    assert {name: found["commit"] for name, found in third.items()} == {
+        "tabgrad-webgpu": "two",
+        "jax-webgpu": "one",
+    }
+    cells = {name: {"reason": "none", "commit": found["commit"]} for name, found in third.items()}
+    said = gpu.text({"commit": "three"}, {"train/mlp": {"contestants": cells, "commit": "three"}})
+    assert "- some figures were measured at earlier commits: one, two" in said
+    assert gpu.kept(None) == {}
+
+
 @pytest.mark.slow
 def test_a_round_of_one_workload() -> None:
     command = [sys.executable, "-m", "bench.gpu", "--only", "^matmul/256$", "--rounds", "1"]
