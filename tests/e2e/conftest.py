@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import pytest
 
 import tabgrad as tg
 from tabgrad import naming, realize
+from tests.javascript import run_module
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -49,27 +48,17 @@ def in_node(node: str) -> Run:
     """in_node(folder, scenario, value) runs a scenario of places.js on an export in Node."""
 
     def run(folder: Path, scenario: str, value: Any) -> Any:
-        program = """
-            import { readFileSync } from "node:fs";
-            const { folder, places, scenario, value } = JSON.parse(readFileSync(0, "utf-8"));
+        code = """
+            const { folder, places, scenario, value } = sent;
             const { load } = await import(folder + "tabgrad.js");
             const { scenarios } = await import(places);
             const again = () => load(new URL(folder + "model.json"));
             const model = await again();
-            console.log(JSON.stringify(await scenarios[scenario](model, value, again)));
+            answer = await scenarios[scenario](model, value, again);
             model.dispose();
         """
-        given = {"folder": f"{folder.as_uri()}/", "places": SCENARIOS.as_uri()}
-        done = subprocess.run(
-            [node, "--input-type=module", "--eval", program],
-            input=json.dumps(given | {"scenario": scenario, "value": value}),
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert not done.stderr, done.stderr
-        return json.loads(done.stdout)
+        sent = {"folder": f"{folder.as_uri()}/", "places": SCENARIOS.as_uri()}
+        return run_module(node, code, sent | {"scenario": scenario, "value": value})
 
     return run
 

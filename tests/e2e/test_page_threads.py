@@ -173,9 +173,17 @@ def test_inference_has_the_same_bits(play: Play, tmp_path: Path) -> None:
     np.testing.assert_allclose(got, expected.ravel(), rtol=1e-5)
 
 
-def test_pages_that_are_not_isolated_use_one_thread(play: Play, page: Page, tmp_path: Path) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+@pytest.fixture
+def asked(page: Page) -> list[str]:
+    """The addresses that the page asks for."""
+    found: list[str] = []
+    page.on("request", lambda request: found.append(request.url))
+    return found
+
+
+def test_pages_that_are_not_isolated_use_one_thread(
+    play: Play, asked: list[str], tmp_path: Path
+) -> None:
     value = digits(tmp_path)
     found = play(
         """async ({ start, array }, { x, y }) => {
@@ -190,9 +198,7 @@ def test_pages_that_are_not_isolated_use_one_thread(play: Play, page: Page, tmp_
     assert not [url for url in asked if "threads" in url]
 
 
-def test_one_thread_is_asked_for(play: Play, page: Page, tmp_path: Path) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_one_thread_is_asked_for(play: Play, asked: list[str], tmp_path: Path) -> None:
     value = digits(tmp_path)
     found = play(
         """async ({ start, array }, { x, y }) => {

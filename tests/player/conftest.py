@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.javascript import run_module
 from tests.player.linear import PLAYER, write_bare_model
 
 if TYPE_CHECKING:
@@ -36,23 +35,8 @@ def javascript(node: str) -> Callable[..., Any]:
 
     def run(code: str, value: Any = None) -> Any:
         player = (PLAYER / "tabgrad").as_uri()
-        program = f"""
-            import {{ readFileSync }} from "node:fs";
-            const {{ player, value }} = JSON.parse(readFileSync(0, "utf-8"));
-            let answer;
-            {code}
-            console.log(JSON.stringify(answer));
-        """
-        done = subprocess.run(
-            [node, "--input-type=module", "--eval", program],
-            input=json.dumps({"player": player, "value": value}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert not done.stderr, done.stderr
-        return json.loads(done.stdout)
+        module = f"const {{ player, value }} = sent;\n{code}"
+        return run_module(node, module, {"player": player, "value": value})
 
     return run
 
