@@ -10,6 +10,7 @@ const engines = [];
 export async function start(module, options) {
   try {
     const { open } = await import(`/player/tabgrad/${module}.js`);
+    if (options.halves) Object.assign(options, await import("/player/tabgrad/halves.js"));
     const engine = await open(options);
     engines.push({ engine, handles: new Map(), programs: new Map() });
     const { kind, features = [], info = {} } = engine;

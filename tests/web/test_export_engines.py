@@ -77,6 +77,29 @@ def test_engines_that_are_asked_for(tmp_path: Path) -> None:
     assert one.sizes["kernels.webgl.json"][0] > 1_000
 
 
+def test_models_with_float16_get_kernels_for_devices_that_have_it(tmp_path: Path) -> None:
+    """A device with shader-f16 takes the first that it can run, which must be of its own."""
+    product = tg.compile(lambda x, y: tg.exp(x @ y))
+    product(tg.ones((64, 64), dtype="float16"), tg.ones((64, 64), dtype="float16"))
+    site = tg.export({"product": product}, tmp_path, engines=["webgl", "webgpu"])
+    programs = described(tmp_path)["programs"]
+    assert [each["features"] for each in programs["webgpu"]] == [
+        ["cooperative", "shader-f16"],
+        ["shader-f16"],
+        ["cooperative"],
+        [],
+    ]
+    assert not any("shader-f16" in each["features"] for each in programs["webgl"])
+    for program in programs["webgpu"]:
+        kernels = json.loads((tmp_path / program["file"]).read_text())["kernels"]
+        halves = "shader-f16" in program["features"]
+        assert {kernel["code"].startswith("enable f16;") for kernel in kernels} == {halves}
+    assert "tabgrad/halves.js" in site.sizes
+    other = tg.export(small(), tmp_path / "other", [4], engines=["webgpu"])
+    assert "tabgrad/webgpu.js" in other.sizes and "tabgrad/halves.js" not in other.sizes
+    assert not any("f16" in path for path in other.sizes)
+
+
 def wide() -> tg.Model:
     @tg.compile
     def summed(x: Any) -> Any:

@@ -33,6 +33,7 @@ GPU_FEATURES: dict[str, list[tuple[str, ...]]] = {
     "webgpu": [(), ("cooperative",)],
     "webgl": [(), ("draw-buffers-8",)],
 }
+HALF = "shader-f16"  # that of WebGPU's devices which compute with float16
 
 
 def export(
@@ -59,7 +60,8 @@ def export(
         engines: what the page can compute on besides WebAssembly, which is always there and takes
             over where another engine fails: "webgpu", "webgl". By default both if a call of some
             entry takes more than 100 million operations, else none; kernels that a GPU cannot
-            have (64-bit numbers) are then left out and named in what is printed.
+            have (64-bit numbers) are then left out and named in what is printed. For models with
+            float16 there are kernels that keep it in 16 bits, for WebGPU devices that can.
         data: (x, y) or (x, y, x_test, y_test), a sample dataset for the page to train on.
         task: what the page is about, for instance {"kind": "digits", "labels": [...], "height": 8,
             "width": 8, "scale": 16.0} for a page on which digits are drawn.
@@ -127,7 +129,8 @@ def _verification(
             "expected a model with verify=True, whose layers are the cases; received functions. "
             "Leave verify out, or export a Model"
         )
-    kinds = {"wasm": list(sets), **{kind: GPU_FEATURES[kind] for kind in shaders}}
+    halves = any(HALF in features for features in shaders.get("webgpu", ()))
+    kinds = {"wasm": list(sets), **{kind: _gpu_sets(kind, halves) for kind in shaders}}
     return verification(
         model, kinds, lambda name, traced: traced.with_constants(name, parts._constant)
     )
@@ -157,9 +160,12 @@ def _shaders(
     refused = []
     for kind in kinds:
         try:
+            plain = realize.compile_ahead(graphs, (), kind)
+            halves = kind == "webgpu" and "halves" in json.loads(plain.binary)
             kernels: dict[tuple[str, ...], bytes] = {}
-            for features in GPU_FEATURES[kind]:
-                document = _document(realize.compile_ahead(graphs, features, kind))
+            for features in _gpu_sets(kind, halves):
+                program = realize.compile_ahead(graphs, features, kind) if features else plain
+                document = _document(program)
                 if document not in kernels.values():  # features need not make a difference
                     kernels[features] = document
             found[kind] = kernels
@@ -168,6 +174,15 @@ def _shaders(
                 raise
             refused.append(f"no kernels for {kind}: {error}")
     return found, refused
+
+
+def _gpu_sets(kind: str, halves: bool) -> list[tuple[str, ...]]:
+    """The features to write kernels for. Those that keep float16 in 16 bits come first among as
+    many: a device that has the feature takes no others."""
+    sets = GPU_FEATURES[kind]
+    if not halves or kind != "webgpu":
+        return sets
+    return [*((*features, HALF) for features in sets), *sets]
 
 
 def _document(program: Program) -> bytes:

@@ -130,8 +130,13 @@ def write_site(
     contents["model.json"] = json.dumps(described, separators=(",", ":")).encode()
 
     digits = (model.get("task") or {}).get("kind") == "digits"
+    halves = any("shader-f16" in features for features in (shaders or {}).get("webgpu", ()))
     for path, text in page_files(
-        model["title"], digits=digits, gpus=shaders or (), verify=bool(verification)
+        model["title"],
+        digits=digits,
+        gpus=shaders or (),
+        halves=halves,
+        verify=bool(verification),
     ):
         contents[path] = text.encode()
 
@@ -145,16 +150,23 @@ def write_site(
 
 
 def page_files(
-    title: str, *, digits: bool, gpus: Collection[str] = (), verify: bool = False
+    title: str,
+    *,
+    digits: bool,
+    gpus: Collection[str] = (),
+    halves: bool = False,
+    verify: bool = False,
 ) -> Iterator[tuple[str, str]]:
     """The page and the player as (path, text): what models for no kind of GPU need is the same for
-    all of them."""
+    all of them. `halves` says whether there are kernels that keep float16 in 16 bits."""
     package = files("tabgrad")
     player = _reader(package / "player")
     page = _reader(package / "web" / "templates")
     absent = {f"tabgrad/{kind}.js" for kind in ("webgpu", "webgl") if kind not in gpus}
     if not gpus:
         absent |= {"tabgrad/relay.js", "tabgrad/choosing.js"}
+    if not halves:
+        absent.add("tabgrad/halves.js")
     if not verify:
         absent.add("tabgrad/verify.js")
     yield from bundle(player, ["tabgrad.js", "tabgrad/worker.js"], absent).items()

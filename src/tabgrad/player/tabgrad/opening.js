@@ -3,6 +3,7 @@
 
 import { twice } from "./fetching.js";
 import { compileKernels, fetchPart, fitting, sharing } from "./files.js";
+import { openerOf } from "./gpus.js";
 
 /**
  * @typedef {import("./files.js").ModelFiles} ModelFiles
@@ -36,7 +37,7 @@ export async function openEngine(files, kind, openWasm, spend = (work) => work) 
     }
     return { kind, ...openWasm(files) };
   }
-  const { open } = kind === "webgpu" ? await import("./webgpu.js") : await import("./webgl.js");
+  const open = await openerOf(kind, model.programs[kind]);
   /** @type {Promise<any>} */
   const opening = open();
   const engine = await spend(opening).catch((error) => {

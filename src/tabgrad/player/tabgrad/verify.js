@@ -9,6 +9,7 @@ import { bytesOf, byteSize, fromBytes } from "./dtypes.js";
 import { TabgradError } from "./errors.js";
 import { features } from "./features.js";
 import { fetchParts } from "./files.js";
+import { openerOf } from "./gpus.js";
 import { readSafetensors } from "./safetensors.js";
 import { WasmEngine } from "./wasm.js";
 
@@ -90,7 +91,7 @@ export async function verify(model, url, wanted) {
  * @param {Map<string, import("./safetensors.js").Stored>} arrays
  */
 async function onEngine(kind, content, model, url, arrays) {
-  const { engine, usable } = await opened(kind, model);
+  const { engine, usable } = await opened(kind, content, model);
   /** @type {VerifiedLayer[]} */
   const rows = [];
   try {
@@ -128,15 +129,15 @@ async function onEngine(kind, content, model, url, arrays) {
 
 /**
  * @param {string} kind
+ * @param {Content} content
  * @param {Description} model
  * @returns {Promise<{engine: any, usable: Set<string>}>}
  */
-async function opened(kind, model) {
+async function opened(kind, content, model) {
   if (kind === "wasm") {
     return { engine: new WasmEngine(), usable: model.deterministic ? new Set() : features() };
   }
-  const { open } = kind === "webgpu" ? await import("./webgpu.js") : await import("./webgl.js");
-  const engine = await open();
+  const engine = await (await openerOf(kind, content.programs[kind]))();
   return { engine, usable: engine.features };
 }
 

@@ -17,8 +17,9 @@ import { narrowed, widened, widening } from "./words.js";
 
 const MAX_POOLED = 256 * 2 ** 20; // bytes of buffers that wait to be used again
 const MAX_STAGED = 64 * 2 ** 20; // and of those through which values are read
+const HALF = "shader-f16";
 /** @type {GPUFeatureName[]} */
-const WANTED = ["timestamp-query"]; // where there is, for timestamps.js
+const WANTED = ["timestamp-query", HALF]; // where there are: the first is for timestamps.js
 // Flags of WebGPU's buffers.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
 
@@ -37,10 +38,12 @@ const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
 
 /**
  * An engine on an adapter that is asked for now.
- * @param {{schedule?: "serial" | "cooperative"}} [options] how Programs are to be written: threads
- *   of real GPUs gain from working together, those of a processor do not
+ * @param {object} [options]
+ * @param {"serial" | "cooperative"} [options.schedule] how Programs are to be written: threads of real
+ *   GPUs gain from working together, those of a processor do not
+ * @param {import("./halves.js").Make} [options.halves] keeps float16 in 16 bits, where the adapter can
  */
-export async function open({ schedule } = {}) {
+export async function open({ schedule, halves } = {}) {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     const what = navigator.gpu ? "gives no adapter" : "has no WebGPU";
@@ -51,7 +54,8 @@ export async function open({ schedule } = {}) {
   const { info } = adapter;
   const requiredFeatures = WANTED.filter((feature) => adapter.features.has(feature));
   schedule ??= info.isFallbackAdapter ? "serial" : "cooperative";
-  return new WebGpuEngine(await adapter.requestDevice({ requiredLimits, requiredFeatures }), info, schedule);
+  const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
+  return new WebGpuEngine(device, info, schedule, halves);
 }
 
 export class WebGpuEngine {
@@ -67,6 +71,8 @@ export class WebGpuEngine {
   #commands;
   #fates;
   #pipelines;
+  /** @type {import("./halves.js").Halves | undefined} where float16 takes 16 bits */
+  #halves;
   /** @type {number[]} shared by all Programs */
   #temps = [];
   /** @type {TabgradError | null} why nothing works any more */
@@ -78,13 +84,18 @@ export class WebGpuEngine {
    * @param {GPUDevice} device
    * @param {GPUAdapterInfo} info
    * @param {string} schedule
+   * @param {import("./halves.js").Make} [halves]
    */
-  constructor(device, info, schedule) {
+  constructor(device, info, schedule, halves) {
     this.device = device;
     this.#commands = new Commands(device, this.counts);
     this.#fates = new Fates(this.#commands);
     this.#pipelines = new Pipelines(this.#fates, this.counts);
     this.features = new Set(schedule === "serial" ? [] : [schedule]);
+    if (halves && device.features.has(HALF)) {
+      this.features.add(HALF);
+      this.#halves = halves(this);
+    }
     const { vendor, architecture, description, isFallbackAdapter } = info;
     this.info = { vendor, architecture, description, isFallbackAdapter };
     device.lost.then(({ reason, message }) => {
@@ -107,6 +118,7 @@ export class WebGpuEngine {
    */
   alloc(nbytes, dtype = "float32") {
     this.#check();
+    if (this.#halves && dtype === "float16") dtype = "float32"; // as it is, in words of two
     const room = roomFor(nbytes * widening(dtype));
     const memory = this.#pool.take(room, room) ?? this.#made(room);
     return this.#buffers.add({ nbytes, dtype, memory, filled: null });
@@ -133,11 +145,12 @@ export class WebGpuEngine {
     const [buffer, at] = this.#buffers.span(handle, byteLength, offset);
     if (!byteLength) return;
     let words = widened(new Uint8Array(data.buffer, data.byteOffset, byteLength), buffer.dtype);
-    if (words.length % 4 && offset + byteLength === buffer.nbytes) {
+    if (words.length % 4 && !(at % 4) && offset + byteLength === buffer.nbytes) {
       const whole = new Uint8Array((words.length + 3) & ~3); // there is room behind the last byte
       whole.set(words);
       words = whole;
     }
+    if (this.#halves && (at | words.length) % 4 === 2) return this.#halves.write(handle, words, at);
     inWords(at, words.length);
     if (this.#waiting) words = words.slice();
     const all = byteLength === buffer.nbytes;
@@ -203,6 +216,7 @@ export class WebGpuEngine {
     this.#check();
     const { to, from, size, bytes } = this.#buffers.rows(dst, src, rowBytes, indices);
     if (!bytes) return;
+    if (this.#halves && size % 4 === 2) return this.#halves.copyRows(dst, src, size, indices);
     /** @type {import("./recordings.js").Span[]} neighbouring rows together */
     const spans = [];
     for (let i = 0; i < indices.length; i++) {
@@ -252,7 +266,9 @@ export class WebGpuEngine {
    */
   loadNow({ entries, module }, later = false) {
     this.#check();
-    const { kernels, entries: plans } = parsed(module);
+    const document = parsed(module);
+    const { kernels, entries: plans } = document;
+    this.#halves?.check(document);
     /** @type {Pipeline[]} */
     const pipelines = [];
     const loaded = { pipelines, entries: [] };
