@@ -27,9 +27,7 @@ def test_asks_for_wasmtime_outside_the_browser_only(wheel):
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = archive.read(name).decode().splitlines()
     needed = [
-        line
-        for line in metadata
-        if line.startswith("Requires-Dist: ") and "extra ==" not in line
+        line for line in metadata if line.startswith("Requires-Dist: ") and "extra ==" not in line
     ]
     (line,) = needed
     assert line.startswith("Requires-Dist: wasmtime") and "sys_platform != 'emscripten'" in line

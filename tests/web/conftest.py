@@ -48,8 +48,5 @@ def visit(page: Page, site_server: SiteServer) -> Iterator[Visit]:
     open_page.requests = requests  # type: ignore[attr-defined]
     yield open_page
     assert not complaints
-    elsewhere = [
-        url for url in requests if not url.startswith((*addresses, "blob:", "data:"))
-    ]
+    elsewhere = [url for url in requests if not url.startswith((*addresses, "blob:", "data:"))]
     assert not elsewhere
-
