@@ -16,24 +16,13 @@ import pytest
 
 import tabgrad as tg
 from tests.e2e.gpus import Place, start
+from tests.player.shading import PRETEND_HALVES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.conftest import SiteServer
 
-PRETEND = """() => {
-    for (const type of [GPUAdapter, GPUDevice]) {
-        const { get } = Object.getOwnPropertyDescriptor(type.prototype, "features");
-        const also = function () { return new Set([...get.call(this), "shader-f16"]); };
-        Object.defineProperty(type.prototype, "features", { get: also });
-    }
-    const { requestDevice } = GPUAdapter.prototype;
-    GPUAdapter.prototype.requestDevice = function (options) {
-        const given = options.requiredFeatures.filter((each) => each !== "shader-f16");
-        return requestDevice.call(this, { ...options, requiredFeatures: given });
-    };
-}"""
 RUN = """async ({ start, value }) => {
     const codes = [];
     const { createShaderModule } = GPUDevice.prototype;
@@ -96,7 +85,7 @@ def test_adapters_without_shader_f16(place: Place, site: Path) -> None:
 
 
 def test_adapters_with_shader_f16(place: Place) -> None:
-    place.page.evaluate(PRETEND)
+    place.page.evaluate(f"() => {{ {PRETEND_HALVES} }}")
     answer = place(RUN, {"x0": X.tolist()})
     assert {"halves.js", "kernels.shader-f16.webgpu.json"} <= set(place.requests)
     assert "kernels.webgpu.json" not in place.requests

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.live.computing import COMPUTE, LEARN, ROWS, check_learnt, check_values
+from tests.player.shading import PRETEND_HALVES
 
 WITHOUT_WAITING = """
 import json
@@ -65,3 +66,37 @@ def test_computing_on_the_gpu(in_pyodide: Callable[..., Any]) -> None:
     check_learnt(*learnt)
     assert grown == 0
     assert "at most 32 bits on WebGPU" in wide
+
+
+HALVES = """
+import json
+from array import array
+from tabgrad.engines import page
+
+await page.prepare("webgpu")
+tg.set_engine("webgpu")
+engine = tg.realize.engine()
+source, target = engine.alloc(30, "float16"), engine.alloc(18, "float16")
+engine.write(source, array("H", range(1, 16)))
+engine.write(source, array("H", [70, 80]), 2)
+engine.copy_rows(target, source, 6, [4, 0, 2])
+found = [array("H", await engine.read_async(handle, 18)).tolist() for handle in (source, target)]
+answer = [sorted(engine.features), found]
+total = (tg.ones((4, 4), dtype="float16") @ tg.ones((4, 4), dtype="float16")).realize()
+try:
+    await total.data()
+except Exception as error:
+    answer.append(str(error))
+json.dumps(answer)
+"""
+
+
+def test_half_floats_take_two_bytes_where_the_adapter_has_them(
+    in_pyodide: Callable[..., Any],
+) -> None:
+    """Here it only says so: shaders with f16 are made, which it refuses."""
+    answer = in_pyodide("import tabgrad as tg", HALVES, patch=PRETEND_HALVES)
+    features, found, error = answer
+    assert "shader-f16" in features
+    assert found == [[1, 70, 80, 4, 5, 6, 7, 8, 9], [13, 14, 15, 1, 70, 80, 7, 8, 9]]
+    assert "enable f16;" in error

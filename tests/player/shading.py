@@ -14,6 +14,29 @@ from tests.player.shaders import Entry, Port, Program, Writer
 
 INT = "int32"
 ADD = "b0[i] = b0[i] + b1[i];"
+# Adapters and devices say that they have shader-f16, until `unpretend` is called, which tells the
+# features that devices were asked for.
+PRETEND_HALVES = """
+    const changed = [GPUAdapter, GPUDevice].map(({ prototype }) => {
+        const { get } = Object.getOwnPropertyDescriptor(prototype, "features");
+        const also = function () { return new Set([...get.call(this), "shader-f16"]); };
+        Object.defineProperty(prototype, "features", { get: also, configurable: true });
+        return () => Object.defineProperty(prototype, "features", { get });
+    });
+    const { requestDevice } = GPUAdapter.prototype;
+    const asked = [];
+    GPUAdapter.prototype.requestDevice = function (options) {
+        const { requiredFeatures } = options;
+        asked.push(requiredFeatures);
+        const given = requiredFeatures.filter((each) => each !== "shader-f16");
+        return requestDevice.call(this, { ...options, requiredFeatures: given });
+    };
+    window.unpretend = () => {
+        changed.forEach((own) => own());
+        GPUAdapter.prototype.requestDevice = requestDevice;
+        return asked;
+    };
+"""
 
 
 def fails(code: str, *parts: str) -> Any:

@@ -18,7 +18,7 @@ from tabgrad import realize
 from tabgrad.targets.wgsl.target import SHADER_F16
 from tests.engines.browser import BrowserEngine, in_page
 from tests.ops.test_table import CASES, run
-from tests.player.shading import fails, play
+from tests.player.shading import PRETEND_HALVES, fails, play
 from tests.targets.wgsl.test_half import compiled
 
 HALVES = [
@@ -40,32 +40,7 @@ def halves(engine: BrowserEngine, values: Any) -> int:
 def asked() -> Iterator[list[list[str]]]:
     """Adapters and devices of the page say that they have shader-f16; what was asked of them."""
     found: list[list[str]] = []
-    in_page(
-        """() => {
-            const changed = [GPUAdapter, GPUDevice].map(({ prototype }) => {
-                const { get } = Object.getOwnPropertyDescriptor(prototype, "features");
-                const own = () => Object.defineProperty(prototype, "features", { get });
-                Object.defineProperty(prototype, "features", {
-                    configurable: true,
-                    get() { return new Set([...get.call(this), "shader-f16"]); },
-                });
-                return own;
-            });
-            const { requestDevice } = GPUAdapter.prototype;
-            const asked = [];
-            GPUAdapter.prototype.requestDevice = function (options) {
-                const { requiredFeatures } = options;
-                asked.push(requiredFeatures);
-                const given = requiredFeatures.filter((each) => each !== "shader-f16");
-                return requestDevice.call(this, { ...options, requiredFeatures: given });
-            };
-            window.unpretend = () => {
-                changed.forEach((own) => own());
-                GPUAdapter.prototype.requestDevice = requestDevice;
-                return asked;
-            };
-        }"""
-    )
+    in_page(f"() => {{ {PRETEND_HALVES} }}")
     yield found
     found += in_page("() => window.unpretend()")
     assert found and all(SHADER_F16 in features for features in found)

@@ -107,3 +107,38 @@ export function calls(engine, load) {
     },
   };
 }
+
+/**
+ * @template Loaded
+ * @typedef {object} Shading what engines of GPUs have besides
+ * @property {Set<string>} features
+ * @property {object} info
+ * @property {(program: import("../player/tabgrad/wasm.js").Program) => Loaded} loadNow
+ * @property {(handle: number, data: Uint8Array, at: number) => void} write
+ * @property {(handle: number, nbytes: number, at: number) => Promise<Uint8Array>} readAsync
+ */
+
+/**
+ * The functions of an engine of a GPU, whose memory cannot be looked into.
+ * @template Loaded
+ * @param {Engine<Loaded> & Shading<Loaded>} engine
+ */
+export const shaderCalls = (engine) => ({
+  ...calls(engine, (program) => engine.loadNow(program)),
+  features: [...engine.features].join(" "),
+  info: JSON.stringify(engine.info),
+
+  /**
+   * @param {number} handle
+   * @param {Uint8Array} bytes
+   * @param {number} at
+   */
+  write: (handle, bytes, at) => engine.write(handle, bytes, at),
+
+  /**
+   * @param {number} handle
+   * @param {number} nbytes
+   * @param {number} at
+   */
+  readAsync: (handle, nbytes, at) => engine.readAsync(handle, nbytes, at),
+});

@@ -2,25 +2,19 @@
 
 A page cannot wait for its GPU, so values are read by `await t.data()`; where Python can wait for
 JavaScript (JSPI), `float(t)` and the like work as well. Shaders are compiled while Python goes on,
-so what is wrong with them is said when results are read.
+so what is wrong with them is said when results are read. float16 is kept and computed with in 16
+bits where the adapter has `shader-f16`.
 
-Not here: what this engine has in common with the page's other one (`page.py`).
+Not here: what this engine has in common with the page's others (`page_shaders.py`, `page.py`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any
 
-from tabgrad.engines.engine import Bytes, Handle, flat_bytes
-from tabgrad.engines.page import (
-    PageEngine,
-    engine_error,
-    load_module,
-    raises_engine_errors,
-    typed_array,
-)
+from tabgrad.engines.engine import Handle
+from tabgrad.engines.page import engine_error, load_module, raises_engine_errors
+from tabgrad.engines.page_shaders import PageShaderEngine
 from tabgrad.errors import EngineError
 
 MODULE = "engines/page_gpu.js"
@@ -36,7 +30,7 @@ async def prepare() -> None:
         raise engine_error(error) from None
 
 
-class PageGpuEngine(PageEngine):
+class PageGpuEngine(PageShaderEngine):
     """Runs WGSL Programs on the GPU of the page that Python itself runs in.
 
     Raises:
@@ -59,17 +53,6 @@ class PageGpuEngine(PageEngine):
                 "wait for one. Start with `await tabgrad.engines.page.prepare('webgpu')`",
             )
         self._take(_opened.pop())
-        self.info: dict[str, Any] = json.loads(self._player.info)
-
-    @raises_engine_errors
-    def alloc(self, nbytes: int, dtype: str = "float32") -> Handle:
-        self._check_open()
-        return int(self._alloc(nbytes, dtype))
-
-    @raises_engine_errors
-    def write(self, handle: Handle, data: Bytes, offset: int = 0) -> None:
-        self._check_open()
-        self._player.write(handle, typed_array(flat_bytes(data)), offset)
 
     @raises_engine_errors
     def read(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
@@ -79,19 +62,6 @@ class PageGpuEngine(PageEngine):
             "this page has no way (JSPI). Await the value, or use tg.set_engine('wasm')",
         )
         return content
-
-    async def read_async(self, handle: Handle, nbytes: int, offset: int = 0) -> bytes:
-        self._check_open()
-        try:
-            words = await self._player.readAsync(handle, nbytes, offset)
-        except Exception as error:
-            raise engine_error(error) from None
-        content: bytes = words.to_bytes()
-        return content
-
-    @raises_engine_errors
-    def copy_rows(self, dst: Handle, src: Handle, row_bytes: int, indices: Sequence[int]) -> None:
-        super().copy_rows(dst, src, row_bytes, list(indices))  # has no way of its own for ranges
 
     @raises_engine_errors
     def sync(self) -> None:
