@@ -17,8 +17,9 @@ from tabgrad.ir.batching import batched
 from tabgrad.ir.graph import PRIMITIVES, Graph, Node, Primitive, make
 from tabgrad.ir.reverse import cotangents
 from tests.ir.graphs import gallery, random_arrays, random_graphs
+from tests.ir.running import conv
 from tests.ir.test_gradients import CASES as SMOOTH
-from tests.ir.test_gradients import _conv, distinct
+from tests.ir.test_gradients import distinct
 
 BATCH = 3
 
@@ -75,9 +76,9 @@ def _more() -> list[Case]:
     odd = ((2, 0, 3, 1), (1, 3, 0, 2), (3, 1, 0, 2))
     return [
         Case("conv", [normal(4, 6, 3, 5), normal(2, 4, 3, 2)],
-             _conv(dims=odd, groups=2, strides=(2, 1), padding=((1, 0), (0, 2))), "odd groups"),
-        Case("conv", [normal(4, 2, 5), normal(6, 2, 3)], _conv(1, batch_groups=2), "batch groups"),
-        Case("conv", [normal(2, 6, 5), normal(6, 1, 3)], _conv(1, groups=6), "depthwise"),
+             conv(dims=odd, groups=2, strides=(2, 1), padding=((1, 0), (0, 2))), "odd groups"),
+        Case("conv", [normal(4, 2, 5), normal(6, 2, 3)], conv(1, batch_groups=2), "batch groups"),
+        Case("conv", [normal(2, 6, 5), normal(6, 1, 3)], conv(1, groups=6), "depthwise"),
         Case("dot", [normal(2, 5, 3, 4), normal(4, 2, 6, 3)],
              {"contract": ((2, 3), (3, 0)), "batch": ((0,), (1,))}, "batched"),
         Case("gather", [normal(3, 5, 2), index(0, 9, -1, 2).reshape(2, 2)], {"axis": 1}, "middle"),
