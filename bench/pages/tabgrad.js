@@ -73,7 +73,7 @@ const make = async (/** @type {import("./measure.js").Task} */ task) => {
  */
 async function withThreads({ parameters, inputs }, tree, url) {
   const { load } = await import(new URL("player/tabgrad.js", tree).href);
-  const model = await load(url, { worker: true, threads: 2 });
+  const model = await load(url, { worker: true, threads: 2, engine: "wasm" });
   const names = model.entries[0].inputs.map((/** @type {any} */ input) => input.name);
   const given = Object.entries(inputs).filter(([name]) => !parameters.chained?.includes(name));
   const values = Object.fromEntries(given.map(([, value], i) => [names[i], value]));

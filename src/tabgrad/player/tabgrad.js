@@ -138,11 +138,11 @@ class Model {
    * @param {any} [inputs]
    */
   async run(name, inputs) {
-    const entry = this.entries.find((entry) => entry.name === name);
+    const entry = this.#entry(name);
     if (!entry) throw unknownEntry(name, this.entries);
-    const names = entry.inputs.map((spec) => spec.name);
+    const names = entry.inputs.map((/** @type {Spec} */ spec) => spec.name);
     const columns = names.length ? await this.#pack(name, names, inputs, "the inputs") : {};
-    const outputs = entry.outputs.map((spec) => spec.name);
+    const outputs = entry.outputs.map((/** @type {Spec} */ spec) => spec.name);
     return this.#run(name, columns, outputs);
   }
 
@@ -204,16 +204,11 @@ class Model {
     if (signal?.aborted) follow();
     signal?.addEventListener("abort", follow);
     try {
-      return await this.#link.call(
-        "fit",
-        request,
-        {
-          signal: abort.signal,
-          epochEnd: onEpochEnd && ((epoch, logs) => guarded(() => onEpochEnd(epoch, logs))),
-          progress: onProgress && ((progress) => void guarded(() => onProgress(progress))),
-        },
-        buffers(data, validation),
-      );
+      return await this.#link.call("fit", request, {
+        signal: abort.signal,
+        epochEnd: onEpochEnd && ((epoch, logs) => guarded(() => onEpochEnd(epoch, logs))),
+        progress: onProgress && ((progress) => void guarded(() => onProgress(progress))),
+      });
     } catch (error) {
       throw thrown ? /** @type {any} */ (thrown).error : error;
     } finally {
@@ -229,7 +224,7 @@ class Model {
   async evaluate(x, y, { batchSize = this.#training().batch_size } = {}) {
     this.#batchSize("evaluate", batchSize);
     const data = await this.#dataset("evaluate", x, y);
-    return this.#link.call("evaluate", { data, batchSize }, {}, buffers(data));
+    return this.#link.call("evaluate", { data, batchSize });
   }
 
   async weights() {
@@ -299,9 +294,12 @@ class Model {
     );
   }
 
-  /** @param {string} name */
-  #specs(name) {
-    return /** @type {any} */ (this.entries.find((entry) => entry.name === name)).inputs;
+  /**
+   * @param {string} name
+   * @returns {any} the first entry of the name, if there is one
+   */
+  #entry(name) {
+    return this.entries.find((entry) => entry.name === name);
   }
 
   /**
@@ -328,7 +326,7 @@ class Model {
    * @returns {Promise<Record<string, Packed>>}
    */
   async #pack(entry, names, value, what) {
-    const specs = this.#specs(entry);
+    const specs = this.#entry(entry).inputs;
     const values = spread(names, value, what);
     const spec = (/** @type {string} */ name) =>
       specs.find((/** @type {Spec} */ each) => each.name === name);
@@ -348,7 +346,7 @@ class Model {
       this.#pack(entry, targets, y, "y"),
     ]);
     const columns = { ...given, ...wanted };
-    return { columns, rows: rowsOf(columns, this.#specs(entry)) };
+    return { columns, rows: rowsOf(columns, this.#entry(entry).inputs) };
   }
 
   /**
@@ -359,9 +357,9 @@ class Model {
    * @param {number} [batchSize]
    */
   async #run(name, inputs, outputs, batchSize) {
-    const entry = /** @type {any} */ (this.entries.find((entry) => entry.name === name));
-    const rows = rowsOf(inputs, entry.inputs);
-    const packed = await this.#link.call("run", { name, inputs, rows, batchSize });
+    const entry = this.#entry(name);
+    const request = { name, inputs, rows: rowsOf(inputs, entry.inputs), batchSize };
+    const packed = await this.#link.call("run", request);
     const results = await Promise.all(
       outputs.map((output) => {
         const { dtype } = entry.outputs.find((/** @type {Spec} */ spec) => spec.name === output);
@@ -428,12 +426,6 @@ function rowsOf(columns, specs) {
     );
   }
   return counts.length ? Number(counts[0][1]) : 0;
-}
-
-/** @param {({columns: Record<string, Packed>} | null)[]} datasets */
-function buffers(...datasets) {
-  const packed = datasets.flatMap((dataset) => Object.values(dataset?.columns ?? {}));
-  return packed.map(({ data }) => /** @type {ArrayBuffer} */ (data.buffer));
 }
 
 /**

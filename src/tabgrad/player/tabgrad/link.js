@@ -9,9 +9,8 @@ import { TabgradError, asTabgradError } from "./errors.js";
  * @property {(epoch: number, logs: Record<string, number>) => Promise<boolean>} [epochEnd]
  * @property {(progress: any) => void} [progress]
  *
- * @typedef {(
- *   method: string, request?: any, hooks?: Hooks, transfer?: Transferable[],
- * ) => Promise<any>} Call
+ * @typedef {(method: string, request?: any, hooks?: Hooks) => Promise<any>} Call what a request
+ *   holds is the session's from then on
  *
  * @typedef {object} Link
  * @property {boolean} worker

@@ -302,13 +302,14 @@ export class Relay {
    * @param {number} handle
    * @param {number} nbytes
    * @param {number} [offset]
+   * @param {Uint8Array} [into] memory that the copy may be in
    * @returns {Promise<Uint8Array>}
    */
-  read(handle, nbytes, offset = 0) {
+  read(handle, nbytes, offset = 0, into) {
     return this.#attempt(async () => {
       const { now, inner } = this.#held(handle);
       if (now) return now.slice(offset, offset + nbytes);
-      if (this.kind === "wasm") return this.#inner.read(inner, nbytes, offset);
+      if (this.kind === "wasm") return this.#inner.read(inner, nbytes, offset, into);
       const bytes = await this.#inner.readAsync(inner, nbytes, offset);
       await this.#looked();
       return bytes;

@@ -58,6 +58,8 @@ export class Session {
   /** @type {Set<Stored>} what still waits for its first value */
   empty = new Set();
   #loaded;
+  /** @type {Snapshot | undefined} of the last run, whose memory the next one uses */
+  #before;
 
   /**
    * @param {ModelFiles} files
@@ -101,7 +103,7 @@ export class Session {
         each.exact ? each.rows === rows : Number(each.rows) >= rows;
       const entry = batch ? entries.find(fits) : entries[0];
       if (!entry) throw wrongRows(entries, rows);
-      const before = await this.snapshot(entries);
+      const before = (this.#before = await this.snapshot(entries, this.#before));
       /** @type {Record<string, Packed>} */
       const results = {};
       try {
@@ -217,24 +219,26 @@ export class Session {
   /**
    * A copy of a variable, a promise of it where the engine has to be waited for.
    * @param {Stored} variable
+   * @param {Uint8Array} [into] memory that the copy may be in
    * @returns {Uint8Array | Promise<Uint8Array>}
    */
-  bytes({ handle, nbytes }) {
-    return this.engine.read(handle, nbytes);
+  bytes({ handle, nbytes }, into) {
+    return this.engine.read(handle, nbytes, 0, into);
   }
 
   /**
    * Copies of what the entries change.
    * @param {Entry[]} entries
+   * @param {Snapshot} [old] that nobody needs any more
    * @returns {Snapshot | Promise<Snapshot>}
    */
-  snapshot(entries) {
-    const names = entries.flatMap(({ state }) =>
-      state.filter(({ update }) => update).map(({ variable }) => variable),
+  snapshot(entries, old) {
+    const changed = entries.flatMap(({ state }) =>
+      state.flatMap(({ update, variable }) => (update ? this.variable(variable) : [])),
     );
-    const variables = [...new Set(names)].map((name) => this.variable(name));
+    const variables = [...new Set(changed)];
     return settled(
-      variables.map((variable) => this.bytes(variable)),
+      variables.map((variable) => this.bytes(variable, old?.get(variable))),
       (bytes) => new Map(variables.map((variable, i) => [variable, bytes[i]])),
     );
   }

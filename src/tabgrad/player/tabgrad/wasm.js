@@ -90,9 +90,11 @@ export class WasmEngine {
    * @param {number} handle
    * @param {number} nbytes
    * @param {number} [offset]
+   * @param {Uint8Array} [into] memory for the copy: new memory takes longer than copying
    */
-  read(handle, nbytes, offset = 0) {
-    return this.view(handle, nbytes, offset).slice();
+  read(handle, nbytes, offset = 0, into = new Uint8Array(nbytes)) {
+    into.set(this.view(handle, nbytes, offset));
+    return into;
   }
 
   /**
