@@ -315,7 +315,7 @@ dispose | del x | likewise
 disposeVariables | del variables | likewise
 memory | tg.memory()
 # Timing, debugging, environment
-time | tg.compile(f) | then time it as any Python; `TABGRAD_DEBUG=5` prints how long each run took
+time | tg.compile(f) | then time it as any Python; `TABGRAD_DEBUG=5` prints how long each run took, and on the laptop's GPU each kernel
 profile | tg.memory() | with `TABGRAD_DEBUG=3` the kernels are printed, with 4 the memory plan
 nextFrame | await x.data() | a page lives on while Python waits
 enableDebugMode | TABGRAD_DEBUG=2 | an environment variable; 0 to 5 says how much is printed

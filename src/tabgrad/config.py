@@ -51,7 +51,7 @@ SWITCHES: Mapping[str, Switch] = {
         "an integer from 0 to 5",
         "what is printed of each Program compiled: 1 its size and cost, 2 its graph, 3 its fused "
         "kernels, 4 its memory plan, 5 its code and, on engines made from then on, how long each "
-        "run takes; each level adds to those below",
+        "run takes, on the laptop's GPU each kernel, too; each level adds to those below",
     ),
     "validate": Switch(
         "TABGRAD_VALIDATE",

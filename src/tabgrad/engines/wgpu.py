@@ -19,6 +19,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
+from tabgrad.engines import timestamps
 from tabgrad.engines.engine import (
     Bytes,
     EntryLike,
@@ -330,6 +331,21 @@ class WgpuEngine:
         self._queue.write_buffer(one.frame, 0, struct.pack(f"<{len(words)}I", *words))
         slots = [*args, *one.constants]
         Run(self._commands, self._groups, loaded, one, slots, self._temps).all()
+
+    def timed(
+        self, loaded: Loaded, entry: int, args: Sequence[int], rows: int = 0
+    ) -> list[tuple[int, float]]:
+        """`run`, waiting: which shader each dispatch was of, and its milliseconds by the GPU's
+        clock. Nothing, where it has none."""
+        if timestamps.FEATURE not in self._device.features:
+            self.run(loaded, entry, args, rows)
+            self.sync()
+            return []
+        numbers = {id(pipeline): number for number, pipeline in enumerate(loaded.pipelines)}
+        found = timestamps.timed(
+            self._wgpu, self._device, lambda: self.run(loaded, entry, args, rows)
+        )
+        return [(numbers[id(pipeline)], milliseconds) for pipeline, milliseconds in found]
 
     @_raises_engine_errors
     def sync(self) -> None:

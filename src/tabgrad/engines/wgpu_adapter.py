@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tabgrad.engines import timestamps
 from tabgrad.errors import EngineError, MissingPackageError
 
 
@@ -46,7 +47,9 @@ def find(wgpu: Any, name: str) -> Any:
 
 
 def opened(wgpu: Any, adapter: Any, features: Sequence[str]) -> Any:
-    """A device with these features, whose buffers may be as large as the adapter's."""
+    """A device with these features, and a clock where there is one, whose buffers may be as large
+    as the adapter's."""
+    features = [*features, *({timestamps.FEATURE} & set(adapter.features))]
     limits = {
         name: adapter.limits[name]
         for name in ("max-buffer-size", "max-storage-buffer-binding-size")
