@@ -97,6 +97,54 @@ def test_in_node(javascript, tmp_path):
     check(javascript(code + SUMS, (tmp_path / "model.json").as_uri()))
 
 
+@pytest.mark.parametrize("kind", ["bytes", "plain"])
+def test_pieces_end_with_words_wherever_those_of_the_network_end(javascript, tmp_path, kind):
+    """GPUs copy whole words: a piece that ends within one could not be written there."""
+    file = write(tmp_path)
+    code = """
+        const { readFile } = await import("node:fs/promises");
+        const { fill } = await import(player + "/stream.js");
+        const bytes = new Uint8Array(await readFile(new URL(value.part.file, value.base)));
+        const lengths = [1, 3, 65_537, 2, 7, 1_000_001];
+        globalThis.fetch = async () => {
+          let [at, turn] = [0, 0];
+          const pull = (controller) => {
+            const length = lengths[turn++ % lengths.length];
+            controller.enqueue(bytes.slice(at, at + length));
+            at += length;
+            if (at >= bytes.length) controller.close();
+          };
+          const type = value.kind === "bytes" ? "bytes" : undefined;
+          return new Response(new ReadableStream({ type, pull }));
+        };
+        const big = { spec: { name: "big" }, handle: 1 };
+        const whole = new Uint8Array(value.nbytes);
+        const odd = [];
+        await fill({
+          empty: new Set([big]),
+          choose: () => new Set([big]),
+          engine: {
+            write(_, piece, offset) {
+              whole.set(piece, offset);
+              const end = offset + piece.length;
+              if (offset % 4 || (end % 4 && end < whole.length)) odd.push([offset, end]);
+            },
+          },
+        }, { parts: [value.part], base: value.base });
+        let [sum, at] = [0, 0];
+        for (const x of new Float32Array(whole.buffer)) sum += x * (++at % 1009);
+        answer = { odd, sum };
+    """
+    value = {
+        "part": {"file": file.name, "nbytes": file.stat().st_size},
+        **{"base": f"{tmp_path.as_uri()}/", "nbytes": LARGE.nbytes, "kind": kind},
+    }
+    found = javascript(code, value)
+    expected = math.fsum(np.float64(LARGE) * ((np.arange(LARGE.size) + 1) % 1009))
+    assert found["odd"] == []
+    assert found["sum"] == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.fixture
 def load(page, site_server, model_folder):
     page.goto(f"{site_server(model_folder, STRICT)}empty.html")

@@ -5,6 +5,7 @@ import { fetched, twice, wrongSize } from "./fetching.js";
 import { readHeader } from "./safetensors.js";
 
 const PIECE = 1 << 20;
+const WORD = 8;
 
 /**
  * @typedef {import("./files.js").Part} Part
@@ -63,22 +64,55 @@ async function read(session, part, body, required) {
 }
 
 /**
+ * A body in pieces of whole words of 8 bytes, as GPUs copy nothing less; only the last may end
+ * within one. Networks end theirs anywhere.
  * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
  * @returns {() => Promise<Uint8Array<ArrayBuffer>>} the next piece, valid until the one after; empty at the end
  */
 function pieces(body) {
-  const none = new Uint8Array();
+  const next = reading(body);
+  let rest = new Uint8Array();
+  return async () => {
+    let { length } = rest;
+    let whole = rest;
+    let more;
+    do {
+      [whole, more] = await next(whole, length);
+      length += more;
+    } while (more && length < WORD);
+    const end = more ? length - (length % WORD) : length;
+    rest = whole.slice(end, length);
+    return whole.subarray(0, end);
+  };
+}
+
+/**
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
+ * @returns {(
+ *   before: Uint8Array<ArrayBuffer>, length: number,
+ * ) => Promise<[Uint8Array<ArrayBuffer>, number]>} puts what comes next behind the first bytes of
+ *   `before`, and says how much that was: nothing at the end
+ */
+function reading(body) {
   try {
     // One buffer for all pieces: others are garbage, which may stay for as long as the loading.
     const reader = body.getReader({ mode: "byob" });
     let buffer = new ArrayBuffer(PIECE);
-    return async () => {
-      const { value = none } = await reader.read(new Uint8Array(buffer));
-      ({ buffer } = value);
-      return value;
+    return async (before, length) => {
+      if (before.buffer !== buffer) new Uint8Array(buffer).set(before);
+      const { value } = await reader.read(new Uint8Array(buffer, length));
+      if (value) ({ buffer } = value);
+      return [new Uint8Array(buffer), value?.length ?? 0];
     };
   } catch {
     const reader = body.getReader();
-    return async () => (await reader.read()).value ?? none;
+    return async (before, length) => {
+      const { value = new Uint8Array() } = await reader.read();
+      if (!length) return [value, value.length];
+      const both = new Uint8Array(length + value.length);
+      both.set(before.subarray(0, length));
+      both.set(value, length);
+      return [both, value.length];
+    };
   }
 }
