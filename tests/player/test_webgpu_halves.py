@@ -17,13 +17,9 @@ import tabgrad as tg
 from tabgrad import realize
 from tabgrad.targets.wgsl.target import SHADER_F16
 from tests.engines.browser import BrowserEngine, in_page
-from tests.ops.test_table import CASES, run
+from tests.ops.halves import check_operations, check_sums
 from tests.player.shading import PRETEND_HALVES, fails, play
 from tests.targets.wgsl.test_half import compiled
-
-HALVES = [
-    case for case in CASES if "float16" in {x.dtype.name for x in case.inputs} and not case.slow
-]
 
 
 def numbers(engine: BrowserEngine, handle: int, count: int) -> Any:
@@ -139,20 +135,8 @@ def real(request: pytest.FixtureRequest) -> Iterator[BrowserEngine]:
 
 
 def test_all_operations_of_half_floats(real: BrowserEngine) -> None:
-    wrong = {}
-    for case in HALVES:
-        try:
-            run(case)
-        except Exception as error:  # all that are wrong are told together
-            wrong[str(case)] = str(error)
-    assert not wrong
+    check_operations()
 
 
 def test_sums_are_of_32_bits(real: BrowserEngine) -> None:
-    """Steps of half a unit would be lost; a product of matrices is rounded once, too."""
-    ones = tg.ones((4096,), dtype="float16")
-    assert float(tg.sum(ones)) == 4096
-    x = np.random.default_rng(0).uniform(-1, 1, (40, 64)).astype(np.float16)
-    got = np.asarray(tg.tensor(x, dtype="float16") @ tg.tensor(x.T.copy(), dtype="float16"))
-    want = x.astype(np.float64) @ x.T.astype(np.float64)
-    np.testing.assert_allclose(got.astype(np.float64), want, rtol=2**-10, atol=2**-12)
+    check_sums()

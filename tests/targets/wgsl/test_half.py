@@ -20,7 +20,7 @@ from tabgrad.engines.wgpu import HALF, WgpuEngine
 from tabgrad.errors import EngineError
 from tabgrad.targets.wgsl.target import COOPERATIVE, SHADER_F16, WgslTarget
 from tests.compiler.programs import traced
-from tests.ops.test_table import CASES, run
+from tests.ops.halves import check_operations, check_sums
 from tools.gpu import provide_adapter
 
 
@@ -96,20 +96,9 @@ def engine(request: pytest.FixtureRequest) -> Iterator[WgpuEngine]:
     made.close()
 
 
-HALVES = [
-    case for case in CASES if "float16" in {x.dtype.name for x in case.inputs} and not case.slow
-]
-
-
 def test_all_operations_of_half_floats(engine: WgpuEngine) -> None:
     assert HALF in engine.features
-    wrong = {}
-    for case in HALVES:
-        try:
-            run(case)
-        except Exception as error:  # all that are wrong are told together
-            wrong[str(case)] = str(error)
-    assert not wrong
+    check_operations()
 
 
 def test_half_floats_take_two_bytes(engine: WgpuEngine) -> None:
@@ -136,10 +125,4 @@ def test_a_program_with_half_floats_in_words_is_refused(engine: WgpuEngine) -> N
 
 
 def test_sums_are_of_32_bits(engine: WgpuEngine) -> None:
-    """Steps of half a unit would be lost; a product of matrices is rounded once, too."""
-    ones = tg.ones((4096,), dtype="float16")
-    assert float(tg.sum(ones)) == 4096
-    x = np.random.default_rng(0).uniform(-1, 1, (40, 64)).astype(np.float16)
-    got = np.asarray(tg.tensor(x, dtype="float16") @ tg.tensor(x.T.copy(), dtype="float16"))
-    want = x.astype(np.float64) @ x.T.astype(np.float64)
-    np.testing.assert_allclose(got.astype(np.float64), want, rtol=2**-10, atol=2**-12)
+    check_sums()
