@@ -1,4 +1,4 @@
-"""The exceptions tabgrad raises, and nothing else.
+"""The exceptions tabgrad raises, and nothing of where they are raised.
 
 Every exception here is a `TabgradError`, so one `except` catches them all; each is also the
 built-in exception a Python programmer would expect in its place::
@@ -104,6 +104,14 @@ class FormatError(TabgradError, ValueError):
 
 class NotSupportedError(TabgradError, NotImplementedError):
     """Something tabgrad knows about but cannot do in this place or on this engine."""
+
+
+def undefined(instance: object, method: str) -> NotSupportedError:
+    """The error of calling a method that a base class leaves to the classes derived from it."""
+    return NotSupportedError(
+        f"expected {type(instance).__name__} to define {method}; received a class without it. "
+        "Write it there, or use a class that has it"
+    )
 
 
 class MissingPackageError(TabgradError, ImportError):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tabgrad import ops, random
-from tabgrad.errors import ArgumentError
+from tabgrad.errors import ArgumentError, undefined
 from tabgrad.naming import to_snake_case
 from tabgrad.ops.arguments import sizes_of
 from tabgrad.ops.public import publish_classes
@@ -34,7 +34,7 @@ class Initializer:
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         """The initial value: a Tensor of this shape and dtype (float32 when None)."""
-        raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, dtype)")
+        raise undefined(self, "__call__(self, shape, dtype=None)")
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal initializer."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tabgrad import dtypes, naming, ops
-from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.errors import ArgumentError, ShapeError, undefined
 from tabgrad.ops.arguments import axis_of
 from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
@@ -92,7 +92,7 @@ class Loss:
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The values before weighting and reduction; subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
+        raise undefined(self, "call(self, y_true, y_pred)")
 
     def _mask(self, y_true: Tensor) -> Tensor | None:
         """True where a target counts, shaped like the values; None when all do."""

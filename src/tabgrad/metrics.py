@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tabgrad import dtypes, initializers, losses, naming, ops
-from tabgrad.errors import ArgumentError
+from tabgrad.errors import ArgumentError, undefined
 from tabgrad.losses import match_ranks
 from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
@@ -70,11 +70,11 @@ class Metric:
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Take in a batch; subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} must define update_state")
+        raise undefined(self, "update_state(self, y_true, y_pred, sample_weight=None)")
 
     def result(self) -> Any:
         """The value of everything taken in since the last reset, a 0-d Tensor."""
-        raise NotImplementedError(f"{type(self).__name__} must define result")
+        raise undefined(self, "result(self)")
 
     def reset_state(self) -> None:
         """Start again."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tabgrad import naming, ops
-from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError, TabgradError
+from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError, TabgradError, undefined
 from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
 from tabgrad.variable import Variable
@@ -203,7 +203,7 @@ class Optimizer:
 
     def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         """Update one Variable; subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} must define update_step")
+        raise undefined(self, "update_step(self, gradient, variable, learning_rate)")
 
     def _index(self, variable: Variable) -> int:
         for index, known in enumerate(self._trainable):

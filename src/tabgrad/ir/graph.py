@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import struct
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -44,16 +45,16 @@ class RowsMixedError(TabgradError):
     """A primitive lets one row influence another in a way that a row mask cannot undo."""
 
 
-class Primitive:
+class Primitive(ABC):
     """The meaning of a kind of node. One subclass per primitive, registered under its name."""
 
     name: ClassVar[str]
     family: ClassVar[str]
     arity: ClassVar[int | None] = None  # how many sources, where it is always the same number
 
+    @abstractmethod
     def infer(self, srcs: Sequence[Aval], params: Mapping[str, Any]) -> Sequence[Aval]:
         """Shapes and dtypes of the outputs; raises ShapeError or DtypeError on illegal sources."""
-        raise NotImplementedError
 
     def vjp(self, node: Node, grads: Sequence[Node | None]) -> Sequence[Node | None]:
         """Cotangents of the sources, given those of the outputs; None where none flows."""

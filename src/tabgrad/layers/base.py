@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tabgrad import dtypes, initializers, naming, ops, realize
-from tabgrad.errors import ArgumentError, CaptureError, ShapeError, TabgradError
+from tabgrad.errors import ArgumentError, CaptureError, ShapeError, TabgradError, undefined
 from tabgrad.random import SeedGenerator
 from tabgrad.tensor import Tensor, layer_scope
 from tabgrad.variable import Variable
@@ -279,7 +279,7 @@ class Layer:
 
     def call(self, inputs: Any) -> Any:
         """What the layer computes; subclasses define it, with `training=None` if they need it."""
-        raise NotImplementedError(f"{type(self).__name__} must define call(self, inputs)")
+        raise undefined(self, "call(self, inputs)")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the output for an input of this shape; the batch axis may be None.

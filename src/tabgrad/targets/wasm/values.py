@@ -8,6 +8,7 @@ A local is a Value too (its code is `local.get`) and the only kind that can be `
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast
 
 from tabgrad.targets.wasm import encoder
@@ -44,7 +45,7 @@ class _Dead:
 DEAD = cast(bytes, _Dead())
 
 
-class Value(Generic[M]):
+class Value(ABC, Generic[M]):
     """Code that leaves one value of a type; `M` is the type that its comparisons give."""
 
     __slots__ = ("code", "slot")
@@ -64,9 +65,9 @@ class Value(Generic[M]):
     # Construction
 
     @classmethod
+    @abstractmethod
     def const(cls, number: Number) -> Self:
         """A constant (for vectors: in every lane)."""
-        raise NotImplementedError
 
     @classmethod
     def load(cls, address: I32 | int) -> Self:
