@@ -114,8 +114,11 @@ class Server:
             "sample": sampled(values).tolist(),
         }
 
-    def slice(self, ms: float = 150, batch: float = 20) -> list[float]:
+    def slice(self, ms: float = 150, batch: float = 20, settle: float = 0) -> list[float]:
         samples: list[float] = []
+        start = time.perf_counter()
+        while self._estimate < settle and (time.perf_counter() - start) * 1e3 < settle:
+            self._timed(max(1, round(batch / self._estimate)))
         start = time.perf_counter()
         while not samples or (time.perf_counter() - start) * 1e3 < ms:
             n = max(1, round(batch / self._estimate))

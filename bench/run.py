@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -33,6 +34,10 @@ from tools.browser import flags_of
 SLOW_MS = 1500.0
 OPENING_SECONDS = 150.0
 WARM_MS, SLICE_MS, BATCH_MS = 300.0, 60.0, 15.0
+# How long a slice runs before it counts: the page before may still collect garbage, its threads
+# look for work, its data fill the caches. Two threads feel that most: the first MobileNetV2 of a
+# slice took 17 ms, the next ones 9.
+SETTLE_MS = 30.0
 # A workload that breaks off is tried so often, each time in a new browser.
 ATTEMPTS = 2
 
@@ -132,14 +137,16 @@ def measure(
         pages[contestant.name] = page
         samples[contestant.name] = []
     own_samples: dict[str, list[float]] = {measured: [] for measured in work}
-    for turn in range(rounds):
-        names = [*pages]
-        shift = turn % max(1, len(names))
-        for name in names[shift:] + names[:shift]:
+    order = random.Random(workload.name)
+    for _ in range(rounds):
+        # Another order each round, so that nobody always comes after the same one.
+        for name in order.sample([*pages], len(pages)):
             slow = samples[name] and max(samples[name]) * rows[name]["repeats"] > SLOW_MS
             if not (slow and len(samples[name]) >= 2):
                 try:
-                    samples[name] += pages[name].ask("slice", ms=ms, batch=batch)
+                    samples[name] += pages[name].ask(
+                        "slice", ms=ms, batch=batch, settle=0 if dry else SETTLE_MS
+                    )
                 except PageError as failure:
                     rows[name] = {"reason": str(failure)}
                     pages.pop(name).close()

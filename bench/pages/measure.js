@@ -72,14 +72,18 @@ export function compete(make, { weights = true } = {}) {
     },
 
     /**
-     * Batches of steps for some time.
+     * Batches of steps for some time, after some that do not count, where one does not take longer.
      * @returns milliseconds a time through, one for each batch
      */
-    async slice({ ms = 150, batch = 20, least = 1 } = {}) {
+    async slice({ ms = 150, batch = 20, least = 1, settle = 0 } = {}) {
+      const count = () =>
+        Math.round(Math.min(running.most ?? 1e6, Math.max(1, batch / estimate)));
+      const end = performance.now() + settle;
+      while (estimate < settle && performance.now() < end) await timed(count());
       const samples = [];
       const start = performance.now();
       while (samples.length < least || performance.now() - start < ms) {
-        const n = Math.round(Math.min(running.most ?? 1e6, Math.max(1, batch / estimate)));
+        const n = count();
         const each = (await timed(n)) / n;
         estimate = each || estimate;
         samples.push(each / (running.repeats ?? 1));
