@@ -12,36 +12,26 @@ from typing import Any
 from tabgrad import realize, trees
 from tabgrad.errors import CaptureError, ShapeError
 from tabgrad.ir import build as b
-from tabgrad.ir.closing import close, depending
+from tabgrad.ir.closing import close
 from tabgrad.ir.graph import Node
 from tabgrad.ops.arguments import node_of
 from tabgrad.tensor import Tensor
+from tabgrad.transformations.inside import Inside
 from tabgrad.transformations.layout import Layout, open_up
-from tabgrad.variable import Variable, scope
-
-
-class _Inside:
-    """The scope of a body: an assignment of what only exists inside cannot leave it."""
-
-    def __init__(self, name: str, inputs: Sequence[Node]) -> None:
-        self.name, self.inputs = name, inputs
-
-    def read(self, variable: Variable, outer: int) -> Node | None:
-        return None
-
-    def assign(self, variable: Variable, node: Node) -> bool:
-        if id(node) in depending([node], self.inputs):
-            raise CaptureError(
-                f"Variable {variable.path!r} was assigned inside a function given to {self.name}, "
-                "which is captured once and not run in Python. Return the value as a part of the "
-                "result (the carry of a loop) and assign it outside"
-            )
-        return False
+from tabgrad.variable import scope
 
 
 def capture(name: str, call: Callable[[], Any], inputs: Sequence[Node]) -> Any:
     """What a body returns, run on stand-ins, of which `inputs` are the nodes."""
-    with realize.capture_scope(f"tg.{name}", "its function"), scope(_Inside(name, inputs)):
+
+    def refusal(path: str) -> CaptureError:
+        return CaptureError(
+            f"Variable {path!r} was assigned inside a function given to {name}, which is captured "
+            "once and not run in Python. Return the value as a part of the result (the carry of a "
+            "loop) and assign it outside"
+        )
+
+    with realize.capture_scope(f"tg.{name}", "its function"), scope(Inside(inputs, refusal)):
         return call()
 
 

@@ -10,10 +10,10 @@ from tabgrad import realize, trees
 from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError
 from tabgrad.ir import build as b
 from tabgrad.ir.batching import batched, moved, repeated
-from tabgrad.ir.closing import depending
 from tabgrad.ir.graph import Node, captured
+from tabgrad.transformations.inside import Inside
 from tabgrad.transformations.layout import Layout, open_up
-from tabgrad.variable import Variable, scope
+from tabgrad.variable import scope
 
 
 def vmap(
@@ -77,7 +77,11 @@ def vmap(
         inner_args, inner_kwargs = layout.fill(inner)
         # A function compiled or differentiated inside must be a part of this graph.
         name = repr(getattr(fn, "__name__", "function"))
-        with realize.gradient_scope(), captured("tg.vmap", name), scope(_Mapped(list(fronts))):
+        with (
+            realize.gradient_scope(),
+            captured("tg.vmap", name),
+            scope(Inside(list(fronts), _refusal)),
+        ):
             result = fn(*inner_args, **inner_kwargs)
             ys, out_layout = open_up(result)
         out_where = _of_nodes(
@@ -92,23 +96,12 @@ def vmap(
     return mapped
 
 
-class _Mapped:
-    """Stands between Variables and the mapped function, which has no one value to assign."""
-
-    def __init__(self, inputs: Sequence[Node]) -> None:
-        self._inputs = inputs
-
-    def read(self, variable: Variable, outer: int) -> Node | None:
-        return None
-
-    def assign(self, variable: Variable, node: Node) -> bool:
-        if id(node) in depending([node], self._inputs):
-            raise NotSupportedError(
-                f"Variable {variable.path!r} was assigned a value that depends on the example "
-                "inside tg.vmap, where there are many at once. Return the value and assign a "
-                "reduction of it outside"
-            )
-        return False
+def _refusal(path: str) -> NotSupportedError:
+    """What a Variable is told that has no one value to take."""
+    return NotSupportedError(
+        f"Variable {path!r} was assigned a value that depends on the example inside tg.vmap, where "
+        "there are many at once. Return the value and assign a reduction of it outside"
+    )
 
 
 def _axes(spec: Any, tree: Any, what: str) -> list[int | None]:
