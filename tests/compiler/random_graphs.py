@@ -160,7 +160,7 @@ class Maker:
 
     def divide(self) -> Node:
         x = self.any(*self.ints)
-        return make(self.rng.choice(("floordiv", "mod")), x, self.like(x))
+        return make(self.rng.choice(("floordiv", "mod", "gcd")), x, self.like(x))
 
     def reshape(self) -> Node:
         x = self.any(*self.floats, *self.ints, bool_)

@@ -448,7 +448,7 @@ FOLDED = {
     },
     "i": {
         1: "neg abs sign not".split(),
-        2: "add sub mul floordiv mod max min and or xor eq ne lt le".split(),
+        2: "add sub mul floordiv mod gcd max min and or xor eq ne lt le".split(),
     },
     "b": {1: ["not"], 2: "and or xor max min eq ne lt le".split()},
 }

@@ -79,7 +79,7 @@ def gallery() -> dict[str, Node]:
     }  # fmt: skip
     for name in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "size"):
         nodes[name] = make(name, x, axes=(0,))
-    for name in ("and", "or", "xor", "shl", "shr"):
+    for name in ("gcd", "and", "or", "xor", "shl", "shr"):
         nodes[name] = make(name, i, j)
     for name, prim in PRIMITIVES.items():
         if prim.family == "elementwise" and name not in nodes:
@@ -136,7 +136,7 @@ UNARY = {
 }
 BINARY = {
     "f": "add sub mul div max min eq ne lt le".split(),
-    "i": "add sub mul floordiv mod max min and or xor eq ne lt le".split(),
+    "i": "add sub mul floordiv mod gcd max min and or xor eq ne lt le".split(),
     "b": "max min and or xor eq ne".split(),
 }
 

@@ -227,7 +227,7 @@ CASES = [
 
 WITHOUT_GRADIENT = {
     *("input", "value", "const", "array", "iota", "rows"),
-    *("sign", "floor", "ceil", "round", "trunc", "not", "stop", "floordiv"),
+    *("sign", "floor", "ceil", "round", "trunc", "not", "stop", "floordiv", "gcd"),
     *("and", "or", "xor", "shl", "shr", "eq", "ne", "lt", "le", "bitcast", "threefry"),
     *("argmax", "argmin", "size", "window_argmax"),
 }
@@ -321,15 +321,15 @@ def test_no_gradient_flows(name):
     if PRIMITIVES[name].family == "leaf":
         return
     count = {"threefry": 4}.get(name, 2 if name in _TWO else 1)
-    source = whole if name in (*_BITS, "threefry") else x
+    source = whole if name in _WHOLE else x
     node = make(name, *[source] * count, **params)
     out = b.proj(node, 0) if name == "threefry" else node
     result = b.cast(out, dtypes.float32)
     assert cotangents([result], [b.like(result, 1)], [x]) == [None]
 
 
-_TWO = {"floordiv", "and", "or", "xor", "shl", "shr", "eq", "ne", "lt", "le"}
-_BITS = {"not", "and", "or", "xor", "shl", "shr"}
+_TWO = {"floordiv", "gcd", "and", "or", "xor", "shl", "shr", "eq", "ne", "lt", "le"}
+_WHOLE = {"gcd", "not", "and", "or", "xor", "shl", "shr", "threefry"}
 
 
 def gradient(build: Callable[..., Node], *arrays: np.ndarray) -> list[np.ndarray]:

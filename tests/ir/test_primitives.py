@@ -7,6 +7,7 @@ cases with tables of expected values.
 from __future__ import annotations
 
 import itertools
+import math
 
 import jax.numpy as jnp
 import mpmath
@@ -186,6 +187,18 @@ def test_integer_division_and_modulo(dtype):
     remainder = [int(a) % int(c) if c else 0 for a, c in pairs]
     identical(run("floordiv", x, y), np.array(divided, dtype))
     identical(run("mod", x, y), np.array(remainder, dtype))
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_greatest_common_divisors(dtype):
+    """Of the smallest integer and itself or 0 it is that integer: its size wraps."""
+    info, d = np.iinfo(dtype), dtypes.as_dtype(dtype)
+    values = [0, 1, 2, 3, 12, 18, 55, 89, 100, info.max, info.min, info.max - 1]
+    values += [-1, -2, -12, info.min + 1] if info.min else []
+    pairs = list(itertools.product(values, values))
+    x, y = np.array(pairs, dtype).T
+    expected = [dtypes.wrap(math.gcd(int(a), int(c)), d) for a, c in pairs]
+    identical(run("gcd", x, y), np.array(expected, dtype))
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

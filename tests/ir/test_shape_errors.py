@@ -61,7 +61,7 @@ def _shrinking() -> Graph:
 SCAN = {"n_const": 0, "n_carry": 1, "length": 3, "reverse": False}
 FLOAT_ONLY = "floor ceil round trunc sqrt exp expm1 log log1p sin cos tan tanh sigmoid erf".split()
 BINARY = "add sub mul floordiv mod pow max min eq ne lt le".split()
-BITS = "and or xor shl shr".split()
+WHOLE = "gcd and or xor shl shr".split()
 
 # (primitive, sources as (shape, dtype), parameters, error, words its message must contain)
 ILLEGAL: list[tuple[str, list[tuple[tuple[int, ...], Any]], dict[str, Any], Any, str]] = [
@@ -70,7 +70,7 @@ ILLEGAL: list[tuple[str, list[tuple[tuple[int, ...], Any]], dict[str, Any], Any,
     ("not", [((2,), F)], {}, DtypeError, "float32"),
     *((n, [((2, 3), F), ((3,), F)], {}, ShapeError, r"\[2, 3\], \[3\]") for n in BINARY),
     *((n, [((2,), F), ((2,), I)], {}, DtypeError, "'float32', 'int32'") for n in BINARY),
-    *((n, [((2,), F), ((2,), F)], {}, DtypeError, "float32") for n in BITS),
+    *((n, [((2,), F), ((2,), F)], {}, DtypeError, "float32") for n in WHOLE),
     *((n, [((2,), I), ((2,), I)], {}, DtypeError, "int32") for n in ("div", "atan2")),
     ("select", [((2,), F), ((2,), F), ((2,), F)], {}, DtypeError, "float32"),
     ("select", [((), B), ((2,), F), ((2,), F)], {}, ShapeError, r"\[\], \[2\], \[2\]"),

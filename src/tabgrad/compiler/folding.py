@@ -134,6 +134,7 @@ _INTEGER: Mapping[str, Callable[..., Any]] = {
     "mul": lambda x, y: x * y,
     "floordiv": lambda x, y: x // y if y else 0,
     "mod": lambda x, y: x % y if y else 0,
+    "gcd": math.gcd,
     "pow": _int_pow,
     "max": max,
     "min": min,

@@ -33,6 +33,7 @@ COSTS = {
     **dict.fromkeys(("tan", "pow", "atan2", "mod", "floordiv"), 20),
     **dict.fromkeys(("div", "sqrt", "gather", "dynamic_slice"), 4),
     "threefry": 100,
+    "gcd": 200,
 }
 RECOMPUTE = 4
 

@@ -10,8 +10,8 @@ _UNARY = (
     "reduce_min argmax argmin size window_reduce window_argmax proj cumulative"
 )
 _BINARY = (
-    "add sub mul div floordiv mod pow atan2 max min and or xor shl shr eq ne lt le broadcast_like "
-    "pad dot conv gather"
+    "add sub mul div floordiv mod gcd pow atan2 max min and or xor shl shr eq ne lt le "
+    "broadcast_like pad dot conv gather"
 )
 ARITY: Mapping[str, int | tuple[int, None]] = {
     **dict.fromkeys("input value const array iota rows".split(), 0),

@@ -181,6 +181,7 @@ _binary(
 )
 _binary("floordiv", NUMBER, "floor(x / y); an integer divided by 0 gives 0", None)
 _binary("mod", NUMBER, "x - y*floor(x/y), the sign of y; integers modulo 0 give 0", _mod_grad)
+_binary("gcd", INTEGER, "greatest common divisor, not negative; gcd(0, 0) is 0", None)
 _binary("pow", NUMBER, "x**y; integers to a negative power follow NumPy's rounding to 0", _pow_grad)
 _binary("atan2", FLOAT, "the angle of the point (y, x)", _atan2_grad)
 _binary("max", ANY, "the larger; NaN if either is", _extremum_grad)

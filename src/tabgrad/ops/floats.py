@@ -286,6 +286,8 @@ def _integers(name: str, *xs: Any) -> list[Node]:
 def gcd(x1: Any, x2: Any) -> Tensor:
     """The greatest common divisor of integers, not negative; gcd(0, 0) is 0.
 
+    Of the smallest integer of a dtype and itself or 0 it is that integer, as in NumPy: it wraps.
+
     Args:
         x1: integers of any shape.
         x2: likewise; the shapes broadcast, the dtypes are promoted.
@@ -295,18 +297,7 @@ def gcd(x1: Any, x2: Any) -> Tensor:
         >>> tg.ops.gcd([12, -8], 18).tolist()
         [6, 2]
     """
-    return _gcd(*_integers("gcd", x1, x2))
-
-
-def _gcd(x: Node, y: Node) -> Tensor:
-    signed = x.dtype.kind == "i"
-    if signed:
-        x, y = make("abs", x), make("abs", y)
-    zero = b.like(x, 0)
-    # Euclid's steps; the most are needed for neighbouring Fibonacci numbers (Lame 1844).
-    for _ in range(math.ceil(x.dtype.bits * math.log(2, (1 + math.sqrt(5)) / 2)) + 1):
-        x, y = b.select(b.eq(y, zero), x, y), make("mod", x, y)
-    return Tensor(make("abs", x) if signed else x)
+    return Tensor(make("gcd", *_integers("gcd", x1, x2)))
 
 
 def lcm(x1: Any, x2: Any) -> Tensor:
@@ -322,7 +313,7 @@ def lcm(x1: Any, x2: Any) -> Tensor:
         [12, 0]
     """
     x, y = _integers("lcm", x1, x2)
-    divisor = _gcd(x, y).node
+    divisor = make("gcd", x, y)
     if x.dtype.kind == "i":
         x, y = make("abs", x), make("abs", y)
     return Tensor(b.mul(make("floordiv", x, divisor), y))

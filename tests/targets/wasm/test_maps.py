@@ -47,12 +47,13 @@ def wrapped(name, x, y):
     else:
         rule = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "max": np.maximum,
                 "min": np.minimum, "and": np.bitwise_and, "or": np.bitwise_or,
-                "xor": np.bitwise_xor}[name]  # fmt: skip
+                "xor": np.bitwise_xor, "gcd": np.gcd}[name]  # fmt: skip
         result = rule(a, c)
     return np.array([int(v) & ((1 << bits) - 1) for v in result], np.uint64).astype(kind)
 
 
-BINARY = ("add", "sub", "mul", "max", "min", "floordiv", "mod", "and", "or", "xor", "shl", "shr")
+BINARY = ("add", "sub", "mul", "max", "min", "floordiv", "mod", "gcd", "and", "or", "xor", "shl",
+          "shr")  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

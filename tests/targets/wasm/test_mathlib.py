@@ -117,6 +117,7 @@ def test_integer_division(kind: Any) -> None:
     x, y, quotient, rest = single.integer_quotients("int32" if kind is I32x4 else "uint32")
     np.testing.assert_array_equal(evaluate(mathlib.integer_floor_divide, kind, x, y), quotient)
     np.testing.assert_array_equal(evaluate(mathlib.integer_mod, kind, x, y), rest)
+    np.testing.assert_array_equal(evaluate(mathlib.integer_gcd, kind, x, y), np.gcd(x, y))
     if kind is I32x4:
         np.testing.assert_array_equal(evaluate(mathlib.integer_sign, kind, x), np.sign(x))
 

@@ -143,12 +143,15 @@ def test_floats_to_integers(signed: bool, bits: int, width: int) -> None:
 @WIDTHS
 @pytest.mark.parametrize("dtype", ["int32", "uint32"])
 def test_integers(dtype: str, width: int) -> None:
-    """Quotients and remainders towards -infinity, 0 for a divisor of 0; powers; to floats."""
+    """Quotients and remainders towards -infinity, 0 for a divisor of 0; common divisors; powers; to
+    floats."""
     x, y, quotient, rest = single.integer_quotients(dtype)
     (got,) = evaluate(mathlib.integer_floor_divide, width, [dtype], x, y)
     np.testing.assert_array_equal(got, quotient)
     (got,) = evaluate(mathlib.integer_mod, width, [dtype], x, y)
     np.testing.assert_array_equal(got, rest)
+    (got,) = evaluate(mathlib.integer_gcd, width, [dtype], x, y)
+    np.testing.assert_array_equal(got, np.gcd(x, y))
     (got,) = evaluate(mathlib.to_float, width, ["float32"], x)
     np.testing.assert_array_equal(got, x.astype(np.float32))
     exponent = np.where(y >= 0, y, 0)

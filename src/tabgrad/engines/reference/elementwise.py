@@ -172,6 +172,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "div": direct(np.divide),
     "floordiv": direct(_floordiv),
     "mod": direct(_mod),
+    "gcd": direct(np.gcd),
     "pow": _pow,
     "max": direct(_max),
     "min": direct(_min),

@@ -227,6 +227,7 @@ _OPERATIONS: dict[str, Rule] = {
     "pow": _power,
     "floordiv": _division(mathlib.floor_divide, mathlib.integer_floor_divide),
     "mod": _division(mathlib.floor_mod, mathlib.integer_mod),
+    "gcd": lambda x, a, b: normalised(mathlib.integer_gcd(a, b), x.dtype),
     "max": _extremum("max"),
     "min": _extremum("min"),
     "and": lambda x, a, b: a & b,

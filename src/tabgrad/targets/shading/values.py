@@ -379,6 +379,12 @@ class Block:
         counter = Value(self, name, "i")
         yield from self._inside(counter)
 
+    @contextmanager
+    def while_(self, condition: Value) -> Iterator[None]:
+        """Repeat as long as a truth of one lane, evaluated anew each time, holds."""
+        self.line(f"while ({condition.text}) {{")
+        yield from self._inside()
+
     def _inside(self, at_hand: Any = None) -> Iterator[Any]:
         self._depth += 1
         self._known.append({})

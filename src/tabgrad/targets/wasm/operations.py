@@ -83,6 +83,7 @@ def operation(e: Emitting, expr: Expr) -> V:
 _COSTS = {
     "exp": 20, "expm1": 25, "log": 30, "log1p": 40, "sin": 60, "cos": 60, "tan": 80, "tanh": 30,
     "sigmoid": 25, "erf": 45, "atan2": 40, "pow": 150, "floordiv": 25, "mod": 60, "threefry": 130,
+    "gcd": 500,
 }  # fmt: skip
 
 
@@ -137,6 +138,11 @@ def _division(name: str, on_integer: Callable[..., V], on_long: Callable[..., V]
         return normalised(e.f, divide(e.f, a, b), x.dtype)
 
     return rule
+
+
+def _common_divisor(e: Emitting, x: Expr, a: V, b: V) -> V:
+    on_all = conversions.long_gcd if x.dtype.itemsize == 8 else mathlib.integer_gcd
+    return normalised(e.f, on_all(e.f, a, b), x.dtype)
 
 
 def _extremum(fold: str) -> Rule:
@@ -342,6 +348,7 @@ _OPERATIONS: dict[str, Rule] = {
         "floor_divide", mathlib.integer_floor_divide, conversions.long_floor_divide
     ),
     "mod": _division("floor_mod", mathlib.integer_mod, conversions.long_mod),
+    "gcd": _common_divisor,
     "max": _extremum("max"),
     "min": _extremum("min"),
     "and": lambda e, x, a, b: a & b,

@@ -17,6 +17,7 @@ from tabgrad.targets.shading.mathlib.division import (
     floor_divide,
     floor_mod,
     integer_floor_divide,
+    integer_gcd,
     integer_mod,
 )
 from tabgrad.targets.shading.mathlib.exponential import erf, exp, expm1, log, log1p, sigmoid, tanh
@@ -35,6 +36,7 @@ __all__ = [
     "half_from_bits",
     "half_to_bits",
     "integer_floor_divide",
+    "integer_gcd",
     "integer_mod",
     "integer_power",
     "log",

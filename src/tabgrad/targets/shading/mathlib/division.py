@@ -1,4 +1,5 @@
-"""Floor division and its rest: of floats, exactly and for every size, and of integers."""
+"""Floor division and its rest: of floats, exactly and for every size, and of integers; and the
+greatest common divisors of integers."""
 
 from __future__ import annotations
 
@@ -136,3 +137,25 @@ def integer_mod(x: Value, y: Value) -> Value:
         return zero.select(0, r)
 
     return x.block.module.helper(f"mod_{x.kind}", [x, y], write, x.kind)
+
+
+def integer_gcd(x: Value, y: Value) -> Value:
+    """The greatest common divisor, not negative but where it wraps; that of 0 and 0 is 0."""
+    return lanewise(_integer_gcd, f"gcd_{x.kind}", x.kind, x, y)
+
+
+def _integer_gcd(x: Value, y: Value) -> Value:
+    # A loop: Euclid's 47 steps one after the other are gigabytes to some compilers.
+    block, let = x.block, x.block.let
+    found, rest = block.var(_size(x)), block.var(_size(y))
+    with block.while_(rest.differs(0)):
+        after = let(found % rest)
+        block.set(found, rest)
+        block.set(rest, after)
+    return found.view(x.kind)
+
+
+def _size(x: Value) -> Value:
+    """|x|, that of the smallest integer, too."""
+    bits = x.view("u")
+    return (x < 0).select(0 - bits, bits) if x.kind == "i" else bits

@@ -29,6 +29,7 @@ from tabgrad.targets.wasm.mathlib.exponential import (
 )
 from tabgrad.targets.wasm.mathlib.integers import (
     integer_floor_divide,
+    integer_gcd,
     integer_mod,
     integer_sign,
     threefry2x32,
@@ -48,6 +49,7 @@ __all__ = [
     "floor_mod",
     "horner",
     "integer_floor_divide",
+    "integer_gcd",
     "integer_mod",
     "integer_sign",
     "log",

@@ -1,5 +1,6 @@
 """Casts between 32-bit and 64-bit lanes, which come two at a time, and what SIMD has no instruction
-for on 64-bit integers: conversions from and to floats, division, order of unsigned numbers.
+for on 64-bit integers: conversions from and to floats, division and what is made of it, order of
+unsigned numbers.
 
 32-bit operands and results are in the low two lanes of their vectors.
 """
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from tabgrad.targets.wasm.builder import (
     F32,
     I64,
+    U64,
     F32x4,
     F64x2,
     Function,
@@ -127,6 +129,22 @@ def long_mod(f: Function, x: N, y: N) -> N:
 
     kind = type(x)
     return lanewise(f, kind, rest if kind is I64x2 else unsigned, x, y)  # type: ignore[no-any-return]
+
+
+def long_gcd(f: Function, x: N, y: N) -> N:
+    """The greatest common divisor, not negative but where it wraps; that of 0 and 0 is 0."""
+
+    def divisor(a: U64, b: U64) -> U64:
+        found, rest = f.let(a), f.let(b)
+        with f.while_(rest != 0):
+            after = f.let(found.rem(rest))
+            found.set(rest)
+            rest.set(after)
+        return found
+
+    with f.scope() as scope:
+        sizes = [abs(v).view(U64x2) if isinstance(v, I64x2) else v for v in (x, y)]
+        return scope.keep(lanewise(f, U64x2, divisor, *sizes).view(type(x)))  # type: ignore[no-any-return]
 
 
 def _safe(f: Function, b: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Integer lanes: floor division, modulo, sign, and the Threefry random bits."""
+"""Integer lanes: floor division, modulo, common divisors, sign, and the Threefry random bits."""
 
 from __future__ import annotations
 
@@ -25,6 +25,23 @@ def integer_mod(f: Function, x: N, y: N) -> N:
     with f.scope() as scope:
         x, y = f.once(x), f.once(y)
         return scope.keep((x - _quotient(x, y) * y).and_not((y == 0).view(type(y))))
+
+
+def integer_gcd(f: Function, x: N, y: N) -> N:
+    """The greatest common divisor, not negative but where it wraps; that of 0 and 0 is 0."""
+    with f.scope() as scope:
+        found, rest = f.let(_size(x)), f.let(_size(y))
+        with f.while_(rest.any_true()):
+            done = f.let(rest == 0)
+            after = f.let((found - _quotient(found, rest) * rest).and_not(done.view(U32x4)))
+            found.set(done.select(found, rest))
+            rest.set(after)
+        return scope.keep(found.view(type(x)))
+
+
+def _size(x: N) -> U32x4:
+    """|x|, that of the smallest integer, too."""
+    return abs(x).view(U32x4) if isinstance(x, I32x4) else x
 
 
 def _quotient(x: N, y: N) -> N:
