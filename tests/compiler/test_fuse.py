@@ -247,6 +247,21 @@ def test_a_map_that_depends_on_the_other_by_a_fold_comes_after_it():
     assert result.kinds == ["map", "reduce", "map"]
 
 
+def test_a_map_that_depends_on_the_other_by_what_a_third_holds_stays_apart():
+    """`c` and `z` are one kernel, so what reads `c` comes after `u`, which `z` reads."""
+
+    def tangled(x, y, w):
+        c = ops.tanh(x)
+        product = c @ w
+        u = ops.tanh(y)
+        z = c * ops.transpose(u)
+        other = product @ w
+        return product, z, other, ops.tanh(other) * y, u
+
+    result = made(tangled, *[((40, 40), F)] * 3)
+    assert result.kinds == ["map", "map", "contract", "contract", "map"]
+
+
 def test_kernels_stay_bounded_however_long_the_chain():
     x = y = b.input((64,), tg.float32)
     for i in range(1000):

@@ -235,6 +235,39 @@ def test_the_arena_is_little_more_than_what_lives_together(seed):
     assert together <= total <= 1.3 * together
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_first_fit_largest_first(seed):
+    """However many kernels there are, each is where the definition says; and in a whole buffer of
+    its own while it lives."""
+    rng = random.Random(seed)
+    starts = [rng.randrange(400) for _ in range(200)]
+    spans = [(n, n + rng.choice((0, 1, 2, 9, 40, 150)), rng.choice((9, 99, 999))) for n in starts]
+    launches, buffers = lifetimes_of(spans)
+    lives = {id(b): (start, stop) for b, (start, stop, _) in zip(buffers, spans, strict=True)}
+
+    def met(buffer, others):
+        start, stop = lives[id(buffer)]
+        return [x for x in others if lives[id(x)][0] <= stop and start <= lives[id(x)][1]]
+
+    largest = sorted(buffers, key=lambda b: -b.nbytes)
+    memory.place(launches, buffers)
+    for i, buffer in enumerate(largest):
+        others = met(buffer, largest[:i])
+        fits = [0, *(x.offset + padded(x.nbytes) for x in others)]
+        assert buffer.offset == min(
+            at
+            for at in fits
+            if all(
+                at + padded(buffer.nbytes) <= x.offset or x.offset + padded(x.nbytes) <= at
+                for x in others
+            )
+        )
+    words = memory.colours(launches, buffers)
+    for i, buffer in enumerate(largest):
+        taken = {x.offset for x in met(buffer, largest[:i])}
+        assert buffer.offset == min(set(range(len(words))) - taken)
+
+
 def test_lifetimes():
     launches, buffers = lifetimes_of([(0, 2, 5), (1, 1, 5), (2, 3, 5)])
     first, last = memory.lifetimes(launches)

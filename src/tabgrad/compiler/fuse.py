@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tabgrad.ir.entry import EntryGraph
@@ -363,7 +363,7 @@ class _Fusion:
                     continue
                 if len(needs | unit.needs) > MAX_SOURCES:
                     continue
-                if self._depends(needs - members, unit, unit_of):
+                if self._depends(needs - members, unit, unit_of, node):
                     continue
                 home = unit
                 break
@@ -402,27 +402,23 @@ class _Fusion:
     def _aligned(self, node: Node) -> bool:
         return node.prim.family == "elementwise" or node.prim.name == "proj"
 
-    def _depends(self, keys: Iterable[int], unit: Unit, unit_of: dict[int, Unit]) -> bool:
-        """Whether any of these stored nodes needs a member of `unit` to be computed first."""
-        members = {id(n) for n in unit.stored}
-        stack, seen = list(keys), set(keys)
-        earliest = min(self.rank[key] for key in members)
+    def _depends(
+        self, keys: Container[int], unit: Unit, unit_of: Mapping[int, Unit], before: Node
+    ) -> bool:
+        """Whether any of these stored nodes, all `before` a node, needs a member of `unit` to be
+        computed first. Asked forwards: units that may still grow have few users so far."""
+        limit = self.rank[id(before)]
+        stack, seen = list(unit.stored), {id(node) for node in unit.stored}
         while stack:
-            key = stack.pop()
-            if key in members:
-                return True
-            home = unit_of.get(key)
-            if home is not None:
-                below = set(home.needs) | {id(n) for n in home.stored}
-            else:
-                node = self.order[self.rank[key]]
-                below = {id(src) for src in node.srcs}
-            for other in below:
-                # No node ranked before every member depends on one, but others of its unit may.
-                near = home is not None or other in unit_of or self.rank[other] >= earliest
-                if other not in seen and near:
-                    seen.add(other)
-                    stack.append(other)
+            for user in self.users[id(stack.pop())]:
+                if id(user) in seen or self.rank[id(user)] >= limit:
+                    continue
+                home = unit_of.get(id(user))
+                for node in (user,) if home is None else home.stored:
+                    if id(node) in keys:
+                        return True
+                    seen.add(id(node))
+                    stack.append(node)
         return False
 
     # Order

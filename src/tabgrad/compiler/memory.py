@@ -8,18 +8,25 @@ Offsets are chosen first-fit, largest first.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right, insort
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from tabgrad.ir.kernel import Branch, Buffer, Launch, Loop, While, in_groups, kernels_of
 
 ALIGN = 64
 SPARE = 64  # kernels load whole vectors past the last element
+SPAN = 32  # kernels; only how long it takes depends on it
 
 
 def place(launches: Sequence[Launch], temporaries: Sequence[Buffer]) -> int:
     """Give each temporary its offset; returns the bytes the arena needs."""
     first, last = lifetimes(launches)
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    # Offset, end, first and last of all, and of those that live in each span of kernels: what lives
+    # shortly meets few others in a long chain, and need not look at them all.
+    placed: list[tuple[int, int, int, int]] = []
+    near: defaultdict[int, set[tuple[int, int, int, int]]] = defaultdict(set)
     total = 0
     for buffer in sorted(temporaries, key=lambda b: -b.nbytes):
         if id(buffer) not in first:
@@ -27,11 +34,16 @@ def place(launches: Sequence[Launch], temporaries: Sequence[Buffer]) -> int:
         start, stop = first[id(buffer)], last[id(buffer)]
         size = (buffer.nbytes + SPARE + ALIGN - 1) // ALIGN * ALIGN
         offset = 0
-        for low, high, began, ended in sorted(placed):
+        spans = range(start // SPAN, stop // SPAN + 1)
+        some = placed if len(spans) > 2 else sorted(near[spans[0]] | near[spans[-1]])
+        for low, high, began, ended in some:
             if began <= stop and start <= ended and low < offset + size and offset < high:
                 offset = high
         buffer.offset = offset
-        placed.append((offset, offset + size, start, stop))
+        one = offset, offset + size, start, stop
+        insort(placed, one)
+        for span in spans:
+            near[span].add(one)
         total = max(total, offset + size)
     return total
 
@@ -104,7 +116,7 @@ def colours(
     reads and writes one buffer for two temporaries. Where `room` is given, which rounds numbers of
     words up, only temporaries of equal room share."""
     first, last = lifetimes(launches)
-    held: list[tuple[int, list[tuple[int, int]]]] = []  # words, and when it is taken
+    held: list[tuple[int, list[tuple[int, int]]]] = []  # words, and when it is taken, in order
     for buffer in sorted(temporaries, key=lambda b: -words(b)):
         if id(buffer) not in first:
             continue
@@ -120,9 +132,11 @@ def colours(
             number = len(held)
             held.append((wanted or words(buffer), []))
         buffer.offset = number
-        held[number][1].append((start, stop))
+        insort(held[number][1], (start, stop))
     return [size for size, _ in held]
 
 
 def _free(taken: Sequence[tuple[int, int]], start: int, stop: int) -> bool:
-    return all(ended < start or stop < began for began, ended in taken)
+    """Whether none of the lifetimes, of which no two overlap, overlaps another one."""
+    at = bisect_right(taken, (stop, math.inf))
+    return at == 0 or taken[at - 1][1] < start
