@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tabgrad.engines.engine import Engine
-from tests.engines.browser import BrowserEngine
+from tests.engines.browser import BrowserEngine, in_page
 from tests.player.shading import fails
 
 
@@ -27,7 +27,8 @@ def test_what_an_engine_says_of_itself(engine: BrowserEngine) -> None:
     assert engine.info["isFallbackAdapter"] is True
     assert engine.features == frozenset()  # threads of a processor gain nothing from each other
     together = BrowserEngine("webgpu", schedule="cooperative")
-    assert together.features == {"cooperative"}
+    adapter = in_page("async () => [...(await navigator.gpu.requestAdapter()).features]")
+    assert together.features == {"cooperative", *({"subgroups"} & set(adapter))}
     together.close()
 
 

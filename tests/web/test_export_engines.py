@@ -57,7 +57,7 @@ def test_engines_that_are_asked_for(tmp_path: Path) -> None:
     programs = written["programs"]
     assert {kind: [each["features"] for each in some] for kind, some in programs.items()} == {
         "wasm": [["relaxed-simd"], []],
-        "webgpu": [["cooperative"], []],
+        "webgpu": [["cooperative", "subgroups"], ["cooperative"], []],
         "webgl": [[]],  # so small that it makes no difference to how many textures one can draw
     }
     for kind in ("webgpu", "webgl"):
@@ -98,6 +98,35 @@ def test_models_with_float16_get_kernels_for_devices_that_have_it(tmp_path: Path
     other = tg.export(small(), tmp_path / "other", [4], engines=["webgpu"])
     assert "tabgrad/webgpu.js" in other.sizes and "tabgrad/halves.js" not in other.sizes
     assert not any("f16" in path for path in other.sizes)
+
+
+def test_folds_get_kernels_for_devices_with_subgroups(tmp_path: Path) -> None:
+    """Kernels of features that make no difference are not written a second time."""
+    rows = tg.compile(lambda x: tg.exp(x.sum(axis=1)))
+    rows(tg.ones((3, 64)))
+    tg.export({"rows": rows}, tmp_path, engines=["webgpu"])
+    programs = described(tmp_path)["programs"]["webgpu"]
+    assert [each["features"] for each in programs] == [
+        ["cooperative", "subgroups"],
+        ["cooperative"],
+        [],
+    ]
+    for program in programs:
+        kernels = json.loads((tmp_path / program["file"]).read_text())["kernels"]
+        asking = any(kernel["code"].startswith("enable subgroups;") for kernel in kernels)
+        assert asking == ("subgroups" in program["features"])
+    halves = tg.compile(lambda x: x.max(axis=1))
+    halves(tg.ones((3, 64), dtype="float16"))
+    site = tg.export({"halves": halves}, tmp_path / "halves", engines=["webgpu"])
+    programs = described(site.folder)["programs"]["webgpu"]
+    assert [each["features"] for each in programs] == [
+        ["cooperative", "subgroups", "shader-f16"],
+        ["cooperative", "shader-f16"],
+        ["cooperative", "subgroups"],
+        ["shader-f16"],
+        ["cooperative"],
+        [],
+    ]
 
 
 def wide() -> tg.Model:

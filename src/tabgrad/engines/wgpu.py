@@ -39,6 +39,10 @@ from tabgrad.engines.words import narrowed, widened
 from tabgrad.errors import EngineError
 
 HALF = "shader-f16"
+SUBGROUPS = "subgroups"
+# wgpu has that feature of WebGPU under a name of its own. Shaders are the same but for the line
+# that asks for it, which naga (29.0, which wgpu 0.32 brings) refuses as "not yet implemented".
+NATIVE_SUBGROUPS, REFUSED_LINE = "subgroup", "enable subgroups;\n"
 LOST = "device is lost"  # what wgpu says from then on
 
 P = ParamSpec("P")
@@ -92,7 +96,13 @@ class WgpuEngine:
             software = self.adapter.info["adapter_type"] == "CPU"
             schedule = "serial" if software else "cooperative"
         needed = [HALF] if half and HALF in self.adapter.features else []
-        self.features = frozenset([*needed, *(["cooperative"] * (schedule == "cooperative"))])
+        usable = [*needed]
+        if schedule == "cooperative":
+            usable.append(schedule)
+            if NATIVE_SUBGROUPS in self.adapter.features:
+                usable.append(SUBGROUPS)
+                needed.append(NATIVE_SUBGROUPS)
+        self.features = frozenset(usable)
         self._device = opened(wgpu, self.adapter, needed)
         self._queue = self._device.queue
         self._commands = Commands(self._device)
@@ -285,7 +295,8 @@ class WgpuEngine:
         found = self._pipelines.get(key)
         if found is None:
             try:
-                module = self._device.create_shader_module(code=code)
+                known = code.replace(REFUSED_LINE, "", 1)
+                module = self._device.create_shader_module(code=known)
                 found = self._device.create_compute_pipeline(
                     layout=layout, compute={"module": module, "entry_point": "main"}
                 )

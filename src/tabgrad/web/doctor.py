@@ -40,8 +40,12 @@ def write_page(folder: str | Path) -> Site:
     contents: dict[str, bytes] = {}
     programs = []
     for kind, sets in KINDS.items():
-        for features in sorted(sets, key=len, reverse=True):
+        compiled: dict[tuple[str, ...], Any] = {}
+        for features in sets:
             program = realize.compile_ahead(_graphs(), features, kind)
+            if all(program.binary != other.binary for other in compiled.values()):
+                compiled[features] = program  # features need not make a difference
+        for features, program in sorted(compiled.items(), key=lambda f: len(f[0]), reverse=True):
             short = "-".join([kind, *features])
             path = f"doctor.{short}.{'wasm' if kind == 'wasm' else 'json'}"
             contents[path] = program.binary

@@ -30,7 +30,7 @@ DEFAULT_BATCH_SIZE = 32
 GPU_FLOPS = 100e6
 # What devices may have that changes how kernels are written; there are kernels for each case.
 GPU_FEATURES: dict[str, list[tuple[str, ...]]] = {
-    "webgpu": [(), ("cooperative",)],
+    "webgpu": [(), ("cooperative",), ("cooperative", "subgroups")],
     "webgl": [(), ("draw-buffers-8",)],
 }
 HALF = "shader-f16"  # that of WebGPU's devices which compute with float16

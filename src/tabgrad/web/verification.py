@@ -66,9 +66,13 @@ def verification(
     for kind, sets in kinds.items():
         wanted, refused = _supported(graphs, sets[0], kind)
         programs[kind] = []
-        for features in sorted(sets, key=len, reverse=True):
-            chosen = [graphs[i] for i in wanted]
+        chosen = [graphs[i] for i in wanted]
+        compiled: dict[tuple[str, ...], Any] = {}
+        for features in sets:
             program = realize.compile_ahead(chosen, features, kind)
+            if all(program.binary != other.binary for other in compiled.values()):
+                compiled[features] = program  # features need not make a difference
+        for features, program in sorted(compiled.items(), key=lambda f: len(f[0]), reverse=True):
             ending = "wasm" if kind == "wasm" else "json"
             name = ".".join(["verify", *(() if kind == "wasm" else (kind,)), *features, ending])
             programs[kind].append(

@@ -1,4 +1,4 @@
-"""Shaders of two small functions, as texts in tests/golden/wgsl for people to read.
+"""Shaders of small functions, as texts in tests/golden/wgsl for people to read.
 
 What they compute is for other tests; here a change of how kernels are written shows.
 """
@@ -12,7 +12,7 @@ import pytest
 
 import tabgrad as tg
 from tabgrad.compiler import driver
-from tabgrad.targets.wgsl.target import COOPERATIVE, WgslTarget
+from tabgrad.targets.wgsl.target import COOPERATIVE, SUBGROUPS, WgslTarget
 from tests.compiler.programs import Spec, traced
 from tests.golden.compare import check_golden
 
@@ -27,15 +27,23 @@ def softmax(x: Any) -> Any:
     return tg.ops.softmax(x)
 
 
-FUNCTIONS: dict[str, tuple[Callable[..., Any], list[Spec]]] = {
-    "relu_sum": (relu_sum, [((64, 32), "float32"), ((32, 48), "float32")]),
-    "softmax": (softmax, [((5, 10), "float32")]),
+def row_sum(x: Any) -> Any:
+    """A fold of which each result is one workgroup's."""
+    return x.sum(axis=1)
+
+
+PRODUCT: list[Spec] = [((64, 32), "float32"), ((32, 48), "float32")]
+CASES: dict[str, tuple[Callable[..., Any], list[Spec], list[str]]] = {
+    "relu_sum": (relu_sum, PRODUCT, []),
+    "relu_sum_cooperative": (relu_sum, PRODUCT, [COOPERATIVE]),
+    "row_sum_subgroups": (row_sum, [((3, 100), "float32")], [COOPERATIVE, SUBGROUPS]),
+    "softmax": (softmax, [((5, 10), "float32")], []),
 }
 
 
-@pytest.mark.parametrize("name", ["relu_sum", "relu_sum_cooperative", "softmax"])
+@pytest.mark.parametrize("name", CASES)
 def test_golden_shaders(name: str) -> None:
-    function, specs = FUNCTIONS[name.removesuffix("_cooperative")]
-    target = WgslTarget([COOPERATIVE] if name.endswith("_cooperative") else [])
+    function, specs, features = CASES[name]
+    target = WgslTarget(features)
     program = driver.compile([traced(function, *specs)], target)
     check_golden(f"wgsl/{name}", target.listing(program.binary).rstrip())

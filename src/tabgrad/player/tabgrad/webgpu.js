@@ -6,6 +6,7 @@
 // Where work failed, reading what depends on it throws; there are no silent zeros (fates.js). A lost
 // device comes back to nobody: open another engine.
 
+import { bytesOf } from "./dtypes.js";
 import { TabgradError } from "./errors.js";
 import { Fates } from "./fates.js";
 import { Handles, noMemory } from "./handles.js";
@@ -19,7 +20,7 @@ const MAX_POOLED = 256 * 2 ** 20; // bytes of buffers that wait to be used again
 const MAX_STAGED = 64 * 2 ** 20; // and of those through which values are read
 const HALF = "shader-f16";
 /** @type {GPUFeatureName[]} */
-const WANTED = ["timestamp-query", HALF]; // where there are: the first is for timestamps.js
+const WANTED = ["timestamp-query", "subgroups", HALF]; // where there are; the first is for timestamps.js
 // Flags of WebGPU's buffers.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [1, 4, 8, 64, 128];
 
@@ -60,6 +61,8 @@ export async function open({ schedule, halves } = {}) {
 
 export class WebGpuEngine {
   kind = "webgpu";
+  /** @type {Set<string>} that Programs may use */
+  features = new Set();
   /** What has been done, for tests and for whoever asks. */
   counts = { submits: 0, passes: 0, dispatches: 0, pipelines: 0, groups: 0, buffers: 0 };
   /** @type {Handles<Buffer>} */
@@ -91,7 +94,10 @@ export class WebGpuEngine {
     this.#commands = new Commands(device, this.counts);
     this.#fates = new Fates(this.#commands);
     this.#pipelines = new Pipelines(this.#fates, this.counts);
-    this.features = new Set(schedule === "serial" ? [] : [schedule]);
+    if (schedule !== "serial") {
+      this.features.add(schedule);
+      if (device.features.has("subgroups")) this.features.add("subgroups");
+    }
     if (halves && device.features.has(HALF)) {
       this.features.add(HALF);
       this.#halves = halves(this);
@@ -144,7 +150,7 @@ export class WebGpuEngine {
     const { byteLength } = data;
     const [buffer, at] = this.#buffers.span(handle, byteLength, offset);
     if (!byteLength) return;
-    let words = widened(new Uint8Array(data.buffer, data.byteOffset, byteLength), buffer.dtype);
+    let words = widened(bytesOf(data), buffer.dtype);
     if (words.length % 4 && !(at % 4) && offset + byteLength === buffer.nbytes) {
       const whole = new Uint8Array((words.length + 3) & ~3); // there is room behind the last byte
       whole.set(words);
@@ -509,7 +515,7 @@ export class WebGpuEngine {
  * @param {number} nbytes
  */
 function roomFor(nbytes) {
-  const step = nbytes > 256 ? 2 ** Math.max(Math.floor(Math.log2(nbytes - 1)) - 3, 8) : 256;
+  const step = 2 ** Math.max(Math.floor(Math.log2(nbytes)) - 3, 8);
   return Math.max(Math.ceil(nbytes / step), 1) * step;
 }
 

@@ -11,13 +11,26 @@ arithmetic; `loops.py` and `contraction.py` have the serial schedule for those):
 - Neighbouring threads read neighbours: along k or along the rows, whichever lies together, four
   numbers a thread; what is staged is turned so that each thread reads vec4 both ways.
 - A fold of 64 terms and more is one workgroup's: thread i takes terms i, i + 64, ... (neighbours
-  again), then six halvings. The order of a sum depends on its length alone.
+  again), then six halvings put the 64 totals together, i and i + half each time. The order of a sum
+  depends on its length alone.
+- Every halving in workgroup memory has all threads wait for the slowest (a barrier) and costs a way
+  there and back. Threads of a subgroup run in step and can read each other's registers: where an
+  adapter has `subgroups`, halvings within one are exchanges, without barriers: none is left but one
+  on subgroups of 64, and one more for each halving of their size.
+- Subgroups have 4 to 128 threads, which is known only when a kernel runs, and nothing says which
+  threads make one. So halvings that are at least as large go on in workgroup memory; then each
+  subgroup takes what is left, its lane i the i-th total, and all do the same work. Lane i exchanges
+  with i ^ half: the pairs are those of the halvings, of which half the lanes have them in the other
+  order. That changes no sum, product, extreme or truth: these are the bits of the other way, on
+  any adapter. A workgroup is a whole number of subgroups of up to 64 lanes; of larger ones some
+  lanes are nobody's, which need not be the last, so there all halvings are in workgroup memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tabgrad.dtypes import DType
 from tabgrad.ir.index import Var, points_of
 from tabgrad.ir.kernel import Expr, Kernel
 from tabgrad.targets.shading.expressions import (
@@ -31,7 +44,7 @@ from tabgrad.targets.shading.operations import combine
 from tabgrad.targets.shading.values import LANES, Block, Value
 from tabgrad.targets.wgsl.dialect import TYPES
 from tabgrad.targets.wgsl.loops import Bind, counters_of, put_all
-from tabgrad.targets.wgsl.shader import GROUP, Shader, write_groups
+from tabgrad.targets.wgsl.shader import GROUP, LANE, LANE_COUNT, Shader, write_groups
 
 TILE, STEPS = 64, 16  # results of a workgroup in either direction; steps of k that are staged
 EACH = 8  # results of a thread in either direction
@@ -52,11 +65,11 @@ def takes(kernel: Kernel) -> bool:
     return points_of(kernel.inner) >= LONG_FOLD and points_of(kernel.space) <= MANY_RESULTS
 
 
-def emit(kernel: Kernel, bind: Bind, words: int) -> Shader:
-    """A kernel that `takes`."""
+def emit(kernel: Kernel, bind: Bind, words: int, subgroups: bool) -> Shader:
+    """A kernel that `takes`; a fold may have subgroups exchange values."""
     if kernel.kind == "contract":
         return _Tile(kernel, bind, words).emit()
-    return _emit_reduce(kernel, bind, words)
+    return _emit_reduce(kernel, bind, words, subgroups)
 
 
 def sides(kernel: Kernel) -> tuple[list[Var], list[Var], list[Var]]:
@@ -70,12 +83,13 @@ def sides(kernel: Kernel) -> tuple[list[Var], list[Var], list[Var]]:
     return rows, columns, [v for v in space if v not in rows and v not in columns]
 
 
-def _emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
+def _emit_reduce(kernel: Kernel, bind: Bind, words: int, subgroups: bool) -> Shader:
     body = kernel.body
     assert body is not None
     bindings = bind(set())
     terms = points_of(kernel.inner)
     kind = "u" if body.dtype.kind == "b" else bindings.kind(body.dtype)
+    staged = _Staged(kernel.fold, body.dtype, kind)
 
     def write_body(block: Block, local: Value, group: Value) -> None:
         e = Evaluator(block, bindings, {})
@@ -84,30 +98,82 @@ def _emit_reduce(kernel: Kernel, bind: Bind, words: int) -> Shader:
             with block.range(local, terms, GROUP) as k, e.fresh():
                 with e.at(counters_of(block, kernel.inner, k)):
                     block.set(total, combine(kernel.fold, total, e.value(body), body.dtype))
-            _stage(block, local, total)
-            half = GROUP // 2
-            while half:
-                block.line("workgroupBarrier();")
-                with block.if_(local < half):
-                    one, other = (_staged(block, at, kind, body) for at in (local, local + half))
-                    _stage(block, local, combine(kernel.fold, one, other, body.dtype))
-                half //= 2
+            staged.put(local, total)
+            if subgroups:
+                word = staged.exchanged(local)
+            else:
+                staged.halve(local)
             with block.if_(local.same(0)), e.fresh():
-                e.acc = block.let(_staged(block, block.const(0, "i"), kind, body))
+                if not subgroups:
+                    word = staged.word(block.const(0, "i"))
+                e.acc = block.let(staged.value(word))
                 put_all(e, kernel)
 
     shared = [f"var<workgroup> staged: array<{TYPES[kind]}, {GROUP}>;"]
-    return write_groups(bindings, points_of(kernel.space), shared, write_body, words)
+    return write_groups(bindings, points_of(kernel.space), shared, write_body, words, subgroups)
 
 
-def _stage(block: Block, at: Value, value: Value) -> None:
-    word = value.select(block.const(1, "u"), 0) if value.kind == "b" else value
-    block.line(f"staged[{at.text}] = {word.text};")
+class _Staged:
+    """What the threads of a workgroup fold together: the words of their totals."""
+
+    def __init__(self, fold: str, dtype: DType, kind: str) -> None:
+        self.fold, self.dtype, self.kind = fold, dtype, kind
+
+    def word(self, at: Value) -> Value:
+        """The word at a place."""
+        return Value(at.block, f"staged[{at.text}]", self.kind)
+
+    def value(self, word: Value) -> Value:
+        """What a word stands for."""
+        return word.differs(0) if self.dtype.kind == "b" else word
+
+    def put(self, at: Value, value: Value) -> None:
+        """Write a value to a place."""
+        at.block.line(f"staged[{at.text}] = {_word(value).text};")
+
+    def together(self, one: Value, other: Value) -> Value:
+        """Two words folded."""
+        return combine(self.fold, self.value(one), self.value(other), self.dtype)
+
+    def halve(self, local: Value) -> None:
+        """Fold all into place 0."""
+        block, half = local.block, GROUP // 2
+        while half:
+            block.line("workgroupBarrier();")
+            self._halve(local, half)
+            half //= 2
+
+    def _halve(self, local: Value, half: int) -> None:
+        with local.block.if_(local < half):
+            self.put(local, self.together(self.word(local), self.word(local + half)))
+
+    def exchanged(self, local: Value) -> Value:
+        """All folded, as far as subgroups reach without memory; a word that every thread has."""
+        block = local.block
+        lane, lanes = (Value(block, name, "u") for name in (LANE, LANE_COUNT))
+        alike = block.let((lanes > GROUP).select(block.const(1, "u"), lanes))  # folded by exchanges
+        halves = [GROUP >> i for i in range(1, GROUP.bit_length())]
+        block.line("workgroupBarrier();")
+        for half in halves:
+            with block.if_(alike <= half):
+                self._halve(local, half)
+                block.line("workgroupBarrier();")
+        word = block.var(self.word(lane % alike))
+        for half in halves:
+            with block.if_(alike > half):
+                block.set(word, _word(self.together(word, block.let(_across(word, half)))))
+        return word
 
 
-def _staged(block: Block, at: Value, kind: str, body: Expr) -> Value:
-    value = Value(block, f"staged[{at.text}]", kind)
-    return value.differs(0) if body.dtype.kind == "b" else value
+def _word(value: Value) -> Value:
+    return value.select(value.block.const(1, "u"), 0) if value.kind == "b" else value
+
+
+def _across(word: Value, half: int) -> Value:
+    """The word of the lane that is this one's with one bit changed."""
+    plain = word.to("f") if word.kind == "h" else word  # f16 has no exchange on every adapter
+    text = f"subgroupShuffleXor({plain.text}, {half}u)"
+    return Value(word.block, text, plain.kind).to(word.kind)
 
 
 class _Tile:

@@ -18,6 +18,8 @@ from tabgrad.targets.shading.values import LANES, Block, Module, Value
 from tabgrad.targets.wgsl.dialect import HELD, TYPES, Wgsl
 
 GROUP = 64  # invocations of a workgroup
+LANE, LANE_COUNT = "lane", "lanes"  # a thread's number in its subgroup, and how many that has
+ENABLE_SUBGROUPS = "enable subgroups;"
 MAX_GROUPS = 65535  # in one dimension of a dispatch
 MAX_STORAGE = 8  # storage buffers of a stage that every adapter has
 
@@ -85,8 +87,7 @@ class Bindings(bindings.Bindings):
 
     def declarations(self, words: int) -> list[str]:
         """The lines that declare everything bound, for a frame of so many words."""
-        lines = ["enable f16;"] if self.half else []
-        lines += [
+        lines = [
             f"@group(0) @binding(0) var<uniform> frame: array<vec4<u32>, {-(-words // 4)}>;",
             "fn frame_word(i: u32) -> u32 { return frame[i >> 2u][i & 3u]; }",
             "fn zero() -> u32 { return frame[0].x; }",
@@ -138,9 +139,11 @@ def write_groups(
     shared: Sequence[str],
     body: Callable[[Block, Value, Value], None],
     words: int,
+    subgroups: bool = False,
 ) -> Shader:
     """A shader of which each of some workgroups runs a body, given a thread's number in its group
-    and the group's. `shared` declares what the threads of a group share."""
+    and the group's. `shared` declares what the threads of a group share; with `subgroups` the body
+    may name LANE and LANE_COUNT."""
     block = Block(Module(Wgsl(bindings.half)))
     groups = _folded(max(count, 1))
     across, folded = groups
@@ -153,7 +156,12 @@ def write_groups(
     builtins = (
         "@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>"
     )
-    return _shader(bindings, block, builtins, shared, words, groups)
+    if subgroups:
+        builtins += (
+            f", @builtin(subgroup_invocation_id) {LANE}: u32, "
+            f"@builtin(subgroup_size) {LANE_COUNT}: u32"
+        )
+    return _shader(bindings, block, builtins, shared, words, groups, subgroups)
 
 
 def _folded(groups: int) -> tuple[int, int]:
@@ -174,13 +182,15 @@ def _shader(
     shared: Sequence[str],
     words: int,
     groups: tuple[int, int],
+    subgroups: bool = False,
 ) -> Shader:
     head = f"@compute @workgroup_size({GROUP})\nfn main({builtins}) {{"
     text = "\n".join([head, *block.lines, "}"])
     helpers = list(block.module.functions.values())
     if any("held_" in part for part in (*helpers, text)):
         helpers.insert(0, HELD)
-    code = "\n".join([*bindings.declarations(words), *shared, *helpers, text, ""])
+    extensions = [*(["enable f16;"] * bindings.half), *([ENABLE_SUBGROUPS] * subgroups)]
+    code = "\n".join([*extensions, *bindings.declarations(words), *shared, *helpers, text, ""])
     roots = tuple(bindings.roots.values())
     if len(roots) > MAX_STORAGE:
         raise NotSupportedError(

@@ -28,22 +28,25 @@ from tabgrad.targets.shading.document import (
 )
 from tabgrad.targets.shading.values import LANES
 from tabgrad.targets.wgsl import contraction, cooperative, loops, order
-from tabgrad.targets.wgsl.shader import MAX_STORAGE, Bindings, Shader
+from tabgrad.targets.wgsl.shader import ENABLE_SUBGROUPS, MAX_STORAGE, Bindings, Shader
 
 COOPERATIVE = "cooperative"  # the feature of adapters on which workgroups gain: real GPUs
+SUBGROUPS = "subgroups"  # that of adapters of which threads can read each other's registers
 SHADER_F16 = "shader-f16"  # that of adapters with floats of 16 bits
 
 
 class WgslTarget(ShaderTarget):
     """Emits WGSL for the baseline limits of WebGPU, in one of two schedules: "cooperative" in
     `features` has workgroups share folds and contractions, else each thread works alone. With
-    "shader-f16" float16 is stored and computed with as such; Programs that have any record it."""
+    "subgroups" as well, such folds use them; with "shader-f16" float16 is stored and computed with
+    as such. Programs record either where it makes a difference."""
 
     kind = "webgpu"
     device = "WebGPU"
 
     def __init__(self, features: Collection[str] = ()) -> None:
         self.cooperative = COOPERATIVE in features
+        self.subgroups = self.cooperative and SUBGROUPS in features
         self.half = SHADER_F16 in features
         self.features = (COOPERATIVE,) if self.cooperative else ()
 
@@ -72,7 +75,10 @@ class WgslTarget(ShaderTarget):
         """The document of all plans."""
         if self.half and any(has_halves(k) for plan in plans for k in kernels_of(plan.launches)):
             self.features = (*self.features, SHADER_F16)
-        return super().emit(plans)
+        emitted = super().emit(plans)
+        if ENABLE_SUBGROUPS.encode() in emitted.binary:
+            self.features = (*self.features, SUBGROUPS)
+        return emitted
 
     def launches(self, kernel: Kernel, around: Surroundings, kernels: Kernels) -> list[Written]:
         """The dispatches of a kernel."""
@@ -95,7 +101,7 @@ class WgslTarget(ShaderTarget):
         if kernel.kind == "sort":
             return order.emit(kernel, bound, around.words)
         if self.cooperative and cooperative.takes(kernel):
-            return [cooperative.emit(kernel, bind, around.words)]
+            return [cooperative.emit(kernel, bind, around.words, self.subgroups)]
         emit = {
             "map": loops.emit_map,
             "reduce": loops.emit_reduce,
