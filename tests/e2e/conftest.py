@@ -1,4 +1,5 @@
-"""Running exported models: the same scenario in Node and in the exported page in Chromium."""
+"""Running exported models: the same scenario in Node and in the exported page in Chromium, or
+whatever a test asks of a page in a browser that has GPUs."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ import pytest
 
 import tabgrad as tg
 from tabgrad import naming, realize
+from tests.e2e.gpus import Place, start
 from tests.javascript import run_module
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
     from tests.conftest import SiteServer
 
@@ -88,3 +90,24 @@ def in_chromium(page: Page, site_server: SiteServer) -> Run:
 def places(in_node: Run, in_chromium: Run) -> dict[str, Run]:
     """The places an exported model runs in."""
     return {"Node": in_node, "Chromium": in_chromium}
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A browser with GPUs in software."""
+    browser = start(chromium)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def place(browser: Browser, site_server: SiteServer, site: Path) -> Iterator[Place]:
+    """The test module's `site`, an export, in a page of that browser; errors that nobody caught
+    fail the test."""
+    context = browser.new_context()
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield Place(page, site_server, site)
+    context.close()
+    assert not errors

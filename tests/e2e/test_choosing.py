@@ -12,7 +12,7 @@ import pytest
 import tabgrad as tg
 from examples import seed
 from tabgrad import naming
-from tests.e2e.gpus import DESTROYED, Place, classifier, exported, start
+from tests.e2e.gpus import DESTROYED, Place, classifier, exported
 from tests.e2e.models import export, for_js, from_js, largest_difference
 
 if TYPE_CHECKING:
@@ -50,13 +50,6 @@ CHOOSE = """async ({ start, value: x }) => {
     return found;
 }"""
 STAY = CHOOSE.replace("i < 100", "i < 25")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Browser) -> Iterator[Browser]:
-    browser = start(chromium)
-    yield browser
-    browser.close()
 
 
 def large() -> tg.Sequential:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,39 +11,18 @@ import pytest
 
 import tabgrad as tg
 from tests.e2e import gpus
-from tests.e2e.gpus import Place, classifier, exported, start
+from tests.e2e.gpus import Place, classifier, exported
 from tests.e2e.models import export, for_js, from_js, largest_difference
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
     from tests.conftest import SiteServer
 
 GPUS = ["webgpu", "webgl"]
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Browser) -> Iterator[Browser]:
-    browser = start(chromium)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return exported(classifier(), tmp_path_factory.mktemp("engines"), 1, 8)
-
-
-@pytest.fixture
-def place(browser: Browser, site_server: SiteServer, site: Path) -> Iterator[Place]:
-    """The export in a page; errors that nobody caught fail the test."""
-    context = browser.new_context()
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield Place(page, site_server, site)
-    context.close()
-    assert not errors
 
 
 def data(rows: int = 44) -> tuple[Any, Any]:

@@ -7,21 +7,15 @@ and WebGL2 takes over: so the choice is seen, and the values are still right.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tabgrad as tg
-from tests.e2e.gpus import Place, start
+from tests.e2e.gpus import Place
 from tests.player.shading import PRETEND_HALVES
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-    from tests.conftest import SiteServer
 
 RUN = """async ({ start, value }) => {
     const codes = [];
@@ -42,13 +36,6 @@ W = np.random.default_rng(1).uniform(-1, 1, (7, 5)).astype(np.float16)
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Browser) -> Iterator[Browser]:
-    browser = start(chromium)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("halves")
     weights = tg.Variable(tg.tensor(W, dtype="float16"), name="w")
@@ -56,13 +43,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scaled(tg.tensor(X, dtype="float16"))
     tg.export({"scaled": scaled}, folder, engines=["webgpu", "webgl"])
     return folder
-
-
-@pytest.fixture
-def place(browser: Browser, site_server: SiteServer, site: Path) -> Iterator[Place]:
-    context = browser.new_context()
-    yield Place(context.new_page(), site_server, site)
-    context.close()
 
 
 def check(found: Any) -> None:

@@ -15,7 +15,7 @@ from tabgrad.errors import ArgumentError
 from tabgrad.targets.wasm import operations
 from tabgrad.web import verification
 from tests import verifying
-from tests.e2e.gpus import NO_ADAPTER, Place, exported, start
+from tests.e2e.gpus import NO_ADAPTER, Place, exported
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -34,16 +34,9 @@ VERIFY = """async ({ start, failure, value: { trained, ...options } }) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def gpus(chromium: Browser) -> Iterator[Browser]:
-    browser = start(chromium)
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
-def visit(gpus: Browser, site_server: SiteServer) -> Iterator[Any]:
-    page = gpus.new_context().new_page()
+def visit(browser: Browser, site_server: SiteServer) -> Iterator[Any]:
+    page = browser.new_context().new_page()
     yield lambda folder: Place(page, site_server, folder)
     page.context.close()
 
