@@ -313,6 +313,11 @@ def test_assigning_what_only_exists_inside_is_an_error() -> None:
         (lambda x: ops.scan(lambda c, v: (c, v), x, (x, x[:2])), ArgumentError, r"\[2, 3\]"),
         (lambda x: ops.map(lambda v: v, x[0]), ArgumentError, "leading size"),
         (lambda x: ops.associative_scan(ops.add, (x, x[:2])), ShapeError, r"\[2, 3\]"),
+        (
+            lambda x: ops.associative_scan(lambda a, b: a[0], (x, x)),
+            ShapeError,
+            "structure of its arguments; received .*Return the same",
+        ),
         (lambda x: ops.while_loop(lambda y: True, lambda y: y, x, maximum_iterations=-1),
          ArgumentError, "maximum_iterations"),
     ],

@@ -83,6 +83,7 @@ from tabgrad.ops.assembling import (
     tril_indices,
     triu_indices,
 )
+from tabgrad.ops.associative import associative_scan
 from tabgrad.ops.attention import dot_product_attention
 from tabgrad.ops.blocks import depth_to_space, space_to_depth
 from tabgrad.ops.complex_numbers import (
@@ -97,7 +98,6 @@ from tabgrad.ops.complex_numbers import (
     view_as_real,
 )  # fmt: skip
 from tabgrad.ops.control import (
-    associative_scan,
     cond,
     fori_loop,
     map,

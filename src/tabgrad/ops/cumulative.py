@@ -12,7 +12,7 @@ from tabgrad.ir.cumulative import cumulative
 from tabgrad.ir.graph import Node
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import also_complex, axis_of, complex_rule, node_of, on_parts
-from tabgrad.ops.control import associative_scan
+from tabgrad.ops.associative import associative_scan
 from tabgrad.ops.manipulation import concatenate, reshape
 from tabgrad.tensor import Tensor
 
