@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tabgrad import ops, random
+from tabgrad.configs import config_of
 from tabgrad.errors import ArgumentError, undefined
 from tabgrad.naming import to_snake_case
 from tabgrad.ops.arguments import sizes_of
@@ -352,12 +353,7 @@ def serialize(initializer: Any) -> Any:
         return None
     if not isinstance(initializer, Initializer):
         return initializer.__name__
-    return {
-        "module": "keras.initializers",
-        "class_name": type(initializer).__name__,
-        "config": initializer.get_config(),
-        "registered_name": None,
-    }
+    return config_of(initializer, "initializers")
 
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:

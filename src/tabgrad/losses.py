@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tabgrad import dtypes, naming, ops
+from tabgrad.configs import config_of
 from tabgrad.errors import ArgumentError, ShapeError, undefined
 from tabgrad.ops.arguments import axis_of
 from tabgrad.ops.public import publish_classes
@@ -535,12 +536,7 @@ def serialize(loss: Any) -> Any:
     """The name of a loss function, or the config dict of a Loss in Keras's form."""
     if not isinstance(loss, Loss):
         return loss.__name__
-    return {
-        "module": "keras.losses",
-        "class_name": type(loss).__name__,
-        "config": loss.get_config(),
-        "registered_name": None,
-    }
+    return config_of(loss, "losses")
 
 
 __all__ = [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabgrad import layers as layers_module
 from tabgrad import naming, ops, realize, summary
+from tabgrad.configs import config_of
 from tabgrad.dtypes import DType
 from tabgrad.errors import ArgumentError, FormatError, ShapeError, TabgradError
 from tabgrad.layers.base import InputLayer, Layer, Shape, attributes, scope_path
@@ -427,15 +428,7 @@ class Sequential(Model):
         entries = ([self._input] if self._input is not None else []) + self._sequence
         return {
             **super().get_config(),
-            "layers": [
-                {
-                    "module": "keras.layers",
-                    "class_name": type(layer).__name__,
-                    "config": layer.get_config(),
-                    "registered_name": None,
-                }
-                for layer in entries
-            ],
+            "layers": [config_of(layer, "layers") for layer in entries],
         }
 
     @classmethod

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tabgrad import naming, ops
+from tabgrad.configs import config_of
 from tabgrad.errors import ArgumentError, NotSupportedError, ShapeError, TabgradError, undefined
 from tabgrad.ops.public import publish_classes
 from tabgrad.tensor import Tensor
@@ -572,12 +573,7 @@ def _named(name: Any) -> Any:
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """The config dict of an optimizer in Keras's form."""
-    return {
-        "module": "keras.optimizers",
-        "class_name": type(optimizer).__name__,
-        "config": optimizer.get_config(),
-        "registered_name": None,
-    }
+    return config_of(optimizer, "optimizers")
 
 
 __all__ = ["SGD", "Adam", "Optimizer", "RMSprop", "get", "serialize"]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tabgrad.errors import ArgumentError, ShapeError
+from tabgrad.errors import ArgumentError
 from tabgrad.linalg.jacobi import orthogonal_rows
 from tabgrad.linalg.matrices import (
     adjoint,
     as_diagonal,
     as_type,
     ascending,
-    broadcast_stacks,
     diagonal_of,
     eps,
-    floats,
     identity,
     inverse_of,
     matrix,
@@ -25,6 +23,7 @@ from tabgrad.linalg.matrices import (
     with_rule,
 )
 from tabgrad.linalg.orthogonal import completed, reflect
+from tabgrad.linalg.triangular import system
 from tabgrad.ops import elementwise as e
 from tabgrad.ops.arguments import is_complex
 from tabgrad.ops.complex_numbers import complex as complex_
@@ -241,17 +240,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Tensor:
         >>> round(float(tg.linalg.lstsq([[1.0], [1.0]], [1.0, 3.0])[0]), 5)
         2.0
     """
-    left, right = matrix("lstsq", a), floats(b)
-    vector = right.ndim == 1
-    if right.ndim < 1 or right.shape[-1 if vector else -2] != left.shape[-2]:
-        raise ShapeError(
-            f"linalg.lstsq expected right-hand sides with {left.shape[-2]} rows for matrices of "
-            f"shape {list(left.shape)}; received shape {list(right.shape)}. "
-            "Right-hand sides are the columns: give a vector as b[:, None]"
-        )
-    dtype = e.result_type(left, right)
-    right = expand_dims(right, -1) if vector else right
-    work = same_float(*broadcast_stacks("lstsq", e.cast(left, dtype), e.cast(right, dtype)))
+    left, right, vector = system("lstsq", a, b, square=False)
+    work = same_float(left, right)
 
     def value(a: Tensor, b: Tensor) -> Tensor:
         u, inverse, v = _inverted(a, rcond)
@@ -262,7 +252,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Tensor:
         inverse = _pseudo_inverse(a, rcond)
         return _pseudo_rule(a, inverse, matmul(g, adjoint(b))), matmul(adjoint(inverse), g)
 
-    found = as_type(with_rule(value, rule, *work), dtype)
+    found = as_type(with_rule(value, rule, *work), left.dtype)
     return squeeze(found, -1) if vector else found
 
 

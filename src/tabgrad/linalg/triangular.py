@@ -152,14 +152,14 @@ def solve_triangular(
     return squeeze(found, -1) if vector else found
 
 
-def system(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor, bool]:
+def system(name: str, a: Any, b: Any, *, square: bool = True) -> tuple[Tensor, Tensor, bool]:
     """Matrices and right-hand sides of a x = b as stacks of one dtype and one leading shape, and
     whether b was a vector."""
-    left, right = matrix(name, a, square=True), floats(b)
+    left, right = matrix(name, a, square=square), floats(b)
     vector = right.ndim == 1
-    if right.ndim < 1 or right.shape[-1 if vector else -2] != left.shape[-1]:
+    if right.ndim < 1 or right.shape[-1 if vector else -2] != left.shape[-2]:
         raise ShapeError(
-            f"linalg.{name} expected right-hand sides with {left.shape[-1]} rows for matrices of "
+            f"linalg.{name} expected right-hand sides with {left.shape[-2]} rows for matrices of "
             f"shape {list(left.shape)}; received shape {list(right.shape)}. "
             "Right-hand sides are the columns: give a vector as b[:, None]"
         )
