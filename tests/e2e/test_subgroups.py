@@ -6,20 +6,14 @@ says here that it is a real GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tabgrad as tg
-from tests.e2e.gpus import Place, start
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-    from tests.conftest import SiteServer
+from tests.e2e.gpus import Place
 
 REAL = """
     Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
@@ -42,26 +36,12 @@ X = np.random.default_rng(0).uniform(-1, 1, (5, 300)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Browser) -> Iterator[Browser]:
-    browser = start(chromium)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("subgroups")
     rows = tg.compile(lambda x: tg.exp(x.mean(axis=1)))
     rows(tg.tensor(X))
     tg.export({"rows": rows}, folder, engines=["webgpu"])
     return folder
-
-
-@pytest.fixture
-def place(browser: Browser, site_server: SiteServer, site: Path) -> Iterator[Place]:
-    context = browser.new_context()
-    yield Place(context.new_page(), site_server, site)
-    context.close()
 
 
 @pytest.mark.parametrize(
