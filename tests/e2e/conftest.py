@@ -13,6 +13,7 @@ import pytest
 import tabgrad as tg
 from tabgrad import naming, realize
 from tests.e2e.gpus import Place, start
+from tests.e2e.places import SCENARIOS, STRICT
 from tests.javascript import run_module
 
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
     # run(folder, scenario, value) -> what the scenario answers
     Run = Callable[[Path, str, Any], Any]
-
-SCENARIOS = Path(__file__).resolve().parent / "places.js"
-STRICT = {
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
-    "Cache-Control": "no-store",
-}
 
 
 @pytest.fixture(scope="session")

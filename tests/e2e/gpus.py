@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tabgrad as tg
 from tabgrad import naming
 from tests.e2e.models import export
+from tests.e2e.places import SCENARIOS, STRICT
 from tools.browser import launch
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tests.conftest import SiteServer
 
 L = tg.layers
-SCENARIOS = Path(__file__).resolve().parent / "places.js"
 
 # Ways to take a page's GPU away while it works.
 AFTER = """
@@ -113,11 +113,7 @@ class Place:
         page.context.set_default_timeout(60_000)
         shutil.copy(SCENARIOS, folder / "places.js")
         (folder / "empty.html").write_text("<!doctype html><title>empty</title>")
-        headers = {
-            "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
-            "Cache-Control": "no-store",
-        }
-        page.goto(f"{site_server(folder, headers)}empty.html")
+        page.goto(f"{site_server(folder, STRICT)}empty.html")
 
     def _heard(self, message: Any) -> None:
         if message.text.startswith("tabgrad: "):

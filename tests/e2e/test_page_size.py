@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from examples import seed
-from tests.e2e.conftest import STRICT
+from tests.e2e.places import STRICT
 from tests.e2e.models import export
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import tabgrad as tg
 from tabgrad.compiler import frame
 from tabgrad.targets.wasm import target
 from tabgrad.web.serve import ISOLATION
-from tests.e2e.conftest import SCENARIOS, STRICT
 from tests.e2e.models import digits_data, digits_model, export, for_js, show_session
+from tests.e2e.places import SCENARIOS, STRICT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
