@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from examples import seed
-from tests.e2e.places import STRICT
 from tests.e2e.models import export
+from tests.e2e.places import STRICT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Response
