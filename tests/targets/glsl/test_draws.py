@@ -60,6 +60,15 @@ def test_odd_rows_are_computed_one_by_one() -> None:
     assert draw["count"] == 12
 
 
+def test_what_is_picked_from_has_a_name() -> None:
+    """Of `?:` with expressions in a loop Chromium makes a path for each way through: a sum of
+    twelve sines took it minutes and gigabytes."""
+    (draw,) = launches(lambda x: tg.sin(x) + tg.sin(x * 2) + tg.relu(x - 1), [(63,)])
+    assert "pick_1(" in draw["code"]
+    picking = [line for line in draw["code"].splitlines() if "?" in line]
+    assert picking and all("return c ? x : y;" in line for line in picking)
+
+
 def test_results_of_one_kernel_are_drawn_together() -> None:
     (draw,) = launches(lambda x: (x + 1, x * 2, x > 0), [(5, 8)])
     assert len(draw["writes"]) == 3

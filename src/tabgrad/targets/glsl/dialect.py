@@ -37,6 +37,12 @@ HELPERS = {
     "{ return float(x >> 16u) * 65536.0 + float(x & 65535u); }",
     "float_of_4": "vec4 float_of_4(uvec4 x) "
     "{ return vec4(x >> 16u) * 65536.0 + vec4(x & 65535u); }",
+    # What `?:` picks from are names here, and no expressions: Chromium's compiler makes branches of
+    # those, and of a row of them in a loop as many paths as there are ways through it.
+    "pick_1": "\n".join(
+        [f"{kind} pick_1(bool c, {kind} x, {kind} y) {{ return c ? x : y; }}"
+         for kind in TYPES.values()]
+    ),
     "pick": "\n".join(
         [
             f"{vector} pick(bvec4 c, {vector} x, {vector} y) {{ return {vector}("
@@ -91,7 +97,7 @@ class Glsl:
         return f"(!{x})" if width == 1 else f"not({x})"
 
     def select(self, condition: str, x: str, y: str, width: int) -> str:
-        return f"({condition} ? {x} : {y})" if width == 1 else f"pick({condition}, {x}, {y})"
+        return f"{'pick_1' if width == 1 else 'pick'}({condition}, {x}, {y})"
 
     def convert(self, x: str, source: str, kind: str, width: int) -> str:
         if (source, kind) == ("u", "f"):
