@@ -14,12 +14,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tabgrad import jit, ops, realize
+from tabgrad import jit, ops
 from tabgrad.tensor import Tensor
 from tabgrad.version import VERSION
 from tabgrad.web.bundle import bundle
 from tabgrad.web.export import GPU_FEATURES
 from tabgrad.web.site import Site
+from tabgrad.web.variants import variants
 
 KINDS = {"wasm": [(), ("relaxed-simd",)], **GPU_FEATURES}
 SIDE, ELEMENTS, POINTS = 512, 1 << 22, 4096
@@ -40,12 +41,7 @@ def write_page(folder: str | Path) -> Site:
     contents: dict[str, bytes] = {}
     programs = []
     for kind, sets in KINDS.items():
-        compiled: dict[tuple[str, ...], Any] = {}
-        for features in sets:
-            program = realize.compile_ahead(_graphs(), features, kind)
-            if all(program.binary != other.binary for other in compiled.values()):
-                compiled[features] = program  # features need not make a difference
-        for features, program in sorted(compiled.items(), key=lambda f: len(f[0]), reverse=True):
+        for features, program in variants(_graphs(), sets, kind):
             short = "-".join([kind, *features])
             path = f"doctor.{short}.{'wasm' if kind == 'wasm' else 'json'}"
             contents[path] = program.binary

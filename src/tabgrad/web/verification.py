@@ -20,6 +20,7 @@ from tabgrad.formats.safetensors import Array
 from tabgrad.jit import Traced
 from tabgrad.models import Model
 from tabgrad.verify import REASONS, SPREADS, TOLERANCE, TRIALS, Call, Case, calls, numpy_module
+from tabgrad.web.variants import variants
 
 ROWS = 2
 SAMPLES = 512  # elements of each result that are looked at
@@ -66,13 +67,7 @@ def verification(
     for kind, sets in kinds.items():
         wanted, refused = _supported(graphs, sets[0], kind)
         programs[kind] = []
-        chosen = [graphs[i] for i in wanted]
-        compiled: dict[tuple[str, ...], Any] = {}
-        for features in sets:
-            program = realize.compile_ahead(chosen, features, kind)
-            if all(program.binary != other.binary for other in compiled.values()):
-                compiled[features] = program  # features need not make a difference
-        for features, program in sorted(compiled.items(), key=lambda f: len(f[0]), reverse=True):
+        for features, program in variants([graphs[i] for i in wanted], sets, kind):
             ending = "wasm" if kind == "wasm" else "json"
             name = ".".join(["verify", *(() if kind == "wasm" else (kind,)), *features, ending])
             programs[kind].append(
