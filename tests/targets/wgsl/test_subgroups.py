@@ -118,13 +118,15 @@ fn exchange(member: u32, value: {word}, mask: u32) -> {word} {{
 MEMBER = """
   let member = (thread * 37u + 11u) % 64u;
   let lane = member % {size}u;
-  let lanes = {size}u;
 """
 
 
-def pretended(program: Any, size: int) -> Any:
+def pretended(program: Any, size: int, used: int | None = None, last: int | None = None) -> Any:
     """A Program for an adapter without the feature, of which subgroups of some size, whose threads
-    are from anywhere in a workgroup, exchange in memory."""
+    are from anywhere in a workgroup, exchange in memory; they have some lanes in use, and a last
+    one of these."""
+    used = min(size, 64) if used is None else used
+    counted = {"subgroupAdd(1u)": used, "subgroupMax(lane)": used - 1 if last is None else last}
     document = json.loads(program.binary)
     for kernel in document["kernels"]:
         code = kernel["code"]
@@ -134,6 +136,9 @@ def pretended(program: Any, size: int) -> Any:
         code = code.removeprefix(ENABLED)
         code = code.replace("@compute", EXCHANGE.format(word=word))
         code = re.sub(r", @builtin\(subgroup.*(?=\) \{)", "", code)
+        for text, number in counted.items():
+            assert code.count(text) == 1
+            code = code.replace(text, f"{number}u")
         code = code.replace("i32(thread);", "i32(thread);" + MEMBER.format(size=size), 1)
         kernel["code"] = code.replace("subgroupShuffleXor(", "exchange(member, ")
         assert "subgroup" not in kernel["code"]
@@ -141,12 +146,21 @@ def pretended(program: Any, size: int) -> Any:
     return SimpleNamespace(features=(COOPERATIVE,), entries=program.entries, binary=binary)
 
 
-@pytest.mark.parametrize("size", [4, 8, 16, 32, 64, 128])
-def test_the_bits_are_those_of_the_tree_for_every_size(size: int) -> None:
+@pytest.mark.parametrize(
+    "subgroups",
+    [
+        *((4,), (8,), (16,), (32,), (64,)),
+        (128,),  # of which a workgroup has half in use
+        (128, 64, 127),  # every second lane
+        (64, 48),  # what is no power of two
+        (16, 1),
+    ],
+)
+def test_the_bits_are_those_of_the_tree_for_all_subgroups(subgroups: tuple[int, ...]) -> None:
     provide_adapter()
     engine = WgpuEngine(schedule="cooperative", half=False)
     for fold, dtypes in FOLDS.items():
         arrays = [numbers(dtypes[0], fold, length) for length in (64, 65, 1000)]
-        found = results(engine, BOTH, fold, arrays, lambda program: pretended(program, size))
+        found = results(engine, BOTH, fold, arrays, lambda program: pretended(program, *subgroups))
         assert found == results(engine, [COOPERATIVE], fold, arrays), fold
     engine.close()

@@ -15,15 +15,17 @@ arithmetic; `loops.py` and `contraction.py` have the serial schedule for those):
   depends on its length alone.
 - Every halving in workgroup memory has all threads wait for the slowest (a barrier) and costs a way
   there and back. Threads of a subgroup run in step and can read each other's registers: where an
-  adapter has `subgroups`, halvings within one are exchanges, without barriers: none is left but one
-  on subgroups of 64, and one more for each halving of their size.
-- Subgroups have 4 to 128 threads, which is known only when a kernel runs, and nothing says which
-  threads make one. So halvings that are at least as large go on in workgroup memory; then each
-  subgroup takes what is left, its lane i the i-th total, and all do the same work. Lane i exchanges
-  with i ^ half: the pairs are those of the halvings, of which half the lanes have them in the other
-  order. That changes no sum, product, extreme or truth: these are the bits of the other way, on
-  any adapter. A workgroup is a whole number of subgroups of up to 64 lanes; of larger ones some
-  lanes are nobody's, which need not be the last, so there all halvings are in workgroup memory.
+  adapter has `subgroups`, halvings within one are exchanges, without barriers: of six none is left
+  with subgroups of 64 threads.
+- How many threads make a subgroup, 4 to 128, is known only when a kernel runs; nothing says which,
+  subgroups of one workgroup may differ, and the size that is told may be larger than what is in
+  use (gpuweb issue 4306). Only thread 0 writes, so only its subgroup counts: it tells all how many
+  lanes it has in use, where these are 0, 1, ... up to a power of two, else 1. Halvings that are at
+  least as large go on in workgroup memory; then each subgroup takes what is left, its lane i the
+  i-th total, and does the rest alone, some in vain.
+- Lane i exchanges with i ^ half: the pairs are those of the halvings, of which half the lanes have
+  them in the other order. That changes no sum, product, extreme or truth: these are the bits of the
+  other way, on any adapter.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from tabgrad.targets.shading.operations import combine
 from tabgrad.targets.shading.values import LANES, Block, Value
 from tabgrad.targets.wgsl.dialect import TYPES
 from tabgrad.targets.wgsl.loops import Bind, counters_of, put_all
-from tabgrad.targets.wgsl.shader import GROUP, LANE, LANE_COUNT, Shader, write_groups
+from tabgrad.targets.wgsl.shader import GROUP, LANE, Shader, write_groups
 
 TILE, STEPS = 64, 16  # results of a workgroup in either direction; steps of k that are staged
 EACH = 8  # results of a thread in either direction
@@ -93,6 +95,8 @@ def _emit_reduce(kernel: Kernel, bind: Bind, words: int, subgroups: bool) -> Sha
 
     def write_body(block: Block, local: Value, group: Value) -> None:
         e = Evaluator(block, bindings, {})
+        if subgroups:
+            _count_lanes(block, local)
         with e.at(counters_of(block, kernel.space, group)):
             total = block.var(start_of(e, kernel.fold, body))
             with block.range(local, terms, GROUP) as k, e.fresh():
@@ -110,6 +114,7 @@ def _emit_reduce(kernel: Kernel, bind: Bind, words: int, subgroups: bool) -> Sha
                 put_all(e, kernel)
 
     shared = [f"var<workgroup> staged: array<{TYPES[kind]}, {GROUP}>;"]
+    shared += ["var<workgroup> reach: u32;"] * subgroups
     return write_groups(bindings, points_of(kernel.space), shared, write_body, words, subgroups)
 
 
@@ -149,20 +154,28 @@ class _Staged:
 
     def exchanged(self, local: Value) -> Value:
         """All folded, as far as subgroups reach without memory; a word that every thread has."""
-        block = local.block
-        lane, lanes = (Value(block, name, "u") for name in (LANE, LANE_COUNT))
-        alike = block.let((lanes > GROUP).select(block.const(1, "u"), lanes))  # folded by exchanges
+        block, lane = local.block, Value(local.block, LANE, "u")
+        reach = block.let(Value(block, "workgroupUniformLoad(&reach)", "u"))  # and a barrier
         halves = [GROUP >> i for i in range(1, GROUP.bit_length())]
-        block.line("workgroupBarrier();")
         for half in halves:
-            with block.if_(alike <= half):
+            with block.if_(reach <= half):
                 self._halve(local, half)
                 block.line("workgroupBarrier();")
-        word = block.var(self.word(lane % alike))
+        word = block.var(self.word(lane % reach))
         for half in halves:
-            with block.if_(alike > half):
+            with block.if_(reach > half):
                 block.set(word, _word(self.together(word, block.let(_across(word, half)))))
         return word
+
+
+def _count_lanes(block: Block, local: Value) -> None:
+    """Tell all threads how far exchanges reach. At the start, where no loop has parted threads."""
+    used, last = (
+        block.let(Value(block, text, "u")) for text in ("subgroupAdd(1u)", f"subgroupMax({LANE})")
+    )
+    even = (last + 1).same(used) & (used & last).same(0)
+    with block.if_(local.same(0)):
+        block.line(f"reach = {even.select(used, 1).text};")
 
 
 def _word(value: Value) -> Value:

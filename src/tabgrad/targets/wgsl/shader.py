@@ -18,7 +18,7 @@ from tabgrad.targets.shading.values import LANES, Block, Module, Value
 from tabgrad.targets.wgsl.dialect import HELD, TYPES, Wgsl
 
 GROUP = 64  # invocations of a workgroup
-LANE, LANE_COUNT = "lane", "lanes"  # a thread's number in its subgroup, and how many that has
+LANE = "lane"  # a thread's number in its subgroup
 ENABLE_SUBGROUPS = "enable subgroups;"
 MAX_GROUPS = 65535  # in one dimension of a dispatch
 MAX_STORAGE = 8  # storage buffers of a stage that every adapter has
@@ -143,7 +143,7 @@ def write_groups(
 ) -> Shader:
     """A shader of which each of some workgroups runs a body, given a thread's number in its group
     and the group's. `shared` declares what the threads of a group share; with `subgroups` the body
-    may name LANE and LANE_COUNT."""
+    may name LANE."""
     block = Block(Module(Wgsl(bindings.half)))
     groups = _folded(max(count, 1))
     across, folded = groups
@@ -157,10 +157,7 @@ def write_groups(
         "@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>"
     )
     if subgroups:
-        builtins += (
-            f", @builtin(subgroup_invocation_id) {LANE}: u32, "
-            f"@builtin(subgroup_size) {LANE_COUNT}: u32"
-        )
+        builtins += f", @builtin(subgroup_invocation_id) {LANE}: u32"
     return _shader(bindings, block, builtins, shared, words, groups, subgroups)
 
 
